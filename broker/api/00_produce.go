@@ -1,0 +1,219 @@
+package api
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"ackline/broker/kwire"
+	"ackline/broker/partition"
+	"ackline/broker/server"
+	"ackline/broker/stage"
+)
+
+// produceCall is a Produce request under way. It is the request's Scratch, so its memory is used again.
+type produceCall struct {
+	request *server.Request
+	req     kwire.ProduceRequest
+	topics  []produceTopic
+	parts   []producePart
+	acks    []partition.Ack // one per part, never moved while pending
+	// pending counts the acks that are out, and one for the goroutine that still hands out.
+	pending atomic.Int32
+}
+
+// produceTopic is one topic of a request; its partitions follow one another in parts.
+type produceTopic struct {
+	name       []byte
+	partitions int
+}
+
+type producePart struct {
+	number  int32
+	code    int16
+	message string
+	leader  partition.Bounds // with codeNotLeader
+}
+
+// produce proposes every batch of a request. The reply goes out when the last of them is decided; the WAL is driven by
+// Flush, once the connection has no further complete request.
+func (h *Handler) produce(r *server.Request) {
+	c, _ := r.Scratch.(*produceCall)
+	if c == nil {
+		c = new(produceCall)
+		r.Scratch = c
+	}
+	c.request = r
+	if err := c.req.Parse(r.Header); err != nil {
+		r.Abort()
+		return
+	}
+	n := c.req.Partitions
+	c.topics = c.topics[:0]
+	c.parts = resize(c.parts, n)
+	c.acks = resize(c.acks, n)
+	c.pending.Store(1)
+	r.Clock.Mark(stage.Decode)
+	refusal := int16(0)
+	switch {
+	case c.req.Acks < -1 || c.req.Acks > 1:
+		refusal = codeInvalidRequiredAcks
+	case c.req.TransactionalID != nil:
+		refusal = codeTransactionalNotAuthorized
+	case h.cfg.Writable() != nil:
+		refusal = codeStorageError
+	}
+	i := 0
+	for topic, number, records, ok := c.req.Next(); ok; topic, number, records, ok = c.req.Next() {
+		c.place(topic, i, number)
+		if refusal != 0 {
+			c.parts[i].code = refusal
+		} else {
+			h.produceOne(c, i, topic, number, records)
+		}
+		i++
+	}
+	r.Clock.Mark(stage.Propose)
+	if c.settle() {
+		h.answer(c).Reply()
+	}
+}
+
+// place notes which topic a part belongs to. A topic's name is a slice of the frame, so its address tells one topic of the
+// request from the next.
+func (c *produceCall) place(topic []byte, i int, number int32) {
+	if n := len(c.topics); n == 0 || unsafe.SliceData(c.topics[n-1].name) != unsafe.SliceData(topic) {
+		c.topics = append(c.topics, produceTopic{name: topic})
+	}
+	c.topics[len(c.topics)-1].partitions++
+	c.parts[i].number = number
+}
+
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	s = s[:n]
+	clear(s)
+	return s
+}
+
+func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, records []byte) {
+	part := &c.parts[i]
+	t := h.cfg.Cluster.Catalog().Topic(topic)
+	p, missing := h.locate(t, number)
+	if missing != 0 {
+		part.code = missing
+		return
+	}
+	if limit := int(t.Settings.MaxMessageBytes); len(records) > limit {
+		part.code, part.message = codeMessageTooLarge, "the batch is larger than the topic's max.message.bytes"
+		return
+	}
+	info, err := kwire.ParseBatch(records)
+	if err != nil {
+		part.code, part.message = code(err), err.Error()
+		return
+	}
+	var ack *partition.Ack
+	if c.req.Acks != 0 {
+		ack = &c.acks[i]
+		ack.Owner, ack.Part = c, i
+		ack.Deadline = c.request.Clock[stage.Read] + int64(c.req.TimeoutMs)*1e6
+		c.pending.Add(1)
+		h.pending.Add(1)
+	}
+	if err := p.Append(records, info, ack); err != nil {
+		if ack != nil {
+			c.pending.Add(-1)
+			h.pending.Add(-1)
+		}
+		part.code, part.message = code(err), err.Error()
+		if part.code == codeNotLeader {
+			part.leader = p.Bounds()
+		}
+		return
+	}
+	h.Counters.ProduceRecords.Add(uint64(info.Count))
+	h.Counters.ProduceBytes.Add(uint64(len(records)))
+}
+
+// settle takes one from pending and tells whether the request is decided.
+func (c *produceCall) settle() bool { return c.pending.Add(-1) == 0 }
+
+var corkers = sync.Pool{New: func() any { return new(server.Corker) }}
+
+// Deliver takes finished acks from partitions. Requests that they complete are answered, one write per connection.
+func (h *Handler) Deliver(head *partition.Ack) {
+	k := corkers.Get().(*server.Corker)
+	settled := int64(0)
+	for a := head; a != nil; settled++ {
+		next := a.Next // the ack's memory is used again once its request is answered
+		c := a.Owner.(*produceCall)
+		if a.Err != nil {
+			c.parts[a.Part].code, c.parts[a.Part].message = code(a.Err), a.Err.Error()
+		} else {
+			clk := &c.request.Clock
+			clk[stage.Queue], clk[stage.Sync], clk[stage.Quorum] = a.Collected, a.Synced, a.Committed
+		}
+		if c.settle() {
+			k.Complete(h.answer(c))
+		}
+		a = next
+	}
+	k.Flush()
+	h.pending.Add(-settled)
+	corkers.Put(k)
+}
+
+// answer encodes the reply of a decided request.
+func (h *Handler) answer(c *produceCall) *server.Request {
+	r := c.request
+	c.request = nil
+	if c.req.Acks == 0 {
+		r.Buf = r.Buf[:0]
+		return r
+	}
+	var e kwire.ProduceResponse
+	e.Begin(r.Buf[:0], r.Header, len(c.topics))
+	i, hints := 0, []kwire.Endpoint(nil)
+	for _, t := range c.topics {
+		e.Topic(t.name, t.partitions)
+		for range t.partitions {
+			part, ack := &c.parts[i], &c.acks[i]
+			out := kwire.ProducePartition{Partition: part.number, Code: part.code, Base: -1, AppendTime: -1, LogStart: -1,
+				Message: part.message, LeaderID: -1, LeaderEpoch: -1}
+			if part.code == 0 {
+				out.Base, out.LogStart = int64(ack.Base), int64(ack.LogStart)
+			} else {
+				h.Counters.ProduceErrors.Add(part.code)
+			}
+			if part.code == codeNotLeader {
+				hints = h.hint(&out, part.leader, t.name, hints)
+			}
+			e.Partition(out)
+			i++
+		}
+	}
+	r.Buf = e.End(0, hints)
+	return r
+}
+
+// hint names the leader that this node knows, so that the client need not ask for metadata first (KIP-951).
+func (h *Handler) hint(out *kwire.ProducePartition, b partition.Bounds, topic []byte, hints []kwire.Endpoint) []kwire.Endpoint {
+	t := h.cfg.Cluster.Catalog().Topic(topic)
+	if t == nil || b.Leader == 0 {
+		return hints
+	}
+	for _, r := range t.Partitions[out.Partition].Replicas {
+		if r.ID != b.Leader {
+			continue
+		}
+		if n, ok := h.cfg.Cluster.Catalog().Node(r.Node); ok {
+			host, port := n.KafkaHostPort()
+			out.LeaderID, out.LeaderEpoch = int32(n.ID), int32(b.Term)
+			hints = append(hints, kwire.Endpoint{Node: int32(n.ID), Host: host, Port: port, Rack: n.Zone})
+		}
+	}
+	return hints
+}

@@ -1,0 +1,28 @@
+package api
+
+import (
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// unknownOperations is what Kafka answers when it is not asked which operations the client is authorized for.
+const unknownOperations = math.MinInt32
+
+func (h *Handler) describeCluster(q *kmsg.DescribeClusterRequest) kmsg.Response {
+	cat := h.cfg.Cluster.Catalog()
+	resp := q.ResponseKind().(*kmsg.DescribeClusterResponse)
+	resp.EndpointType = q.EndpointType
+	resp.ClusterID, resp.ControllerID = cat.ClusterID(), int32(h.cfg.Self)
+	resp.ClusterAuthorizedOperations = unknownOperations
+	for _, n := range cat.Nodes() {
+		b := kmsg.NewDescribeClusterResponseBroker()
+		b.NodeID = int32(n.ID)
+		b.Host, b.Port = n.KafkaHostPort()
+		if n.Zone != "" {
+			b.Rack = &n.Zone
+		}
+		resp.Brokers = append(resp.Brokers, b)
+	}
+	return resp
+}

@@ -1,0 +1,244 @@
+// Package api answers Kafka requests: one file per request, named by its key.
+//
+// Produce is the hot path and has a hand-written codec; it is decided and queued on the connection's reader goroutine and
+// answered by whichever goroutine completes the quorum. All other requests are decoded by kmsg, behind kwire's bounding
+// pass. Those that may have to wait (a long poll, a metadata command) do so on a goroutine of their own, so that requests
+// behind them on the connection are still read.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ackline/broker/id"
+	"ackline/broker/kwire"
+	"ackline/broker/meta"
+	"ackline/broker/metric/histogram"
+	"ackline/broker/partition"
+	"ackline/broker/replica"
+	"ackline/broker/server"
+)
+
+// Cluster is the metadata group as requests see it.
+type Cluster interface {
+	// Catalog returns the newest applied catalog.
+	Catalog() *meta.Catalog
+	// Propose runs a command through the metadata group and returns what applying it returned.
+	Propose(ctx context.Context, c meta.Command) (meta.Result, error)
+}
+
+// Hosts finds the partitions that this node holds replicas of.
+type Hosts interface {
+	// Partition returns nil when the group is not here, or not open yet.
+	Partition(g id.GroupID) *partition.Partition
+	// AwaitOpen returns once this node's replicas of a topic are open and those that it should lead have a leader.
+	AwaitOpen(ctx context.Context, t *meta.Topic) error
+}
+
+// Config says what requests are answered from. Zero values are not usable unless said otherwise.
+type Config struct {
+	Cluster Cluster
+	Hosts   Hosts
+	// Drive starts the WAL's writer for what has been proposed.
+	Drive func()
+	// Writable returns why writes are refused for the moment, nil when they are not.
+	Writable func() error
+	Self     id.NodeID
+	// AutoCreate makes Metadata create topics that it is asked for, when the client allows it. Default off.
+	AutoCreate bool
+	// DefaultPartitions is the number of partitions of a topic whose creator leaves it open. 0 means 1.
+	DefaultPartitions int32
+	// MaxFetchBytes bounds one Fetch response, in bytes; 0 means 55 MiB, as in Kafka.
+	MaxFetchBytes int
+	// Limits bounds what CreateTopics may ask for.
+	Limits meta.Limits
+	// Now is the monotonic clock in nanoseconds.
+	Now func() int64
+	Log *slog.Logger
+}
+
+// Handler answers requests. It implements server.Handler.
+type Handler struct {
+	cfg      Config
+	Counters Counters
+
+	ctx    context.Context // ends when the node stops: waits end with it
+	cancel context.CancelFunc
+	waits  sync.WaitGroup
+
+	pids    producerIDs
+	pending atomic.Int64 // batches that wait for their commit
+}
+
+// Pending is the number of batches that wait for their commit.
+func (h *Handler) Pending() int64 { return h.pending.Load() }
+
+// New returns a handler.
+func New(cfg Config) *Handler {
+	if cfg.DefaultPartitions == 0 {
+		cfg.DefaultPartitions = 1
+	}
+	if cfg.MaxFetchBytes == 0 {
+		cfg.MaxFetchBytes = 55 << 20
+	}
+	h := &Handler{cfg: cfg}
+	h.Counters.FetchDuration = histogram.New(histogram.Latency)
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h
+}
+
+// Close ends every wait and returns when the last has answered.
+func (h *Handler) Close() {
+	h.cancel()
+	h.waits.Wait()
+}
+
+// Serve implements server.Handler.
+func (h *Handler) Serve(r *server.Request) {
+	if k := r.Header.Key; k >= 0 && int(k) < len(h.Counters.Requests) {
+		h.Counters.Requests[k].Add(1)
+	}
+	if r.Header.Key == kwire.KeyProduce {
+		h.produce(r)
+		return
+	}
+	if r.Unsupported != nil {
+		h.reply(r, kwire.ApiVersions(codeUnsupportedVersion))
+		return
+	}
+	req, err := kwire.Decode(r.Header)
+	if err != nil {
+		// A request that cannot be read cannot be answered in a form that its sender would understand.
+		r.Abort()
+		return
+	}
+	switch q := req.(type) {
+	case *kmsg.FetchRequest:
+		h.fetch(r, q)
+	case *kmsg.ListOffsetsRequest:
+		h.reply(r, h.listOffsets(q))
+	case *kmsg.MetadataRequest:
+		h.metadata(r, q)
+	case *kmsg.FindCoordinatorRequest:
+		h.reply(r, h.findCoordinator(q))
+	case *kmsg.ApiVersionsRequest:
+		h.reply(r, kwire.ApiVersions(0))
+	case *kmsg.CreateTopicsRequest:
+		h.wait(r, q.TimeoutMillis, func(ctx context.Context) kmsg.Response { return h.createTopics(ctx, q) })
+	case *kmsg.DeleteTopicsRequest:
+		h.wait(r, q.TimeoutMillis, func(ctx context.Context) kmsg.Response { return h.deleteTopics(ctx, q) })
+	case *kmsg.InitProducerIDRequest:
+		h.wait(r, int32(metadataTimeout.Milliseconds()), func(ctx context.Context) kmsg.Response { return h.initProducerID(ctx, q) })
+	case *kmsg.DescribeClusterRequest:
+		h.reply(r, h.describeCluster(q))
+	case *kmsg.DescribeConfigsRequest:
+		h.reply(r, h.describeConfigs(q))
+	default:
+		// The table of served requests and this switch differ: a defect, not a client's mistake.
+		panic(fmt.Sprintf("api: request key %d version %d is advertised and not handled", r.Header.Key, r.Header.Version))
+	}
+}
+
+// Flush implements server.Handler: everything that one read brought is proposed, so now it is written.
+func (h *Handler) Flush(*server.Conn) { h.cfg.Drive() }
+
+func (h *Handler) reply(r *server.Request, resp kmsg.Response) {
+	r.Buf = kwire.AppendResponse(r.Buf[:0], r.Header, resp)
+	r.Reply()
+}
+
+const metadataTimeout = 30 * time.Second
+
+// wait answers a request from a goroutine of its own, with a context that ends at the request's time-out.
+func (h *Handler) wait(r *server.Request, timeoutMs int32, answer func(context.Context) kmsg.Response) {
+	timeout := time.Duration(timeoutMs) * time.Millisecond
+	if timeout <= 0 || timeout > 5*time.Minute {
+		timeout = metadataTimeout
+	}
+	h.waits.Add(1)
+	go func() {
+		defer h.waits.Done()
+		ctx, cancel := context.WithTimeout(h.ctx, timeout)
+		defer cancel()
+		h.reply(r, answer(ctx))
+	}()
+}
+
+// locate finds a partition of the catalog; the code says why there is none.
+func (h *Handler) locate(t *meta.Topic, n int32) (*partition.Partition, int16) {
+	if t == nil || n < 0 || int(n) >= len(t.Partitions) {
+		return nil, codeUnknownTopicOrPartition
+	}
+	place := &t.Partitions[n]
+	if p := h.cfg.Hosts.Partition(place.Group); p != nil {
+		return p, 0
+	}
+	for _, r := range place.Replicas {
+		if r.Node == h.cfg.Self {
+			return nil, codeLeaderNotAvailable // placed here and not open yet
+		}
+	}
+	return nil, codeNotLeader
+}
+
+// Kafka's error codes that this package answers with.
+const (
+	codeUnknownServerError         int16 = -1
+	codeOffsetOutOfRange           int16 = 1
+	codeUnknownTopicOrPartition    int16 = 3
+	codeLeaderNotAvailable         int16 = 5
+	codeNotLeader                  int16 = 6
+	codeRequestTimedOut            int16 = 7
+	codeMessageTooLarge            int16 = 10
+	codeCoordinatorNotAvailable    int16 = 15
+	codeNotEnoughReplicas          int16 = 19
+	codeInvalidRequiredAcks        int16 = 21
+	codeUnsupportedVersion         int16 = 35
+	codeTopicAlreadyExists         int16 = 36
+	codeInvalidRequest             int16 = 42
+	codeOutOfOrderSequence         int16 = 45
+	codeInvalidProducerEpoch       int16 = 47
+	codeTransactionalNotAuthorized int16 = 53
+	codeStorageError               int16 = 56
+	codeFetchSessionIDNotFound     int16 = 70
+	codeFencedLeaderEpoch          int16 = 74
+	codeUnknownLeaderEpoch         int16 = 76
+	codeOffsetNotAvailable         int16 = 78
+	codeThrottlingQuotaExceeded    int16 = 89
+	codeUnknownTopicID             int16 = 100
+)
+
+// code translates an error of the layers below into Kafka's.
+func code(err error) int16 {
+	var batch *kwire.BatchError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &batch):
+		return batch.Code
+	case errors.Is(err, partition.ErrNotLeader):
+		return codeNotLeader
+	case errors.Is(err, partition.ErrUnknown), errors.Is(err, partition.ErrTimedOut), errors.Is(err, context.DeadlineExceeded):
+		return codeRequestTimedOut // retriable, and it promises nothing
+	case errors.Is(err, replica.ErrNotLeader), errors.Is(err, replica.ErrStopped):
+		return codeNotLeader
+	case errors.Is(err, replica.ErrBusy):
+		return codeNotEnoughReplicas // retriable, and nothing was written
+	case errors.Is(err, partition.ErrOutOfOrder):
+		return codeOutOfOrderSequence
+	case errors.Is(err, partition.ErrFenced):
+		return codeInvalidProducerEpoch
+	case errors.Is(err, partition.ErrOffsetOutOfRange):
+		return codeOffsetOutOfRange
+	case errors.Is(err, partition.ErrNotReady):
+		return codeOffsetNotAvailable
+	}
+	return codeUnknownServerError
+}

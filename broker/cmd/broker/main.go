@@ -1,0 +1,180 @@
+// Command broker is ackline's reference broker: Kafka's protocol in front, a group-commit write-ahead log under raft
+// behind.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"ackline/broker/node"
+	"ackline/tools/version"
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+type cli struct {
+	Version kong.VersionFlag `help:"Print the commit this was built from and exit."`
+	Start   startCmd         `cmd:"" help:"Run a single-node broker until it is told to stop (SIGINT or SIGTERM)."`
+}
+
+type startCmd struct {
+	Config           string `help:"TOML file with any of the settings; flags given beside it win." placeholder:"FILE.toml"`
+	DataDir          string `help:"Directory for everything the broker keeps; made if it is not there." placeholder:"DIR"`
+	ListenAddr       string `help:"Where Kafka clients connect, host:port; port 0 takes a free one (default 127.0.0.1:9092)." placeholder:"ADDR"`
+	AdvertiseAddr    string `help:"What clients are told to connect to, if it is not --listen-addr." placeholder:"ADDR"`
+	HTTPAddr         string `name:"http-addr" help:"Where /metrics, /healthz and /readyz are served; \"none\" for nowhere (default 127.0.0.1:9644)." placeholder:"ADDR"`
+	NodeID           int32  `help:"Kafka's broker id (default 1)." placeholder:"N"`
+	SyncMethod       string `help:"How a write becomes durable; \"auto\" tries all once and keeps the fastest (default auto)." placeholder:"NAME"`
+	RingBytes        int64  `help:"Size of the write-ahead log's ring, fixed when the directory is made (default 1 GiB)." placeholder:"BYTES"`
+	AutoCreateTopics bool   `help:"Create a topic when a client asks for its metadata."`
+	Pprof            bool   `help:"Serve /debug/pprof on --http-addr."`
+	Verbose          bool   `short:"v" help:"Log what probing and recovery did."`
+}
+
+const description = `ackline's reference broker.
+
+Example:
+  broker start --data-dir /var/lib/ackline --listen-addr 127.0.0.1:9092
+  kcat -P -b 127.0.0.1:9092 -t events    (with --auto-create-topics)`
+
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
+	var c cli
+	exit := -1
+	parser, err := kong.New(&c, kong.Name("broker"), kong.Description(description), kong.Writers(out, errOut),
+		kong.Vars{"version": version.String()}, kong.Exit(func(code int) { exit = code }), kong.UsageOnError())
+	if err != nil {
+		panic(err)
+	}
+	parsed, err := parser.Parse(args)
+	if exit >= 0 { // --help and --version have answered
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "broker: %v\nTry \"broker --help\" or \"broker start --help\".\n", err)
+		return 2
+	}
+	switch parsed.Command() {
+	case "start":
+		return c.Start.run(ctx, out, errOut)
+	}
+	panic("broker: command " + parsed.Command() + " is parsed and not handled")
+}
+
+// config is the file's settings under the flags'.
+func (s *startCmd) config() (node.Config, error) {
+	cfg := node.DefaultConfig()
+	if s.Config != "" {
+		var err error
+		if cfg, err = node.LoadConfig(s.Config); err != nil {
+			return cfg, err
+		}
+	}
+	override(&cfg.Node.DataDir, s.DataDir)
+	override(&cfg.Node.ListenAddr, s.ListenAddr)
+	override(&cfg.Node.AdvertiseAddr, s.AdvertiseAddr)
+	override(&cfg.Node.HTTPAddr, s.HTTPAddr)
+	override(&cfg.Node.ID, s.NodeID)
+	override(&cfg.WAL.SyncMethod, s.SyncMethod)
+	override(&cfg.WAL.RingBytes, s.RingBytes)
+	override(&cfg.Topics.AutoCreate, s.AutoCreateTopics)
+	override(&cfg.Node.Pprof, s.Pprof)
+	if cfg.Node.HTTPAddr == "none" {
+		cfg.Node.HTTPAddr = ""
+	}
+	return cfg, cfg.Validate()
+}
+
+// override sets a setting that a flag names.
+func override[T comparable](setting *T, flag T) {
+	var zero T
+	if flag != zero {
+		*setting = flag
+	}
+}
+
+// stopTimeout is how long clients are waited for at the end.
+const stopTimeout = 10 * time.Second
+
+func (s *startCmd) run(ctx context.Context, out, errOut io.Writer) int {
+	cfg, err := s.config()
+	if err != nil {
+		fmt.Fprintf(errOut, "broker: %v\n", err)
+		return 2
+	}
+	level := slog.LevelInfo
+	if s.Verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level}))
+	setGC(cfg.Limits.GCPercent)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	n, err := node.Open(cfg, node.Options{Log: log, Progress: progress(errOut)})
+	if err != nil {
+		fmt.Fprintf(errOut, "broker: %v\n", err)
+		return 1
+	}
+	fmt.Fprintln(out, started(cfg, n))
+	select {
+	case <-n.Ended():
+		return 1 // logged; nothing may be flushed any more
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+	closing, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := n.Close(closing); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		fmt.Fprintf(errOut, "broker: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// setGC sets the collector: the configuration, else the environment, else our own default.
+func setGC(percent int) {
+	if percent == 0 && os.Getenv("GOGC") == "" {
+		percent = node.DefaultGCPercent
+	}
+	if percent > 0 {
+		debug.SetGCPercent(percent)
+	}
+}
+
+// started is the one line at start: what listens, where the data is, how it is made durable.
+func started(cfg node.Config, n *node.Node) string {
+	line := "broker ready: kafka " + n.ListenAddr()
+	if a := n.AdvertiseAddr(); a != n.ListenAddr() {
+		line += " (advertised as " + a + ")"
+	}
+	if h := n.HTTPAddr(); h != "" {
+		line += " http " + h
+	}
+	return line + " data " + strconv.Quote(cfg.Node.DataDir) + " sync " + string(n.SyncMethod()) +
+		fmt.Sprintf(" recovered %d bytes in %s", n.Recovery.Bytes, n.Recovery.Duration.Round(time.Microsecond))
+}
+
+// progress shows on a terminal what takes long at start.
+func progress(w io.Writer) func(string, int64, int64) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return func(what string, done, total int64) {
+		fmt.Fprintf(w, "\r%s: %d %%", what, done*100/max(total, 1))
+		if done == total {
+			fmt.Fprintln(w)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// runWith runs the command and returns what it said.
+func runWith(t *testing.T, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // a broker that starts is stopped at once
+	code = run(ctx, args, &o, &e)
+	return code, o.String(), e.String()
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	code, out, _ := runWith(t, "--version")
+	if code != 0 || !strings.Contains(out, "ackline") {
+		t.Errorf("--version: exit %d, %q", code, out)
+	}
+	code, out, _ = runWith(t, "start", "--help")
+	for _, flag := range []string{"--data-dir", "--listen-addr", "--advertise-addr", "--http-addr", "--config", "--auto-create-topics"} {
+		if code != 0 || !strings.Contains(out, flag) {
+			t.Errorf("start --help: exit %d, no %s in %q", code, flag, out)
+		}
+	}
+}
+
+// TestBadInput gives each mistake that a user may make and wants one clear error that names the way out.
+func TestBadInput(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	newer, other, plain := filepath.Join(dir, "newer"), filepath.Join(dir, "other"), file("plain", "")
+	for d, text := range map[string]string{
+		newer: `{"format":2,"cluster_id":"c","node_id":1,"incarnation":1}`,
+		other: `{"format":1,"cluster_id":"c","node_id":7,"incarnation":1}`,
+	} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		file(filepath.Base(d)+"/node.json", text)
+	}
+	data := filepath.Join(dir, "data")
+	for _, c := range []struct {
+		what string
+		args []string
+		code int
+		want []string
+	}{
+		{"unknown flag", []string{"start", "--data-dirr", data}, 2, []string{"--data-dirr", "--data-dir"}},
+		{"no data directory", []string{"start"}, 2, []string{"--data-dir"}},
+		{"unknown key", []string{"start", "--config", file("k.toml", "[wal]\nring_byte = 5\n")}, 2, []string{"k.toml:2", "ring_byte", "ring_bytes"}},
+		{"wrong type", []string{"start", "--config", file("t.toml", "[wal]\nring_bytes = \"big\"\n")}, 2, []string{"t.toml:2"}},
+		{"missing file", []string{"start", "--config", filepath.Join(dir, "none.toml")}, 2, []string{"none.toml"}},
+		{"unreachable address", []string{"start", "--data-dir", data, "--listen-addr", "0.0.0.0:0"}, 2, []string{"--advertise-addr"}},
+		{"unreachable advertised address", []string{"start", "--data-dir", data, "--advertise-addr", "0.0.0.0:9092"}, 2, []string{"--advertise-addr"}},
+		{"unknown sync method", []string{"start", "--data-dir", data, "--sync-method", "magic"}, 2, []string{"magic", "direct-dsync"}},
+		{"port in use", []string{"start", "--data-dir", data, "--http-addr", "none", "--listen-addr", ln.Addr().String()}, 1, []string{"--listen-addr", "in use"}},
+		{"newer format", []string{"start", "--data-dir", newer, "--http-addr", "none", "--listen-addr", "127.0.0.1:0"}, 1, []string{"format 2", "newer"}},
+		{"another node's", []string{"start", "--data-dir", other, "--http-addr", "none", "--listen-addr", "127.0.0.1:0"}, 1, []string{"node 7", "--node-id 7"}},
+		{"a file for a directory", []string{"start", "--data-dir", plain, "--http-addr", "none", "--listen-addr", "127.0.0.1:0"}, 1, []string{plain}},
+		{"a ring too small", []string{"start", "--data-dir", data, "--ring-bytes", "8192", "--http-addr", "none", "--listen-addr", "127.0.0.1:0"}, 2, []string{"ring"}},
+	} {
+		code, _, errOut := runWith(t, c.args...)
+		if code != c.code {
+			t.Errorf("%s: exit %d, want %d (%s)", c.what, code, c.code, errOut)
+		}
+		for _, w := range c.want {
+			if !strings.Contains(errOut, w) {
+				t.Errorf("%s: the error does not name %q: %s", c.what, w, errOut)
+			}
+		}
+	}
+}

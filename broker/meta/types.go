@@ -1,0 +1,127 @@
+package meta
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+
+	"ackline/broker/id"
+	"ackline/broker/meta/topicconfig"
+)
+
+// Bounds that the command format fixes: a command beyond them cannot be encoded. What a cluster allows below them is
+// policy (Limits).
+const (
+	MaxTopicName   = 249     // bytes; Kafka's, which leaves room for "-partition" in a file name of 255
+	MaxPartitions  = 100_000 // per topic
+	MaxReplicas    = 64      // per partition
+	MaxConfigs     = 256     // per topic
+	MaxConfigValue = 4096    // bytes
+	MaxString      = 255     // bytes of any other string: addresses, region, zone, cluster id, configuration key
+	MaxIDBlock     = 1 << 20 // producer ids in one block
+)
+
+// TopicID names one creation of a topic: a topic deleted and created again under its name has another.
+type TopicID [16]byte
+
+// String is the form that Kafka's tools print: URL-safe base64 without padding.
+func (t TopicID) String() string { return base64.RawURLEncoding.EncodeToString(t[:]) }
+
+// NewTopicID draws an id. It avoids those that Kafka reserves (the first 2^64, zero among them) and those that print
+// with a leading dash, which a command line takes for a flag.
+func NewTopicID(random io.Reader) (TopicID, error) {
+	for {
+		var t TopicID
+		if _, err := io.ReadFull(random, t[:]); err != nil {
+			return TopicID{}, fmt.Errorf("meta: draw a topic id: %w", err)
+		}
+		if !t.reserved() && t.String()[0] != '-' {
+			return t, nil
+		}
+	}
+}
+
+func (t TopicID) reserved() bool { return [8]byte(t[:8]) == [8]byte{} }
+
+// Node is a registered broker process.
+type Node struct {
+	ID          id.NodeID
+	Incarnation id.Incarnation // of the data directory that registered first
+	KafkaAddr   string         // host:port that clients are told
+	RaftAddr    string         // host:port of the peer link
+	Region      string         // may be empty
+	Zone        string         // Kafka's rack; may be empty
+}
+
+// KafkaHostPort splits KafkaAddr.
+func (n Node) KafkaHostPort() (host string, port int32) {
+	host, p, err := splitAddr(n.KafkaAddr)
+	if err != nil {
+		panic(fmt.Sprintf("meta: node %d is registered with the Kafka address %q: %v", n.ID, n.KafkaAddr, err))
+	}
+	return host, int32(p)
+}
+
+func splitAddr(addr string) (host string, port uint16, err error) {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil || n == 0 {
+		return "", 0, fmt.Errorf("address %q: port %q is not between 1 and 65535", addr, p)
+	}
+	if host == "" {
+		return "", 0, fmt.Errorf("address %q has no host that others could dial", addr)
+	}
+	return host, uint16(n), nil
+}
+
+// Replica is one group's presence on one node.
+type Replica struct {
+	Node id.NodeID
+	ID   id.ReplicaID
+}
+
+// Partition is one partition's group and where its replicas belong: the intent. What the group's configuration says is
+// the truth, and lags behind.
+type Partition struct {
+	Group    id.GroupID
+	Replicas []Replica // the first is the preferred leader
+}
+
+// Config is one configuration key that a topic sets.
+type Config = topicconfig.Entry
+
+// Topic is a topic as of one Catalog. It is never modified.
+type Topic struct {
+	Name       string
+	ID         TopicID
+	Partitions []Partition          // by partition number
+	Configs    []Config             // what the topic sets itself, ascending by key
+	Settings   topicconfig.Settings // Configs over the defaults, parsed
+}
+
+// ReplicationFactor is how many replicas its partitions have.
+func (t *Topic) ReplicationFactor() int { return len(t.Partitions[0].Replicas) }
+
+// Tombstone lists the replicas of a group whose files must go and are still there. The group was deleted, or the
+// replica was replaced by another.
+type Tombstone struct {
+	Group    id.GroupID
+	Replicas []Replica // ascending by ReplicaID
+}
+
+// GroupReplica is one group's replica, as FilesGone names it.
+type GroupReplica struct {
+	Group   id.GroupID
+	Replica id.ReplicaID
+}
+
+// ProducerIDs is a block of producer ids: First to First+Count-1, issued once.
+type ProducerIDs struct {
+	First int64
+	Count int32
+}

@@ -1,0 +1,225 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"ackline/broker/id"
+	"ackline/broker/seglog"
+)
+
+// dirty is the set of groups with applied records that no segment holds yet. It is a list of its own so that ten thousand
+// idle partitions cost nothing.
+type dirty struct {
+	mu   sync.Mutex
+	in   map[id.GroupID]struct{}
+	wake chan struct{} // capacity 1: something was added to an empty set
+}
+
+func newDirty() *dirty { return &dirty{in: map[id.GroupID]struct{}{}, wake: make(chan struct{}, 1)} }
+
+// add is called with a group's lock held.
+func (d *dirty) add(g id.GroupID) {
+	d.mu.Lock()
+	first := len(d.in) == 0
+	d.in[g] = struct{}{}
+	d.mu.Unlock()
+	if first {
+		select {
+		case d.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (d *dirty) remove(g id.GroupID) {
+	d.mu.Lock()
+	delete(d.in, g)
+	d.mu.Unlock()
+}
+
+func (d *dirty) list() []id.GroupID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := make([]id.GroupID, 0, len(d.in))
+	for g := range d.in {
+		l = append(l, g)
+	}
+	return l
+}
+
+// flushPoll is how often a node that writes looks whether a partition has enough to flush and the ring enough to free. An
+// idle node does not look.
+const flushPoll = 20 * time.Millisecond
+
+// checkpointTimeout ends a checkpoint that waits for space in the ring or for a disk that hangs; the next one tries again.
+const checkpointTimeout = time.Minute
+
+// flushLoop moves applied records into segments while the node writes, and takes checkpoints.
+func (n *Node) flushLoop() {
+	defer n.loops.Done()
+	ticker := time.NewTicker(flushPoll)
+	defer ticker.Stop()
+	ticker.Stop()
+	ticking, last := false, time.Now()
+	for {
+		select {
+		case <-n.stopping:
+			return
+		case <-n.dirty.wake:
+			if !ticking {
+				ticking = true
+				ticker.Reset(flushPoll)
+			}
+			continue
+		case <-ticker.C:
+		}
+		groups := n.dirty.list()
+		if len(groups) == 0 {
+			ticking = false
+			ticker.Stop()
+			continue
+		}
+		n.flushLarge(groups)
+		used, usable := n.wal.Usage()
+		due := time.Since(last) >= time.Duration(n.cfg.Storage.CheckpointIntervalS)*time.Second
+		if due || used*100 >= usable*int64(n.cfg.Storage.CheckpointPercent) {
+			ctx, cancel := context.WithTimeout(context.Background(), checkpointTimeout)
+			if err := n.Checkpoint(ctx); err != nil {
+				n.checkpointErrors.Add(1)
+				n.log.Error("checkpoint failed", "err", err)
+			}
+			cancel()
+			last = time.Now()
+		}
+	}
+}
+
+// expirePoll is how often producers are looked for whose time-out has passed, while any wait.
+const expirePoll = 100 * time.Millisecond
+
+// expireLoop answers producers whose batch was not committed within the time-out that they gave.
+func (n *Node) expireLoop() {
+	defer n.loops.Done()
+	ticker := time.NewTicker(expirePoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-n.stopping:
+			return
+		case <-ticker.C:
+		}
+		if n.handler.Pending() == 0 {
+			continue
+		}
+		now := n.now()
+		for _, r := range n.hosts.all() {
+			r.part.Expire(now)
+		}
+	}
+}
+
+// flushLarge writes the partitions that have gathered enough for large writes, so that a checkpoint finds little left.
+func (n *Node) flushLarge(groups []id.GroupID) {
+	for _, g := range groups {
+		r := n.hosts.get(g)
+		if r == nil {
+			continue // recovered and not open yet
+		}
+		if _, bytes := r.part.Pending(); bytes < n.cfg.Storage.FlushBytes {
+			continue
+		}
+		moved, err := r.part.Flush()
+		n.flushedBytes.Add(uint64(moved))
+		if n.budget.Used() > n.cfg.Limits.CacheBytes/2 {
+			r.group.Evict(r.log.LastIndex())
+		}
+		if err != nil {
+			n.storageFailed(err)
+			return
+		}
+	}
+}
+
+// storageFailed sorts a failure to write segments: a full disk is waited out, anything else is the node's end.
+func (n *Node) storageFailed(err error) {
+	if errors.Is(err, seglog.ErrNoSpace) {
+		if n.full.Swap(true) {
+			return
+		}
+		n.log.Error("the disk is full: records stay in the WAL, and writes are refused once that is full too; free some space", "err", err)
+		return
+	}
+	n.fail(err)
+}
+
+// Checkpoint moves everything applied into segments, makes it durable there, records that in the WAL and frees the ring
+// behind it. It returns once the space is free.
+func (n *Node) Checkpoint(ctx context.Context) error {
+	n.checkpointing.Lock()
+	defer n.checkpointing.Unlock()
+	began := time.Now()
+	var waits []<-chan struct{}
+	for _, g := range n.dirty.list() {
+		done, err := n.checkpointGroup(g)
+		if err != nil {
+			n.storageFailed(err)
+			return err
+		}
+		if done != nil {
+			waits = append(waits, done)
+		}
+	}
+	done, err := n.meta.checkpoint()
+	if err != nil {
+		n.storageFailed(err)
+		return err
+	}
+	if done != nil {
+		waits = append(waits, done)
+	}
+	n.wal.Drive()
+	for _, w := range waits {
+		select {
+		case <-w:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.ended:
+			return errors.New("node: ended during a checkpoint")
+		}
+	}
+	if err := n.wal.Reclaim(); err != nil {
+		return err
+	}
+	if n.full.Swap(false) {
+		n.log.Info("the disk has space again")
+	}
+	n.checkpoints.Observe(time.Since(began).Nanoseconds())
+	return n.meta.removeOld()
+}
+
+func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
+	r := n.hosts.get(g)
+	if r == nil {
+		return nil, nil // recovered and not open yet
+	}
+	n.dirty.remove(g)
+	began := time.Now()
+	_, before := r.part.Pending()
+	index, term, payload, err := r.part.Checkpoint(func() []byte { return r.group.ConfLocked() })
+	if err != nil {
+		n.dirty.add(g)
+		return nil, err
+	}
+	n.flushedBytes.Add(uint64(before))
+	n.flushes.Observe(time.Since(began).Nanoseconds())
+	if rows, _ := r.part.Pending(); rows > 0 {
+		n.dirty.add(g)
+	}
+	if index == 0 {
+		return nil, nil
+	}
+	return r.group.Checkpoint(index, term, payload), nil
+}

@@ -1,0 +1,228 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"ackline/broker/id"
+	"ackline/broker/meta"
+	"ackline/broker/partition"
+	"ackline/broker/replica"
+	"ackline/broker/seglog"
+	"ackline/broker/wal"
+)
+
+// events are what the metadata group says has changed, for the reconciler to carry out: opening and deleting groups takes
+// disk time, and the metadata group must not wait for it.
+type events struct {
+	mu   sync.Mutex
+	list []meta.Event
+	wake chan struct{} // capacity 1
+}
+
+// GroupChanged implements meta.Listener.
+func (e *events) GroupChanged(ev meta.Event) {
+	e.mu.Lock()
+	e.list = append(e.list, ev)
+	e.mu.Unlock()
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (e *events) take() []meta.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := e.list
+	e.list = nil
+	return list
+}
+
+// reconcile opens and deletes groups until the node stops.
+func (n *Node) reconcile() {
+	defer n.loops.Done()
+	for {
+		select {
+		case <-n.stopping:
+			return
+		case <-n.events.wake:
+		}
+		n.carryOut(n.events.take())
+	}
+}
+
+// carryOut does what a list of events asks for. All groups that it opens share the WAL's next batch.
+func (n *Node) carryOut(list []meta.Event) {
+	for _, e := range list {
+		here := replicaOn(e.Replicas, n.dir.Node)
+		switch {
+		case e.Group == id.MetadataGroup:
+		case here != 0:
+			if err := n.openGroup(e, here); err != nil {
+				n.log.Error("a partition could not be opened", "topic", e.Topic.Name, "partition", e.Partition, "group", e.Group, "err", err)
+				n.hosts.fail(e.Group, err)
+			}
+		default:
+			if err := n.deleteGroup(e.Group, replicaOn(e.Gone, n.dir.Node)); err != nil {
+				n.log.Error("a deleted group's files could not be removed", "group", e.Group, "err", err)
+			}
+		}
+	}
+	n.wal.Drive()
+	n.hosts.notify()
+}
+
+func replicaOn(list []meta.Replica, node id.NodeID) id.ReplicaID {
+	for _, r := range list {
+		if r.Node == node {
+			return r.ID
+		}
+	}
+	return 0
+}
+
+// newPartition makes the partition of a group, to be fed by recovery.
+func (n *Node) newPartition(g id.GroupID) *partition.Partition {
+	return partition.New(partition.Config{Deliver: n.handler.Deliver, Now: n.now, Changed: n.hosts.notify,
+		Dirty: func() { n.dirty.add(g) }})
+}
+
+// openGroup opens this node's replica of a partition and, when it is the only voter, makes it leader.
+func (n *Node) openGroup(e meta.Event, self id.ReplicaID) error {
+	if r := n.hosts.get(e.Group); r != nil {
+		r.part.Configure(e.Topic.Settings.SegmentBytes)
+		return nil
+	}
+	part := n.replay.parts[e.Group]
+	delete(n.replay.parts, e.Group)
+	if part == nil {
+		part = n.newPartition(e.Group)
+	}
+	part.Configure(e.Topic.Settings.SegmentBytes)
+	at, conf, applied := part.Recovered()
+	log, err := seglog.Open(seglog.Options{FS: n.fs, Dir: n.dir.group(e.Group), Group: e.Group, Files: n.files}, at)
+	if err != nil {
+		return err
+	}
+	if err := part.Open(log); err != nil {
+		return errors.Join(err, log.Close())
+	}
+	voters := make([]id.ReplicaID, len(e.Replicas))
+	for i, r := range e.Replicas {
+		voters[i] = r.ID
+	}
+	group, err := replica.NewGroup(replica.Config{
+		Group: e.Group, Replica: self, Voters: voters,
+		WAL: n.wal, Applier: part, Observer: part, History: history{log}, Budget: n.budget,
+		Seed: uint64(n.dir.Incarnation) ^ uint64(e.Group), Now: n.now,
+	}, n.groupState(e.Group, conf, applied))
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	part.Join(group)
+	n.hosts.add(&hosted{id: e.Group, self: self, part: part, group: group, log: log, topic: e.Topic.ID})
+	if len(voters) == 1 {
+		group.Campaign()
+	}
+	return nil
+}
+
+// groupState is what the WAL's index says of a group, with what its machine has.
+func (n *Node) groupState(g id.GroupID, conf []byte, applied id.Index) replica.State {
+	s, ok := n.wal.State(g)
+	if !ok {
+		return replica.State{}
+	}
+	return replica.State{
+		Hard: s.Hard, Flushed: s.Flushed, FlushedTerm: s.FlushedTerm,
+		Last: n.wal.Last(g), Applied: max(applied, s.Flushed), Conf: conf,
+	}
+}
+
+// deleteGroup ends a group: it stops, a tombstone makes its records void, its files go, and the metadata group hears that
+// they are gone.
+func (n *Node) deleteGroup(g id.GroupID, self id.ReplicaID) error {
+	if r := n.hosts.remove(g); r != nil {
+		r.group.Stop()
+		if err := r.part.Close(); err != nil {
+			return err
+		}
+	}
+	n.dirty.remove(g)
+	delete(n.replay.parts, g)
+	if _, ok := n.wal.State(g); ok {
+		t := &tombstone{group: g, done: make(chan struct{})}
+		n.wal.Signal(t)
+		n.wal.Drive()
+		select {
+		case <-t.done:
+		case <-n.stopping:
+			return nil // the next start does it again
+		}
+	}
+	if err := n.fs.RemoveAll(n.dir.group(g)); err != nil {
+		return err
+	}
+	if err := n.fs.SyncDir(n.dir.file(groupsName)); err != nil {
+		return err
+	}
+	n.wal.Forget(g)
+	if self == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := n.meta.Propose(ctx, meta.FilesGone{Node: n.dir.Node, Replicas: []meta.GroupReplica{{Group: g, Replica: self}}})
+	return err
+}
+
+// tombstone is a source of one record.
+type tombstone struct {
+	group id.GroupID
+	once  sync.Once
+	done  chan struct{}
+}
+
+// Collect implements wal.Source.
+func (t *tombstone) Collect(b *wal.Batch) { b.Delete(t.group) }
+
+// Durable implements wal.Source.
+func (t *tombstone) Durable(id.LSN) { t.once.Do(func() { close(t.done) }) }
+
+// history lets a group read its entries back from the segments.
+type history struct{ log *seglog.Log }
+
+func (h history) FirstIndex() id.Index             { return h.log.FirstIndex() }
+func (h history) Term(i id.Index) (id.Term, error) { return h.log.Term(i) }
+
+func (h history) Entries(lo, hi id.Index, maxBytes int) ([]replica.Entry, error) {
+	recs, err := h.log.Entries(lo, hi, maxBytes)
+	if err != nil {
+		return nil, err
+	}
+	es := make([]replica.Entry, len(recs))
+	for i := range recs {
+		es[i] = replica.Entry{Index: recs[i].Index, Term: recs[i].Term, Type: recs[i].Type, Data: recs[i].Data}
+	}
+	return es, nil
+}
+
+// AwaitOpen implements api.Hosts.
+func (n *Node) AwaitOpen(ctx context.Context, t *meta.Topic) error {
+	for i := range t.Partitions {
+		if replicaOn(t.Partitions[i].Replicas, n.dir.Node) == 0 {
+			continue
+		}
+		if err := n.hosts.await(ctx, t.Partitions[i].Group); err != nil {
+			return fmt.Errorf("topic %s, partition %d: %w", t.Name, i, err)
+		}
+	}
+	return nil
+}
+
+// Partition implements api.Hosts.
+func (n *Node) Partition(g id.GroupID) *partition.Partition { return n.hosts.Partition(g) }

@@ -1,0 +1,195 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"ackline/broker/id"
+	"ackline/broker/meta"
+	"ackline/broker/partition"
+	"ackline/broker/replica"
+	"ackline/broker/statemachine"
+	"ackline/broker/vfs"
+)
+
+// metaGroup is the metadata group on this node: the state machine of meta, the raft group under it, and those who wait for
+// a command. Its lock is the group's.
+type metaGroup struct {
+	machine *meta.Machine
+	group   *replica.Group
+	drive   func()
+	dir     *dataDir
+
+	led      chan struct{} // closed when this node leads for the first time
+	once     sync.Once
+	waiting  []metaWait // in index order; guarded by the group's lock
+	lastTerm id.Term    // of the last applied entry; guarded by the group's lock
+
+	snapshot id.Index // newest on disk; owned by the checkpointer
+}
+
+type metaWait struct {
+	index id.Index
+	reply chan metaReply // capacity 1
+}
+
+type metaReply struct {
+	result meta.Result
+	err    error
+}
+
+// Catalog implements api.Cluster.
+func (m *metaGroup) Catalog() *meta.Catalog { return m.machine.Catalog() }
+
+// Propose implements api.Cluster. An error after the proposal was queued promises nothing: the command may be applied.
+func (m *metaGroup) Propose(ctx context.Context, c meta.Command) (meta.Result, error) {
+	data, err := meta.Encode(c)
+	if err != nil {
+		return meta.Result{}, err
+	}
+	reply := make(chan metaReply, 1)
+	m.group.Lock()
+	index, _, err := m.group.ProposeLocked(data)
+	if err == nil {
+		m.waiting = append(m.waiting, metaWait{index, reply})
+	}
+	m.group.Unlock()
+	if err != nil {
+		return meta.Result{}, err
+	}
+	m.drive()
+	select {
+	case r := <-reply:
+		return r.result, r.err
+	case <-ctx.Done():
+		return meta.Result{}, fmt.Errorf("metadata: waiting for a command to be committed: %w", ctx.Err())
+	}
+}
+
+// Apply implements replica.Applier.
+func (m *metaGroup) Apply(es []replica.Entry) error {
+	for i := range es {
+		e := &es[i]
+		if e.Index <= m.machine.LastApplied() {
+			continue
+		}
+		data := e.Data
+		if e.Type != replica.EntryNormal {
+			data = nil // raft's own
+		}
+		result, err := m.machine.Apply(statemachine.Entry{Index: e.Index, Term: e.Term, Data: data})
+		if err != nil {
+			return err
+		}
+		m.lastTerm = e.Term
+		if len(m.waiting) > 0 && m.waiting[0].index == e.Index {
+			r, _ := result.(meta.Result)
+			m.waiting[0].reply <- metaReply{result: r}
+			m.waiting = m.waiting[1:]
+		}
+	}
+	return nil
+}
+
+// Lead, Follow, Committed, Dropped and Take implement replica.Observer.
+func (m *metaGroup) Lead(id.Term, []replica.Entry) { m.once.Do(func() { close(m.led) }) }
+
+// Follow fails who waits: whether their commands are committed is for the next leader to decide.
+func (m *metaGroup) Follow(id.Term, id.ReplicaID) { m.fail(0, partition.ErrUnknown) }
+
+// Committed does nothing: a command is answered when it is applied.
+func (m *metaGroup) Committed(id.Index, int64, int64) {}
+
+// Dropped fails those whose commands are in no log.
+func (m *metaGroup) Dropped(from id.Index, err error) { m.fail(from, err) }
+
+// Take has nothing to do after the unlock: replies went to channels with room.
+func (m *metaGroup) Take() replica.Completion { return nil }
+
+func (m *metaGroup) fail(from id.Index, err error) {
+	n := 0
+	for n < len(m.waiting) && m.waiting[n].index < from {
+		n++
+	}
+	for _, w := range m.waiting[n:] {
+		w.reply <- metaReply{err: err}
+	}
+	m.waiting = m.waiting[:n]
+}
+
+// A metadata snapshot is a file of its own, meta/INDEX.snap, since the catalog may be larger than a WAL record should be.
+// The checkpoint's payload names it: u8 version 1, u64 index, u32 CRC-32C of the file, then raft's configuration.
+const (
+	snapVersion = 1
+	snapFixed   = 13
+	snapSuffix  = ".snap"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func snapName(i id.Index) string { return fmt.Sprintf("%020d%s", i, snapSuffix) }
+
+// checkpoint writes a snapshot of what is applied and records it in the WAL, unless nothing changed. It returns a channel
+// that is closed once the record is durable, nil when there is nothing to wait for.
+func (m *metaGroup) checkpoint() (<-chan struct{}, error) {
+	m.group.Lock()
+	applied, term, conf := m.machine.LastApplied(), m.lastTerm, m.group.ConfLocked()
+	catalog := m.machine.Catalog()
+	m.group.Unlock()
+	if applied == m.snapshot {
+		return nil, nil
+	}
+	var b bytes.Buffer
+	if err := catalog.Snapshot(&b); err != nil {
+		return nil, fmt.Errorf("snapshot of the metadata: %w", err)
+	}
+	if err := vfs.WriteFileAtomic(m.dir.fs, m.dir.file(metaName, snapName(applied)), b.Bytes()); err != nil {
+		return nil, fmt.Errorf("snapshot of the metadata: %w", err)
+	}
+	p := binary.LittleEndian.AppendUint64([]byte{snapVersion}, uint64(applied))
+	p = binary.LittleEndian.AppendUint32(p, crc32.Checksum(b.Bytes(), castagnoli))
+	m.snapshot = applied
+	return m.group.Checkpoint(applied, term, append(p, conf...)), nil
+}
+
+// removeOld deletes the snapshots before the newest, once the record that names it is durable.
+func (m *metaGroup) removeOld() error {
+	names, err := m.dir.fs.List(m.dir.file(metaName))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, snapSuffix) && name < snapName(m.snapshot) {
+			err = errors.Join(err, m.dir.fs.Remove(filepath.Join(m.dir.file(metaName), name)))
+		}
+	}
+	return err
+}
+
+// restore loads the snapshot that a checkpoint names and returns its index and raft's configuration.
+func (m *metaGroup) restore(payload []byte) (id.Index, replica.ConfState, error) {
+	if len(payload) < snapFixed || payload[0] != snapVersion {
+		return 0, nil, fmt.Errorf("metadata: a checkpoint of %d bytes that this program cannot read", len(payload))
+	}
+	index := id.Index(binary.LittleEndian.Uint64(payload[1:]))
+	name := m.dir.file(metaName, snapName(index))
+	b, err := vfs.ReadFile(m.dir.fs, name)
+	if err != nil {
+		return 0, nil, fmt.Errorf("metadata: the snapshot that the WAL names: %w", err)
+	}
+	if got, want := crc32.Checksum(b, castagnoli), binary.LittleEndian.Uint32(payload[9:]); got != want {
+		return 0, nil, fmt.Errorf("metadata: %s is corrupt: CRC-32C %08x, the WAL says %08x", name, got, want)
+	}
+	if err := m.machine.Restore(bytes.NewReader(b)); err != nil {
+		return 0, nil, fmt.Errorf("metadata: %s: %w", name, err)
+	}
+	m.snapshot = index
+	return index, replica.ConfState(payload[snapFixed:]), nil
+}

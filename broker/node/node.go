@@ -1,0 +1,379 @@
+// Package node puts a broker together: it opens what the other packages are in the order in which they need one another,
+// moves data between them in the background, and closes them again.
+//
+// Open: data directory (lock, identity) → sync method → WAL (one pass of recovery) → metadata group → partitions → server.
+// Close is the same backwards, with a checkpoint before the WAL closes.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ackline/broker/api"
+	"ackline/broker/httpapi"
+	"ackline/broker/id"
+	"ackline/broker/meta"
+	"ackline/broker/metric/histogram"
+	"ackline/broker/partition"
+	"ackline/broker/replica"
+	"ackline/broker/seglog"
+	"ackline/broker/server"
+	"ackline/broker/stage"
+	"ackline/broker/syncmethod"
+	"ackline/broker/vfs"
+	"ackline/broker/wal"
+)
+
+// Options are what a node is given beside its configuration.
+type Options struct {
+	FS  vfs.FS       // nil: the operating system's
+	Log *slog.Logger // nil: slog.Default
+	// Progress hears of what takes long at start: filling a new ring. May be nil.
+	Progress func(what string, done, total int64)
+}
+
+// Node is a running broker.
+type Node struct {
+	cfg Config
+	fs  vfs.FS
+	log *slog.Logger
+	now func() int64
+
+	dir    *dataDir
+	method syncmethod.Method
+	wal    *wal.WAL
+	// Recovery is what opening the WAL found.
+	Recovery wal.Recovery
+	replay   *replay
+	files    *seglog.Files
+	budget   *replica.Budget
+	meta     *metaGroup
+	hosts    *hosts
+	events   *events
+	dirty    *dirty
+	handler  *api.Handler
+	server   *server.Server
+	stages   *stage.Set
+	ln       net.Listener
+	http     *httpapi.Server // nil without one
+	httpLn   net.Listener
+
+	checkpointing sync.Mutex // one checkpoint at a time
+
+	// Counters and histograms (ns) of background work, read by metrics.
+	checkpoints, flushes           *histogram.Histogram
+	flushedBytes, checkpointErrors atomic.Uint64
+
+	full atomic.Bool // the disk has no room for segments
+
+	ready    atomic.Bool
+	loops    sync.WaitGroup
+	stopping chan struct{} // closed when Close begins
+	ended    chan struct{} // closed when a failure ends the node
+	failure  atomic.Pointer[error]
+}
+
+// Open starts a node: on return it serves clients. The error says what to do about it.
+func Open(cfg Config, o Options) (_ *Node, err error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, fs: o.FS, log: o.Log, now: stage.Now, stages: stage.NewSet(), checkpoints: newLatency(), flushes: newLatency(),
+		stopping: make(chan struct{}), ended: make(chan struct{})}
+	if n.fs == nil {
+		n.fs = vfs.OS()
+	}
+	if n.log == nil {
+		n.log = slog.Default()
+	}
+	var undo []func()
+	defer func() {
+		for i := len(undo) - 1; err != nil && i >= 0; i-- {
+			undo[i]()
+		}
+	}()
+	// The port first: a node that cannot listen need not recover.
+	if n.ln, err = listen("--listen-addr", cfg.Node.ListenAddr); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { n.ln.Close() })
+	if n.dir, err = openDataDir(n.fs, cfg.Node.DataDir, id.NodeID(cfg.Node.ID)); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { n.dir.close() })
+	if err = n.openStorage(o.Progress); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { n.wal.Close() })
+	loops := []func(){n.reconcile, n.flushLoop, n.retentionLoop, n.expireLoop}
+	n.loops.Add(len(loops))
+	undo = append(undo, func() { close(n.stopping); n.loops.Wait() })
+	for _, loop := range loops {
+		go loop()
+	}
+	if err = n.openHTTP(); err != nil { // before joining: /readyz says that the node is starting
+		return nil, err
+	}
+	undo = append(undo, n.closeHTTP)
+	if err = n.join(); err != nil {
+		return nil, err
+	}
+	n.loops.Add(1)
+	go func() {
+		defer n.loops.Done()
+		if err := n.server.Serve(n.ln); err != nil {
+			n.fail(fmt.Errorf("listener: %w", err))
+		}
+	}()
+	n.ready.Store(true)
+	return n, nil
+}
+
+func listen(flag, addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w; choose a free port, or port 0 for any", flag, addr, err)
+	}
+	return ln, nil
+}
+
+// openStorage opens everything below the network, and recovers it.
+func (n *Node) openStorage(progress func(string, int64, int64)) error {
+	for _, dir := range []string{n.dir.file(metaName), n.dir.file(groupsName)} {
+		if err := vfs.MkdirAllDurable(n.fs, dir); err != nil {
+			return fmt.Errorf("data directory %s: %w", n.dir.path, err)
+		}
+	}
+	if err := n.chooseMethod(); err != nil {
+		return err
+	}
+	n.files = seglog.NewFiles(n.cfg.Storage.OpenFiles)
+	n.budget = replica.NewBudget(n.cfg.Limits.CacheBytes)
+	n.events = &events{wake: make(chan struct{}, 1)}
+	n.hosts, n.dirty = newHosts(), newDirty()
+	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, led: make(chan struct{}), drive: func() { n.wal.Drive() }}
+	if err := n.openServer(); err != nil {
+		return err
+	}
+	n.replay = &replay{make: n.newPartition, parts: map[id.GroupID]*partition.Partition{}}
+	var err error
+	n.wal, n.Recovery, err = wal.Open(wal.Options{
+		FS: n.fs, Path: n.dir.file(ringName), RingBytes: n.cfg.WAL.RingBytes, BatchBytes: n.cfg.WAL.BatchBytes,
+		Method: n.method, Window: time.Duration(n.cfg.WAL.WindowUs) * time.Microsecond, Fatal: n.fail,
+		Progress: func(done, total int64) {
+			if progress != nil {
+				progress("filling the WAL's ring with zeros", done, total)
+			}
+		},
+	}, n.replay)
+	if err != nil {
+		return err
+	}
+	if n.Recovery.Torn {
+		n.log.Warn("the WAL ended in a torn batch, which was never acknowledged and is cut off", "lsn", n.Recovery.End)
+	}
+	if n.dir.fresh {
+		return n.dir.save()
+	}
+	return nil
+}
+
+// chooseMethod settles how the WAL makes writes durable: the pinned method, or the one that probing found best when the
+// directory was made.
+func (n *Node) chooseMethod() error {
+	if n.cfg.WAL.SyncMethod != "auto" {
+		m, err := syncmethod.Parse(n.cfg.WAL.SyncMethod)
+		n.method = m
+		return err
+	}
+	if m, err := syncmethod.Parse(n.dir.SyncMethod); err == nil {
+		n.method = m
+		return nil
+	}
+	best, table, err := syncmethod.Probe(n.fs, n.dir.path, 0)
+	if err != nil {
+		return fmt.Errorf("trying the sync methods in %s: %w", n.dir.path, err)
+	}
+	for _, r := range table {
+		n.log.Debug("sync method tried", "method", r.Method, "p50_us", r.P50.Microseconds(), "p99_us", r.P99.Microseconds(), "err", r.Err)
+	}
+	n.method, n.dir.SyncMethod = best, string(best)
+	return nil
+}
+
+func (n *Node) openServer() error {
+	n.handler = api.New(api.Config{
+		Cluster: n.meta, Hosts: n, Drive: func() { n.wal.Drive() }, Writable: n.writable,
+		Self: n.dir.Node, AutoCreate: n.cfg.Topics.AutoCreate, DefaultPartitions: n.cfg.Topics.DefaultPartitions,
+		Limits: meta.Limits{DefaultPartitions: int(n.cfg.Topics.DefaultPartitions), MaxMessageBytes: n.maxMessageBytes()},
+		Now:    n.now, Log: n.log,
+	})
+	var err error
+	n.server, err = server.New(server.Config{
+		MaxConnections: n.cfg.Limits.Connections, MaxFrameBytes: n.cfg.Limits.FrameBytes,
+		MaxInflightBytes: n.cfg.Limits.InflightBytes, IdleTimeout: n.cfg.idleTimeout(), Stages: n.stages,
+	}, n.handler)
+	return err
+}
+
+// maxMessageBytes is the largest batch that fits behind a full WAL batch: its own headers beside it.
+func (n *Node) maxMessageBytes() int64 {
+	return min(int64(n.cfg.Limits.FrameBytes), 2*int64(n.cfg.WAL.BatchBytes))
+}
+
+// writable refuses writes while the disk is full and the WAL nearly so.
+func (n *Node) writable() error {
+	if n.full.Load() {
+		if used, usable := n.wal.Usage(); used*10 > usable*9 {
+			return errors.New("the broker's disk is full")
+		}
+	}
+	return nil
+}
+
+// join opens the metadata group, founds or finds the cluster in it, and opens this node's partitions.
+func (n *Node) join() error {
+	if err := n.openMeta(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	select {
+	case <-n.meta.led:
+	case <-n.ended:
+		return n.Err()
+	case <-ctx.Done():
+		return errors.New("metadata: no leader was elected within 30 s")
+	}
+	self := meta.Replica{Node: n.dir.Node, ID: metaReplica}
+	addr := n.AdvertiseAddr()
+	for _, c := range []meta.Command{
+		meta.Bootstrap{Level: meta.MaxFeatureLevel, ClusterID: n.dir.Cluster, Replicas: []meta.Replica{self}},
+		meta.RegisterNode{Node: meta.Node{ID: n.dir.Node, Incarnation: n.dir.Incarnation, KafkaAddr: addr, RaftAddr: addr}},
+	} {
+		result, err := n.meta.Propose(ctx, c)
+		if err == nil && result.Refused != nil {
+			err = result.Refused
+		}
+		if err != nil {
+			return fmt.Errorf("metadata: %v: %w", c.Kind(), err)
+		}
+	}
+	for _, t := range n.meta.Catalog().Topics() {
+		if err := n.AwaitOpen(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// metaReplica is the ReplicaID of the metadata group's first replica; all others are issued by the group itself.
+const metaReplica id.ReplicaID = 1
+
+func (n *Node) openMeta() error {
+	var conf replica.ConfState
+	if len(n.replay.meta) > 0 {
+		var err error
+		if _, conf, err = n.meta.restore(n.replay.meta); err != nil {
+			return err
+		}
+	}
+	st := n.groupState(id.MetadataGroup, conf, 0)
+	n.meta.lastTerm = st.FlushedTerm
+	group, err := replica.NewGroup(replica.Config{
+		Group: id.MetadataGroup, Replica: metaReplica, Voters: []id.ReplicaID{metaReplica},
+		WAL: n.wal, Applier: n.meta, Observer: n.meta, Budget: n.budget, Seed: uint64(n.dir.Incarnation), Now: n.now,
+	}, st)
+	if err != nil {
+		return err
+	}
+	n.meta.group = group
+	group.Campaign()
+	n.wal.Drive()
+	return nil
+}
+
+// fail ends the node: nothing is acknowledged any more, and the process is to exit.
+func (n *Node) fail(err error) {
+	if n.failure.CompareAndSwap(nil, &err) {
+		n.log.Error("the node ends: what is on the disk is unknown", "err", err)
+		close(n.ended)
+	}
+}
+
+// Ended is closed when a failure has ended the node.
+func (n *Node) Ended() <-chan struct{} { return n.ended }
+
+// Err returns what ended the node, if anything did.
+func (n *Node) Err() error {
+	if e := n.failure.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// ListenAddr is the address that is listened on, with the port that was taken.
+func (n *Node) ListenAddr() string { return n.ln.Addr().String() }
+
+// AdvertiseAddr is the address that clients are told.
+func (n *Node) AdvertiseAddr() string {
+	if a := n.cfg.Node.AdvertiseAddr; a != "" {
+		return a
+	}
+	return n.ListenAddr()
+}
+
+// SyncMethod is how the WAL makes writes durable.
+func (n *Node) SyncMethod() syncmethod.Method { return n.method }
+
+// Ready tells whether the node does what clients ask, and if not, why.
+func (n *Node) Ready() (bool, string) {
+	switch {
+	case n.failure.Load() != nil:
+		return false, n.Err().Error()
+	case !n.ready.Load():
+		return false, "starting"
+	}
+	if err := n.writable(); err != nil {
+		return false, err.Error()
+	}
+	for _, r := range n.hosts.all() {
+		if err := r.group.Err(); err != nil {
+			return false, err.Error()
+		}
+		if b := r.part.Bounds(); b.Leader == 0 && !b.Leading {
+			return false, fmt.Sprintf("group %d has no leader", r.id)
+		}
+	}
+	return true, ""
+}
+
+// Close stops the node in order: no new requests, the old ones answered, everything applied moved to segments, the WAL
+// marked clean. ctx bounds how long clients are waited for.
+func (n *Node) Close(ctx context.Context) error {
+	n.ready.Store(false)
+	n.handler.Close()
+	errs := []error{n.server.Shutdown(ctx)}
+	if n.failure.Load() == nil {
+		errs = append(errs, n.Checkpoint(ctx))
+	}
+	close(n.stopping)
+	n.closeHTTP()
+	n.loops.Wait()
+	n.meta.group.Stop()
+	for _, r := range n.hosts.all() {
+		r.group.Stop()
+	}
+	errs = append(errs, n.wal.Close())
+	for _, r := range n.hosts.all() {
+		errs = append(errs, r.part.Close())
+	}
+	return errors.Join(append(errs, n.dir.close())...)
+}

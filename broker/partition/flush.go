@@ -1,0 +1,233 @@
+package partition
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"ackline/broker/id"
+	"ackline/broker/seglog"
+)
+
+// Base is a partition's state as of an index: what a checkpoint, a segment's start and a snapshot carry.
+type Base struct {
+	Index    id.Index
+	Term     id.Term
+	Next     id.Offset // the offset that the next record takes
+	LogStart id.Offset
+
+	producers []byte
+}
+
+// A Base as bytes, little-endian:
+//
+//	offset  size  field
+//	0       1     version, 1
+//	1       8     index
+//	9       8     term
+//	17      8     next offset
+//	25      8     log start
+//	33      ...   producers
+const (
+	baseVersion  = 1
+	baseIndexAt  = 1
+	baseTermAt   = 9
+	baseNextAt   = 17
+	baseStartAt  = 25
+	baseFixedLen = 33
+)
+
+// encodeBase encodes the state as of the applied index.
+func (p *Partition) encodeBase() []byte {
+	le := binary.LittleEndian
+	b := make([]byte, 1, baseFixedLen+4)
+	b[0] = baseVersion
+	b = le.AppendUint64(b, uint64(p.applied))
+	b = le.AppendUint64(b, uint64(p.appliedTerm))
+	b = le.AppendUint64(b, uint64(p.appliedNext))
+	b = le.AppendUint64(b, uint64(p.logStart))
+	return p.producers.encode(b, p.applied)
+}
+
+// DecodeBase reads what a checkpoint stored.
+func DecodeBase(b []byte) (Base, error) {
+	if len(b) < baseFixedLen {
+		return Base{}, fmt.Errorf("partition: stored state of %d bytes; it has at least %d", len(b), baseFixedLen)
+	}
+	if b[0] != baseVersion {
+		return Base{}, fmt.Errorf("partition: stored state of version %d; this program knows %d", b[0], baseVersion)
+	}
+	le := binary.LittleEndian
+	at := Base{
+		Index:     id.Index(le.Uint64(b[baseIndexAt:])),
+		Term:      id.Term(le.Uint64(b[baseTermAt:])),
+		Next:      id.Offset(le.Uint64(b[baseNextAt:])),
+		LogStart:  id.Offset(le.Uint64(b[baseStartAt:])),
+		producers: b[baseFixedLen:],
+	}
+	if at.Next < 0 || at.LogStart < 0 || at.LogStart > at.Next {
+		return Base{}, fmt.Errorf("partition: stored state with log start %d and next offset %d", at.LogStart, at.Next)
+	}
+	var ps producers
+	return at, ps.decode(at.producers)
+}
+
+// flushChunk is how much data one call to the segments takes, in bytes: enough for large writes, little enough that what
+// was evicted from memory can be read back for it.
+const flushChunk = 4 << 20
+
+// Pending is the bytes of applied records that no segment holds yet.
+func (p *Partition) Pending() (rows int, bytes int64) {
+	p.cfg.Group.Lock()
+	defer p.cfg.Group.Unlock()
+	return p.rows.n, p.rowBytes
+}
+
+// Flush moves applied records into the segments, without making them durable there. It returns the bytes moved.
+func (p *Partition) Flush() (int64, error) {
+	p.flushing.Lock()
+	defer p.flushing.Unlock()
+	p.cfg.Group.Lock()
+	end := p.applied
+	p.cfg.Group.Unlock()
+	return p.flushTo(end)
+}
+
+// flushBuffers is what one chunk needs beside the data; the next chunk, of any partition, uses it again.
+type flushBuffers struct {
+	entries []Entry
+	records []seglog.Record
+	rolls   [][]byte // of the rows that start a segment, in order
+}
+
+var flushPool = sync.Pool{New: func() any { return new(flushBuffers) }}
+
+// flushTo moves rows up to and including index end. flushing is held.
+func (p *Partition) flushTo(end id.Index) (int64, error) {
+	total := int64(0)
+	buf := flushPool.Get().(*flushBuffers)
+	defer flushPool.Put(buf)
+	for {
+		p.cfg.Group.Lock()
+		rows, n, size := p.rows.front(), 0, 0
+		for n < len(rows) && rows[n].index <= end && size < flushChunk {
+			size += int(rows[n].length)
+			n++
+		}
+		rows = rows[:n:n]
+		buf.entries, buf.rolls = buf.entries[:0], buf.rolls[:0]
+		for i := range rows {
+			if rows[i].roll {
+				buf.rolls = append(buf.rolls, p.rolls[rows[i].index])
+			}
+		}
+		if n > 0 {
+			buf.entries = p.cfg.Group.CachedLocked(buf.entries, rows[0].index, rows[n-1].index+1)
+		}
+		p.cfg.Group.Unlock()
+		if n == 0 {
+			return total, nil
+		}
+		moved, err := p.flushRows(rows, buf.entries, buf)
+		clear(buf.entries)
+		clear(buf.records)
+		total += moved
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// flushRows writes rows, whose first entries may be given, and then forgets them here: the segments hold them now.
+func (p *Partition) flushRows(rows []row, es []Entry, buf *flushBuffers) (int64, error) {
+	if len(es) == 0 {
+		var err error
+		if es, err = p.cfg.Group.Entries(rows[0].index, rows[len(rows)-1].index+1, flushChunk); err != nil {
+			return 0, fmt.Errorf("partition: reading entry %d back to flush it: %w", rows[0].index, err)
+		}
+	}
+	rows = rows[:len(es)]
+	recs := buf.records[:0]
+	for i := range es {
+		r := &rows[i]
+		if es[i].Index != r.index || es[i].Term != r.term {
+			panic(fmt.Sprintf("partition: entry %d of term %d where %d of term %d is applied", es[i].Index, es[i].Term, r.index, r.term))
+		}
+		var roll []byte
+		if r.roll {
+			roll, buf.rolls = buf.rolls[0], buf.rolls[1:]
+		}
+		recs = append(recs, seglog.Record{Index: r.index, Term: r.term, Type: r.typ, Base: r.base, LastDelta: r.delta,
+			MaxTimestamp: r.maxMs, Data: es[i].Data, Roll: roll})
+	}
+	buf.records = recs
+	err := p.log.Append(recs)
+	taken := int(p.log.LastIndex() + 1 - rows[0].index) // fewer than given when the disk is full
+	p.cfg.Group.Lock()
+	defer p.cfg.Group.Unlock()
+	moved := p.dropRows(rows[0].index + id.Index(taken) - 1)
+	return moved, err
+}
+
+// Checkpoint flushes everything applied, makes the segments durable and returns what a checkpoint of the group is to
+// say: the flushed index and term and the state as of it. It returns 0 when nothing changed since the last one.
+func (p *Partition) Checkpoint(conf func() []byte) (id.Index, id.Term, []byte, error) {
+	p.flushing.Lock()
+	defer p.flushing.Unlock()
+	p.cfg.Group.Lock()
+	index, term := p.applied, p.appliedTerm
+	if index == p.flushed {
+		p.cfg.Group.Unlock()
+		return 0, 0, nil, nil
+	}
+	state, confState := p.encodeBase(), conf()
+	p.cfg.Group.Unlock()
+	if _, err := p.flushTo(index); err != nil {
+		return 0, 0, nil, err
+	}
+	at, err := p.log.Sync()
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	p.cfg.Group.Lock()
+	p.flushed = index
+	start := p.logStart
+	p.cfg.Group.Unlock()
+	if start > p.log.StartOffset() {
+		// The checkpoint on disk still names the segments that go; recovery takes a missing start for what it is.
+		if err := p.log.DropBefore(start); err != nil {
+			return 0, 0, nil, err
+		}
+	}
+	payload, err := encodePayload(at, confState, state)
+	return index, term, payload, err
+}
+
+// A checkpoint's payload: u8 version 1, the segments' checkpoint, u32 length and bytes of raft's configuration, the Base.
+const payloadVersion = 1
+
+func encodePayload(at seglog.Checkpoint, conf, state []byte) ([]byte, error) {
+	b, err := at.AppendBinary([]byte{payloadVersion})
+	if err != nil {
+		return nil, fmt.Errorf("partition: %w", err)
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(conf)))
+	return append(append(b, conf...), state...), nil
+}
+
+// DecodePayload reads a checkpoint's payload: where the segments are, raft's configuration, the state.
+func DecodePayload(b []byte) (at seglog.Checkpoint, conf []byte, base Base, err error) {
+	const fixed = 1 + seglog.CheckpointSize + 4
+	if len(b) < fixed || b[0] != payloadVersion {
+		return at, nil, base, fmt.Errorf("partition: a checkpoint of %d bytes that this program cannot read", len(b))
+	}
+	if err = at.UnmarshalBinary(b[1 : 1+seglog.CheckpointSize]); err != nil {
+		return at, nil, base, err
+	}
+	n := int(binary.LittleEndian.Uint32(b[fixed-4:]))
+	if n > len(b)-fixed {
+		return at, nil, base, fmt.Errorf("partition: a checkpoint's configuration of %d bytes in %d", n, len(b)-fixed)
+	}
+	base, err = DecodeBase(b[fixed+n:])
+	return at, b[fixed : fixed+n], base, err
+}

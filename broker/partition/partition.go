@@ -1,0 +1,291 @@
+// Package partition is Kafka's meaning of one partition, on top of a raft group: which offset a batch gets, whether a
+// producer's batch was here before, how far consumers may read, who waits for what.
+//
+// A leader decides before it proposes. The next offset and the producers' sequences come from its whole log, the entries
+// not yet committed included; when it loses the lead these decisions are void, and the next leader makes them anew from
+// its own log. So a Partition keeps two ends: *decided*, meaningful while it leads, and *applied*, which only committed
+// entries move and which all replicas share. Apply never drops anything: what a leader let into the log is in it.
+//
+// A Partition has no goroutine and no clock. Its state is guarded by its group's lock; methods ending in Locked and
+// those that a group calls (Apply, Lead, Follow, Committed, Dropped, Take) expect it held, the others take it.
+//
+// Committed records pass through three places: the group's log (memory, then WAL), the rows kept here until they are
+// flushed, and the segment files (seglog). Read finds them wherever they are.
+package partition
+
+import (
+	"errors"
+	"sync"
+
+	"ackline/broker/id"
+	"ackline/broker/kwire"
+	"ackline/broker/seglog"
+	"ackline/broker/wal"
+)
+
+// Entry is a raft entry; Data is shared and never changed once proposed.
+type Entry = wal.Entry
+
+// Proposer queues an entry in the partition's group and says which index and term it will have.
+type Proposer interface {
+	ProposeLocked(data []byte) (id.Index, id.Term, error)
+}
+
+// Source gives back entries that are committed and not flushed yet.
+type Source interface {
+	// CachedLocked appends those of [lo, hi) that memory holds, from lo on.
+	CachedLocked(dst []Entry, lo, hi id.Index) []Entry
+	// Entries reads them from the disk, without the lock.
+	Entries(lo, hi id.Index, maxBytes int) ([]Entry, error)
+}
+
+// Group is the raft group under a partition: its lock, its proposals, its log.
+type Group interface {
+	sync.Locker
+	Proposer
+	Source
+}
+
+// Errors that a producer or consumer is told.
+var (
+	// ErrNotLeader: this node does not lead the partition; nothing was proposed.
+	ErrNotLeader = errors.New("partition: not the leader")
+	// ErrUnknown: the batch was proposed, and then this node stopped leading. It may or may not become committed.
+	ErrUnknown = errors.New("partition: the outcome is unknown")
+	// ErrTimedOut: the batch was proposed and not committed within the producer's time-out. It may still become so.
+	ErrTimedOut = errors.New("partition: not committed in time; the outcome is unknown")
+	// ErrOutOfOrder: a gap in an idempotent producer's sequence.
+	ErrOutOfOrder = errors.New("partition: sequence number out of order")
+	// ErrFenced: a newer epoch of the same producer has written.
+	ErrFenced = errors.New("partition: producer epoch is fenced")
+	// ErrOffsetOutOfRange: the asked-for offset is below the log start or above the high watermark.
+	ErrOffsetOutOfRange = errors.New("partition: offset out of range")
+	// ErrNotReady: a new leader has not committed an entry of its own term yet, so it does not know the high watermark.
+	ErrNotReady = errors.New("partition: the high watermark is not known yet")
+)
+
+// Config says what a partition is made of.
+type Config struct {
+	// Group may be set by Open, since a group is made of what recovery found.
+	Group Group
+	// SegmentBytes is the size at which a segment is closed; 0 means 1 GiB. Configure changes it.
+	SegmentBytes int64
+	// MaxProducers bounds the idempotent producers that are remembered; the longest silent is forgotten first. 0 means
+	// 10,000.
+	MaxProducers int
+	// Deliver is given finished acks, linked by Next, without the lock. Required.
+	Deliver func(head *Ack)
+	// Dirty is called, with the lock held, when there are applied records to flush after there were none.
+	Dirty func()
+	// Changed is called, with the lock held, when this node starts or stops leading, or the high watermark becomes known.
+	Changed func()
+	// Now is the monotonic clock in nanoseconds. Required.
+	Now func() int64
+}
+
+// Partition is one partition on one node.
+type Partition struct {
+	cfg Config
+	log *seglog.Log // the flushed records; set by Open
+
+	// Everything below is guarded by Group's lock.
+
+	applied     id.Index
+	appliedTerm id.Term
+	appliedNext id.Offset // offset after the last applied record
+	logStart    id.Offset
+	producers   producers
+
+	leading     bool
+	term        id.Term
+	leader      id.ReplicaID
+	readyAt     id.Index // the leader's first own entry: until it commits the high watermark is unknown
+	committed   id.Index
+	high        id.Offset // high watermark
+	decidedNext id.Offset
+	decided     []decision // proposed, not applied, in index order
+	waiting     []*Ack     // in index order
+	late        []*Ack     // duplicates that wait for their original, in any order
+
+	rows     rowList // applied and not flushed, from flushed+1
+	rowBytes int64
+	rolls    map[id.Index][]byte // base states of rows at which a segment starts
+	flushed  id.Index
+	segBytes int64      // data of the newest segment, rows that belong to it included
+	flushing sync.Mutex // held by whoever writes to Log; taken before Group's lock
+
+	finished  *Ack // to be delivered after the unlock, newest first
+	finishedZ *Ack
+	readers   *link // registered and not yet woken
+	woken     *link
+
+	recovering recovering
+}
+
+type decision struct {
+	index id.Index
+	base  id.Offset
+	next  id.Offset
+}
+
+// row is what is kept of an applied entry until it is flushed; its data is in the group's log.
+type row struct {
+	index  id.Index
+	term   id.Term
+	typ    uint8
+	base   id.Offset // of a control entry: the next offset
+	delta  int32     // seglog.Control for a control entry
+	maxMs  int64
+	length int32
+	roll   bool // a segment starts here, with the base state that rolls has
+}
+
+func (r *row) next() id.Offset { return r.base + id.Offset(r.delta) + 1 }
+
+// Ack is a producer's wait for one batch. It belongs to the partition from Append until Deliver.
+type Ack struct {
+	Next *Ack // the next finished ack, in Deliver only
+	// Owner is the caller's.
+	Owner any
+	// Part is the caller's: which partition of the request this is.
+	Part int
+	// Deadline is when the producer stops waiting, in nanoseconds of the monotonic clock; 0 for never.
+	Deadline int64
+
+	Base     id.Offset
+	LogStart id.Offset
+	Err      error
+	// Monotonic nanoseconds: the batch of this node's WAL was built, it was synced, a quorum had it.
+	Collected, Synced, Committed int64
+
+	index   id.Index
+	deliver func(*Ack)
+	readers *link
+}
+
+// Complete delivers a list of acks and wakes the readers that came with it.
+func (a *Ack) Complete() {
+	readers := a.readers
+	a.readers = nil
+	a.deliver(a)
+	if readers != nil {
+		readers.Complete()
+	}
+}
+
+// New returns a partition that holds nothing. Recovery feeds it what the WAL holds (Recover…), Open gives it its segments,
+// and from then on its group tells it the rest.
+func New(cfg Config) *Partition {
+	if cfg.SegmentBytes == 0 {
+		cfg.SegmentBytes = 1 << 30
+	}
+	if cfg.MaxProducers == 0 {
+		cfg.MaxProducers = 10_000
+	}
+	for _, f := range []*func(){&cfg.Dirty, &cfg.Changed} {
+		if *f == nil {
+			*f = func() {}
+		}
+	}
+	return &Partition{cfg: cfg, producers: producers{max: cfg.MaxProducers}, rolls: map[id.Index][]byte{}}
+}
+
+// Configure sets the size at which a segment is closed, in bytes. It may be called before Join, and then without a lock.
+func (p *Partition) Configure(segmentBytes int64) {
+	if p.cfg.Group != nil {
+		p.cfg.Group.Lock()
+		defer p.cfg.Group.Unlock()
+	}
+	p.cfg.SegmentBytes = segmentBytes
+}
+
+// Close closes the segments, without syncing them. Nothing may be read or flushed any more.
+func (p *Partition) Close() error {
+	p.flushing.Lock()
+	defer p.flushing.Unlock()
+	return p.log.Close()
+}
+
+// Append decides on a batch and proposes it: checks the producer's sequence, gives it its offset, patches offset and
+// epoch into it. The batch belongs to the log from then on. When Append returns nil the ack is delivered later; ack may
+// be nil, for a producer that does not wait. On an error nothing was proposed. Drive the WAL afterwards.
+func (p *Partition) Append(batch []byte, info kwire.BatchInfo, ack *Ack) error {
+	p.cfg.Group.Lock()
+	defer p.cfg.Group.Unlock()
+	if !p.leading {
+		return ErrNotLeader
+	}
+	if info.ProducerID >= 0 {
+		dup, err := p.producers.check(info, p.logStart > 0)
+		if err != nil {
+			return err
+		}
+		if dup != nil {
+			p.answerDuplicate(dup, ack)
+			return nil
+		}
+	}
+	base := p.decidedNext
+	kwire.PatchBatch(batch, int64(base), int32(p.term))
+	index, _, err := p.cfg.Group.ProposeLocked(batch)
+	if err != nil {
+		return err
+	}
+	p.decidedNext = base + id.Offset(info.LastDelta) + 1
+	p.decided = append(p.decided, decision{index, base, p.decidedNext})
+	if info.ProducerID >= 0 {
+		p.producers.note(info, index, base, p.applied)
+	}
+	if ack != nil {
+		ack.index, ack.Base = index, base
+		p.waiting = append(p.waiting, ack)
+	}
+	return nil
+}
+
+// answerDuplicate gives a repeated batch the offset of its original, once that is committed.
+func (p *Partition) answerDuplicate(dup *batchSeq, ack *Ack) {
+	if ack == nil {
+		return
+	}
+	ack.index, ack.Base = dup.index, dup.base
+	if dup.index <= p.committed {
+		p.finish(ack, nil, p.cfg.Now())
+		return
+	}
+	p.late = append(p.late, ack)
+}
+
+// finish queues an ack for delivery after the unlock, in the order of finishing.
+func (p *Partition) finish(a *Ack, err error, now int64) {
+	a.Err, a.Committed, a.LogStart, a.Next = err, now, p.logStart, nil
+	a.deliver = p.cfg.Deliver
+	if p.finished == nil {
+		p.finished = a
+	} else {
+		p.finishedZ.Next = a
+	}
+	p.finishedZ = a
+}
+
+// Bounds are the offsets that a reader may ask for.
+type Bounds struct {
+	Start id.Offset // log start
+	High  id.Offset // high watermark; equal to the last stable offset without transactions
+	// Ready is false while a new leader does not know the high watermark yet.
+	Ready   bool
+	Leading bool
+	Term    id.Term
+	Leader  id.ReplicaID
+}
+
+// Bounds returns what is readable now.
+func (p *Partition) Bounds() Bounds {
+	p.cfg.Group.Lock()
+	defer p.cfg.Group.Unlock()
+	return p.boundsLocked()
+}
+
+func (p *Partition) boundsLocked() Bounds {
+	return Bounds{p.logStart, p.high, !p.leading || p.committed >= p.readyAt, p.leading, p.term, p.leader}
+}

@@ -1,0 +1,208 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"ackline/broker/id"
+	"ackline/broker/seglog"
+)
+
+// Waiter is a reader that waits until there is something new in any of several partitions. It is woken once; the reader
+// then reads again. Allocate one per wait.
+type Waiter struct {
+	C    chan struct{} // capacity 1: receives once
+	done atomic.Bool
+}
+
+// NewWaiter returns a waiter to register with partitions.
+func NewWaiter() *Waiter { return &Waiter{C: make(chan struct{}, 1)} }
+
+// fire wakes the reader. Several partitions may try.
+func (w *Waiter) fire() {
+	if w.done.CompareAndSwap(false, true) {
+		w.C <- struct{}{}
+	}
+}
+
+// Spent tells whether nobody waits any more.
+func (w *Waiter) spent() bool { return w.done.Load() }
+
+// Cancel ends the wait; partitions drop the waiter when they next look.
+func (w *Waiter) Cancel() { w.done.Store(true) }
+
+// link is a waiter's place in one partition's list.
+type link struct {
+	*Waiter
+	next *link
+}
+
+// Complete wakes every reader of a list.
+func (l *link) Complete() {
+	for ; l != nil; l = l.next {
+		l.fire()
+	}
+}
+
+// Await registers w to be woken at the next change beyond what the caller has seen: a record at or above offset from that
+// is committed and readable, or a change of leadership. It returns false, without registering, when that is already so.
+func (p *Partition) Await(w *Waiter, from id.Offset) bool {
+	p.cfg.Group.Lock()
+	defer p.cfg.Group.Unlock()
+	if !p.leading || p.committed >= p.readyAt && from < p.appliedNext {
+		return false
+	}
+	p.dropSpent()
+	p.readers = &link{w, p.readers}
+	return true
+}
+
+// dropSpent unlinks waiters that were woken elsewhere or gave up, so that an idle partition does not collect them.
+func (p *Partition) dropSpent() {
+	for at := &p.readers; *at != nil; {
+		if (*at).spent() {
+			*at = (*at).next
+		} else {
+			at = &(*at).next
+		}
+	}
+}
+
+// Read appends to dst whole batches from the one that holds offset from on, as many as fit into maxBytes of them; the first
+// one whole even when it is larger, unless strict. Only committed batches are read. Nothing is appended when from is the
+// high watermark. The error is ErrOffsetOutOfRange outside of the readable offsets, ErrNotReady or ErrNotLeader.
+func (p *Partition) Read(dst []byte, from id.Offset, maxBytes int, strict bool) ([]byte, Bounds, error) {
+	for try := 0; ; try++ {
+		out, b, err := p.readOnce(dst, from, maxBytes, strict)
+		// Between looking a row up and reading its entry the entry may have moved from the WAL to a segment.
+		if errors.Is(err, errMoved) && try < 3 {
+			continue
+		}
+		return out, b, err
+	}
+}
+
+var errMoved = errors.New("partition: entries were flushed while they were read")
+
+func (p *Partition) readOnce(dst []byte, from id.Offset, maxBytes int, strict bool) ([]byte, Bounds, error) {
+	p.cfg.Group.Lock()
+	b := p.boundsLocked()
+	if err := checkBounds(b, from); err != nil || from >= p.appliedNext {
+		p.cfg.Group.Unlock()
+		return dst, b, err
+	}
+	i, ok := p.rowOf(from)
+	if !ok { // below the first row: flushed
+		p.cfg.Group.Unlock()
+		dst, err := p.readSegments(dst, from, maxBytes, strict)
+		return dst, b, err
+	}
+	j, size := i, 0
+	for ; j < p.rows.n; j++ {
+		n := p.rows.at(j).dataBytes()
+		if size+n > maxBytes && (size > 0 || strict) {
+			break
+		}
+		size += n
+	}
+	if i == j {
+		p.cfg.Group.Unlock()
+		return dst, b, nil
+	}
+	lo, hi := p.rows.at(i).index, p.rows.at(j-1).index+1
+	es := p.cfg.Group.CachedLocked(make([]Entry, 0, min(j-i, 1024)), lo, hi)
+	p.cfg.Group.Unlock()
+	if len(es) == 0 {
+		var err error
+		if es, err = p.cfg.Group.Entries(lo, hi, max(maxBytes, 1)); err != nil {
+			return dst, b, fmt.Errorf("%w: %w", errMoved, err)
+		}
+	}
+	for k := range es {
+		if isData(&es[k]) {
+			dst = append(dst, es[k].Data...)
+		}
+	}
+	return dst, b, nil
+}
+
+func checkBounds(b Bounds, from id.Offset) error {
+	switch {
+	case !b.Leading:
+		return ErrNotLeader
+	case !b.Ready:
+		return ErrNotReady
+	case from < b.Start || from > b.High:
+		return fmt.Errorf("%w: %d is not within [%d, %d]", ErrOffsetOutOfRange, from, b.Start, b.High)
+	}
+	return nil
+}
+
+func (p *Partition) readSegments(dst []byte, from id.Offset, maxBytes int, strict bool) ([]byte, error) {
+	had := len(dst)
+	out, err := p.log.Read(from, maxBytes, dst)
+	switch {
+	case errors.Is(err, seglog.ErrCompacted):
+		return dst, fmt.Errorf("%w: %w", ErrOffsetOutOfRange, err)
+	case err != nil:
+		return dst, err
+	case strict && len(out)-had > maxBytes:
+		return dst, nil
+	}
+	return out, nil
+}
+
+// rowOf finds the row whose batch holds an offset; false when it is below all rows.
+func (p *Partition) rowOf(o id.Offset) (int, bool) {
+	if p.rows.n == 0 || o < p.rows.at(0).base {
+		return 0, false
+	}
+	i := p.rows.search(func(r *row) bool { return r.next() > o })
+	return i, i < p.rows.n
+}
+
+func (r *row) dataBytes() int {
+	if r.delta == seglog.Control {
+		return 0
+	}
+	return int(r.length)
+}
+
+// OffsetForTime returns the base offset and the greatest timestamp of the first readable batch that holds a timestamp of
+// at least ms; false when none does. Which record of the batch it is, the caller finds out.
+func (p *Partition) OffsetForTime(ms int64) (id.Offset, int64, bool, error) {
+	p.cfg.Group.Lock()
+	b := p.boundsLocked()
+	if !b.Leading || !b.Ready {
+		p.cfg.Group.Unlock()
+		return 0, 0, false, checkBounds(b, b.Start)
+	}
+	rows := p.rows.snapshot()
+	p.cfg.Group.Unlock()
+	o, t, ok, err := p.log.OffsetForTimeFrom(b.Start, ms)
+	if ok || err != nil {
+		return o, t, ok, err
+	}
+	for r := range rows {
+		if r.delta != seglog.Control && r.maxMs >= ms && r.next() > b.Start {
+			return r.base, r.maxMs, true, nil
+		}
+	}
+	return 0, 0, false, nil
+}
+
+// MaxTimestamp returns the greatest timestamp of the readable batches and the base offset of the first batch that has it.
+func (p *Partition) MaxTimestamp() (id.Offset, int64, bool, error) {
+	p.cfg.Group.Lock()
+	rows := p.rows.snapshot()
+	p.cfg.Group.Unlock()
+	greatest := p.log.MaxTimestamp()
+	for r := range rows {
+		greatest = max(greatest, r.maxMs)
+	}
+	if greatest == seglog.NoTimestamp {
+		return 0, 0, false, nil
+	}
+	return p.OffsetForTime(greatest)
+}

@@ -1,0 +1,307 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"ackline/loadgen/frame"
+)
+
+// Reader reads one partition.
+type Reader interface {
+	// Read returns record batches from the one that holds offset from on, perhaps none, and the high watermark. The last batch
+	// may be cut short. The bytes are good until the next call.
+	Read(ctx context.Context, partition int32, from int64) (batches []byte, highWatermark int64, err error)
+}
+
+// Report is what reading back found. All counts are of records.
+type Report struct {
+	Done         bool     `json:"done"` // false: it was not run, or not to its end, and nothing below is complete
+	Error        string   `json:"error,omitempty"`
+	Acked        int64    `json:"acked"`
+	Read         int64    `json:"read"`
+	Lost         int64    `json:"lost"`
+	Duplicated   int64    `json:"duplicated"`
+	Reordered    int64    `json:"reordered"`
+	WrongOffset  int64    `json:"wrong_offset"`
+	WrongBytes   int64    `json:"wrong_bytes"`
+	Unacked      int64    `json:"unacknowledged_present"` // allowed: their fate was unknown to the client
+	Foreign      int64    `json:"foreign"`                // allowed: of other runs
+	Bytes        int64    `json:"bytes"`
+	Seconds      float64  `json:"seconds"`
+	Examples     []string `json:"examples,omitempty"` // the first few findings
+	LedgerBytes  int64    `json:"ledger_bytes"`
+	Partitions   int      `json:"partitions"`
+	notMentioned int64
+}
+
+// Faults is the number of records with something wrong.
+func (r *Report) Faults() int64 {
+	return r.Lost + r.Duplicated + r.Reordered + r.WrongOffset + r.WrongBytes
+}
+
+// Passed reports whether everything was read back and is right.
+func (r *Report) Passed() bool { return r.Done && r.Faults() == 0 }
+
+const (
+	maxExamples = 10
+	// maxMissing bounds the memory for records that were not where they should be and may yet turn up late.
+	maxMissing = 1 << 20
+)
+
+// Options says where to begin and how long to be patient.
+type Options struct {
+	// Start is, per partition, the end offset from before the run. Absent means 0.
+	Start map[int32]int64
+	// Patience is how long a partition may stay without the records that are due. 0 means 5 s.
+	Patience time.Duration
+	// Progress, when not nil, is called about every second with the records read and acknowledged so far.
+	Progress func(read, acked int64)
+}
+
+// Verify reads every partition of the ledger in full. The error says that reading was not possible; what it found until then
+// is in the report all the same.
+func Verify(ctx context.Context, r Reader, l *Ledger, p *frame.Payloads, o Options) (*Report, error) {
+	if o.Patience == 0 {
+		o.Patience = 5 * time.Second
+	}
+	v := &verifier{reader: r, ledger: l, payloads: p, options: o, report: &Report{Acked: l.Count(), LedgerBytes: l.Bytes()},
+		missing: map[place]int64{}, unacked: map[place]bool{}, unpack: kgo.DefaultDecompressor(), started: time.Now()}
+	for i := range l.streams {
+		v.streams = append(v.streams, streamState{cursor: l.streams[i].cursor()})
+	}
+	var err error
+	seen := map[int32]bool{}
+	for i := range l.streams {
+		if id := l.streams[i].partition; err == nil && !seen[id] {
+			seen[id] = true
+			err = v.partition(ctx, id)
+		}
+	}
+	v.report.Partitions = len(seen)
+	v.report.Seconds = time.Since(v.started).Seconds()
+	if err != nil {
+		v.report.Error = err.Error()
+		return v.report, err
+	}
+	v.close()
+	v.report.Done = true
+	return v.report, nil
+}
+
+// place names a record.
+type place struct {
+	stream uint32
+	seq    uint64
+}
+
+type streamState struct {
+	cursor *cursor
+	next   uint64 // one above the highest sequence number seen
+}
+
+type verifier struct {
+	reader   Reader
+	ledger   *Ledger
+	payloads *frame.Payloads
+	options  Options
+	report   *Report
+	streams  []streamState
+	missing  map[place]int64 // acknowledged at that offset and passed over; counted as lost unless it turns up
+	unacked  map[place]bool  // not acknowledged and passed over; may turn up once
+	unpack   kgo.Decompressor
+	started  time.Time
+	told     time.Time
+}
+
+// partition reads one partition up to its high watermark, and waits for that to pass every acknowledged offset.
+func (v *verifier) partition(ctx context.Context, id int32) error {
+	target := v.target(id)
+	next, good := v.options.Start[id], time.Now()
+	for {
+		batches, hw, err := v.reader.Read(ctx, id, next)
+		if err != nil {
+			return fmt.Errorf("read partition %d back from offset %d: %w", id, next, err)
+		}
+		before := next
+		for len(batches) > 0 {
+			b, rest, err := frame.NextBatch(batches)
+			if errors.Is(err, frame.ErrTruncated) {
+				break
+			}
+			if err != nil {
+				// A batch whose bytes are wrong says nothing about its records: they will count as lost. Its length and offsets may be
+				// wrong too, so that there is no telling where the next one begins.
+				v.report.WrongBytes++
+				v.example("partition %d: %v", id, err)
+				return nil
+			}
+			if last := b.Base + int64(b.LastDelta); last >= next {
+				if err := v.batch(id, b); err != nil {
+					return err
+				}
+				next = last + 1
+			}
+			batches = rest
+		}
+		switch {
+		case next > before:
+			good = time.Now()
+		case next >= max(target, hw):
+			return nil
+		case time.Since(good) > v.options.Patience:
+			v.example("partition %d: nothing at offset %d for %v, high watermark %d, acknowledged up to %d", id, next, v.options.Patience, hw, target-1)
+			return nil
+		}
+		if v.options.Progress != nil && time.Since(v.told) > time.Second {
+			v.told = time.Now()
+			v.options.Progress(v.report.Read, v.report.Acked)
+		}
+	}
+}
+
+// target is one above the highest offset acknowledged in a partition.
+func (v *verifier) target(id int32) (t int64) {
+	for i := range v.ledger.streams {
+		s := &v.ledger.streams[i]
+		if s.partition != id {
+			continue
+		}
+		for c := s.cursor(); c.more(); {
+			t = max(t, c.cur.offset+int64(c.cur.n))
+			c.load(c.cur)
+		}
+	}
+	return t
+}
+
+func (v *verifier) batch(partition int32, b frame.Batch) error {
+	if b.Control {
+		return nil
+	}
+	if b.Codec != 0 {
+		plain, err := v.unpack.Decompress(b.Records, kgo.CompressionCodecType(b.Codec))
+		if err != nil {
+			return fmt.Errorf("partition %d: batch at offset %d: %w", partition, b.Base, err)
+		}
+		b.Records, b.Codec = plain, 0
+	}
+	v.report.Bytes += int64(len(b.Records))
+	err := b.Each(func(offset int64, value []byte) error {
+		v.record(partition, offset, value)
+		return nil
+	})
+	if err != nil {
+		v.report.WrongBytes++
+		v.example("partition %d: %v", partition, err)
+	}
+	return nil
+}
+
+func (v *verifier) record(partition int32, offset int64, value []byte) {
+	stream, seq, ours := v.payloads.Peek(value)
+	if !ours {
+		v.report.Foreign++
+		return
+	}
+	v.report.Read++
+	if int(stream) >= len(v.streams) {
+		v.report.WrongBytes++
+		v.example("partition %d offset %d: stream %d, there are %d", partition, offset, stream, len(v.streams))
+		return
+	}
+	if err := v.payloads.Verify(value, stream, seq); err != nil {
+		v.report.WrongBytes++
+		v.example("partition %d offset %d (stream %d record %d): %v", partition, offset, stream, seq, err)
+	}
+	s := &v.streams[stream]
+	if seq < s.next {
+		v.late(place{stream, seq}, partition, offset)
+		return
+	}
+	v.skip(stream, s, seq)
+	s.next = seq + 1
+	if !s.cursor.more() || s.cursor.cur.seq != seq {
+		v.report.Unacked++
+		return
+	}
+	_, want := s.cursor.next()
+	v.found(place{stream, seq}, partition, offset, want)
+}
+
+// skip notes the records between the last one seen of a stream and seq: the acknowledged ones are missing unless they
+// turn up late; the others were not acknowledged and may do as they like, once.
+func (v *verifier) skip(stream uint32, s *streamState, seq uint64) {
+	for n := s.next; n < seq; n++ {
+		p := place{stream, n}
+		if s.cursor.more() && s.cursor.cur.seq == n {
+			_, o := s.cursor.next()
+			if len(v.missing) == maxMissing {
+				v.report.Lost++
+				continue
+			}
+			v.missing[p] = o
+		} else if len(v.unacked) < maxMissing {
+			v.unacked[p] = true
+		}
+	}
+}
+
+// late handles a record that comes after a later one of its stream.
+func (v *verifier) late(p place, partition int32, offset int64) {
+	want, missing := v.missing[p]
+	if v.unacked[p] {
+		delete(v.unacked, p)
+		v.report.Unacked++
+		return
+	}
+	if !missing {
+		v.report.Duplicated++
+		v.example("partition %d offset %d: stream %d record %d is there again", partition, offset, p.stream, p.seq)
+		return
+	}
+	delete(v.missing, p)
+	v.report.Reordered++
+	v.example("partition %d offset %d: stream %d record %d comes after a later one", partition, offset, p.stream, p.seq)
+	v.found(p, partition, offset, want)
+}
+
+func (v *verifier) found(p place, partition int32, offset, want int64) {
+	if home := v.ledger.streams[p.stream].partition; home != partition || offset != want {
+		v.report.WrongOffset++
+		v.example("stream %d record %d: acknowledged at partition %d offset %d, found at partition %d offset %d", p.stream, p.seq, home, want, partition, offset)
+	}
+}
+
+// close counts what never came.
+func (v *verifier) close() {
+	for p, o := range v.missing {
+		v.lost(p, o)
+	}
+	for i := range v.streams {
+		for c := v.streams[i].cursor; c.more(); {
+			seq, o := c.next()
+			v.lost(place{uint32(i), seq}, o)
+		}
+	}
+	if n := v.report.notMentioned; n > 0 {
+		v.report.Examples = append(v.report.Examples, fmt.Sprintf("and %d more", n))
+	}
+}
+
+func (v *verifier) lost(p place, offset int64) {
+	v.report.Lost++
+	v.example("stream %d record %d: acknowledged at partition %d offset %d, not there", p.stream, p.seq, v.ledger.streams[p.stream].partition, offset)
+}
+
+func (v *verifier) example(format string, args ...any) {
+	if len(v.report.Examples) >= maxExamples {
+		v.report.notMentioned++
+		return
+	}
+	v.report.Examples = append(v.report.Examples, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,164 @@
+// Package client is how the generator reaches a system: drivers that put operations on the wire and hand back, for each,
+// when it was sent and when it was answered.
+//
+// The problem: at a hundred microseconds a request, a client that wakes a goroutine, which wakes another, adds as
+// much as the system takes. So the wire driver is an instrument: one locked thread per worker, frames that are laid out
+// in advance, a non-blocking write and then a blocking read on the same thread, no netpoller and no channel; with
+// several requests in flight, an epoll loop of its own. The same driver with the same frames talks to a floor server, so
+// that what the client costs is equal on both sides of a ratio. The kgo driver is franz-go, set up to measure the system and not
+// the library's defaults, and kgo-default is franz-go as people use it.
+//
+// What is not measured (finding leaders, creating topics) goes through package cluster.
+package client
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Op is one operation: a request, or for kgo a group of records. A worker owns it; a completion callback may read it
+// until it returns.
+type Op struct {
+	Intended int64 // CLOCK_MONOTONIC, ns: when the schedule said
+	Ready    int64 // when the generator got to it
+	Sent     int64 // when its first byte was offered to the socket (kgo: when it was given to the library)
+	Acked    int64 // when the answer was in hand; 0 unless Err is nil
+
+	Stream  uint32 // index into Driver.Streams
+	Records int32
+	Seq     uint64 // of its first record
+	Base    int64  // offset of its first record, as acknowledged; for a fetch the offset asked for
+	Bytes   int64  // of the answer's records, for a fetch
+	Err     error
+}
+
+// Stream is one sequence of operations into (or out of) one partition. Acknowledgements of a stream come in order of Seq.
+type Stream struct {
+	Partition int32 `json:"partition"`
+	Worker    int   `json:"worker"`
+}
+
+// Worker is one thread's share of a driver. All methods are called from one goroutine, which is locked to its thread.
+type Worker interface {
+	// Room is how many operations may be submitted now. 0 while the window is full or a connection is being restored.
+	Room() int
+	// InFlight is how many were submitted and not yet handed back.
+	InFlight() int
+	// Submit takes one operation, which needs Room. It may wait for Flush before it is sent.
+	Submit(intended, ready int64)
+	// Flush sends what was submitted.
+	Flush()
+	// Prepare does in advance what the next Submit would have to; called when there is time.
+	Prepare()
+	// Wait hands every answer that is there to done, and otherwise waits for one until the given time (CLOCK_MONOTONIC, ns;
+	// in the past: does not wait). It may return early. An error is final: the system cannot be reached any more.
+	Wait(until int64, done func(*Op)) error
+	// Abandon hands every operation in flight to done, failed.
+	Abandon(done func(*Op))
+}
+
+// Driver is an open way to a system.
+type Driver interface {
+	Workers() []Worker
+	Streams() []Stream
+	// Effective says what was really opened, read back from the open objects.
+	Effective() Effective
+	Close() error
+}
+
+// Effective is the configuration as it came out.
+type Effective struct {
+	Driver            string            `json:"driver"`
+	Threads           int               `json:"threads"`
+	Connections       []Connection      `json:"connections,omitempty"`
+	InFlight          int               `json:"in_flight_per_connection"`
+	RecordsPerRequest int               `json:"records_per_request,omitempty"`
+	ValueBytes        int               `json:"value_bytes,omitempty"`
+	RequestBytes      int               `json:"request_bytes,omitempty"` // the frame, with its length prefix
+	ReplyBytes        int               `json:"reply_bytes,omitempty"`   // of the last reply seen, with its length prefix
+	Options           map[string]string `json:"options,omitempty"`
+}
+
+// Connection is one open TCP connection.
+type Connection struct {
+	Local      string  `json:"local"`
+	Remote     string  `json:"remote"`
+	Node       int32   `json:"node"`
+	Partitions []int32 `json:"partitions"`
+	NoDelay    bool    `json:"tcp_nodelay"`
+	SendBuf    int     `json:"so_sndbuf"`
+	RecvBuf    int     `json:"so_rcvbuf"`
+	MSS        int     `json:"tcp_maxseg"`
+}
+
+// Config is what Open needs. Every driver reads what concerns it.
+type Config struct {
+	// Connections is the number of TCP connections, or of clients for kgo. 0 means 1.
+	Connections int
+	// InFlight is how many operations may be unanswered on each connection. 0 means 1.
+	InFlight int
+	// Threads is the number of workers. 0: one per connection for one in flight each (up to one per CPU), else half the CPUs.
+	Threads int
+	// RecordsPerRequest is the number of records of one operation. 0 means 1.
+	RecordsPerRequest int
+	// Timeout is how long an operation may stay unanswered, and how long a lost connection is tried again before the
+	// run ends. 0 means 10 s.
+	Timeout time.Duration
+}
+
+// Normal returns c with every zero replaced by what it means.
+func (c Config) Normal(cpus int) Config {
+	if c.Connections == 0 {
+		c.Connections = 1
+	}
+	if c.InFlight == 0 {
+		c.InFlight = 1
+	}
+	if c.RecordsPerRequest == 0 {
+		c.RecordsPerRequest = 1
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 10 * time.Second
+	}
+	if c.Threads == 0 {
+		c.Threads = max(1, cpus/2)
+		if c.InFlight == 1 {
+			c.Threads = cpus
+		}
+	}
+	c.Threads = min(c.Threads, c.Connections)
+	return c
+}
+
+// Validate says what is wrong with c.
+func (c Config) Validate() error {
+	for _, v := range []struct {
+		name  string
+		value int
+		max   int
+	}{
+		{"connections", c.Connections, 10_000}, {"in-flight", c.InFlight, 100_000},
+		{"threads", c.Threads, 1024}, {"records-per-request", c.RecordsPerRequest, 1 << 20},
+	} {
+		if v.value < 0 || v.value > v.max {
+			return fmt.Errorf("%s %d: want 0 (which means the default) to %d", v.name, v.value, v.max)
+		}
+	}
+	if c.Timeout < 0 || c.Timeout > 10*time.Minute {
+		return fmt.Errorf("timeout %v: want 0 (which means 10 s) to 10m", c.Timeout)
+	}
+	return nil
+}
+
+// Why operations fail, beside Kafka's error codes.
+var (
+	ErrTimeout   = errors.New("no answer within the time-out")
+	ErrAbandoned = errors.New("unanswered at the end of the run")
+)
+
+// tickNS bounds every blocking wait, so that time-outs and the end of a run are noticed by a thread that hears nothing.
+const tickNS = int64(50 * time.Millisecond)
+
+// reconnectEvery is the pause between two attempts to restore a connection.
+const reconnectEvery = 15 * time.Millisecond

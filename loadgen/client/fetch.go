@@ -1,0 +1,252 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"ackline/loadgen/cluster"
+	"ackline/loadgen/frame"
+)
+
+// FetchOrder is the order in which a fetch workload reads.
+type FetchOrder string
+
+// Sequential reads a partition from its start to its end and begins again: the disk's work when the page cache is cold
+// or too small. Random reads at random offsets.
+const (
+	Sequential FetchOrder = "sequential"
+	Random     FetchOrder = "random"
+)
+
+// Reading is what a fetch workload reads.
+type Reading struct {
+	Order FetchOrder
+	// MaxBytes bounds each answer; a whole batch is answered even when it is larger. Must be above 0.
+	MaxBytes int32
+	// Seed selects the offsets of Random.
+	Seed uint64
+}
+
+// OpenFetch opens a wire driver whose operations are Fetch requests of what the topic holds now. Every batch in an
+// answer is checked against its CRC, after the answer's time was taken.
+func OpenFetch(ctx context.Context, cfg Config, cl *cluster.Cluster, topic cluster.Topic, r Reading) (*Wire, error) {
+	cfg = cfg.Normal(runtime.NumCPU())
+	if r.MaxBytes <= 0 {
+		return nil, fmt.Errorf("fetch: at most %d bytes per answer, want more than 0", r.MaxBytes)
+	}
+	if r.Order == Sequential && cfg.InFlight != 1 {
+		return nil, fmt.Errorf("fetch: %d in flight per connection, want 1: where a sequential read goes on is known from its answer", cfg.InFlight)
+	}
+	ends, err := cl.EndOffsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	var filled []cluster.Partition
+	for _, p := range topic.Partitions {
+		if ends[p.ID] > 0 {
+			filled = append(filled, p)
+		}
+	}
+	if len(filled) == 0 {
+		return nil, fmt.Errorf("topic %q is empty: there is nothing to read; write to it first and keep it", topic.Name)
+	}
+	w := &Wire{cfg: cfg, cl: cl, topic: topic.Name, name: "wire (fetch, " + string(r.Order) + ")"}
+	var codecs []codec
+	shares := deal(cfg.Connections, filled)
+	for i, share := range shares {
+		c := &fetchCodec{request: frame.NewFetch(topic.Name, frame.FetchLimits{MaxBytes: r.MaxBytes}), order: r.Order, rng: r.Seed + uint64(i)}
+		for _, id := range share {
+			c.streams = append(c.streams, fetchStream{id: uint32(len(w.streams)), partition: id, end: ends[id]})
+			w.streams = append(w.streams, Stream{Partition: id, Worker: i % cfg.Threads})
+		}
+		codecs = append(codecs, c)
+	}
+	if err := w.open(ctx, codecs, shares); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// fetchCodec sends Fetch requests, each to the next of the connection's partitions.
+type fetchCodec struct {
+	request *frame.Fetch
+	order   FetchOrder
+	rng     uint64
+	streams []fetchStream
+	active  []int
+	turn    int
+}
+
+type fetchStream struct {
+	id        uint32
+	partition int32
+	seq       uint64
+	start     int64 // first offset to read; moves up when the log's start does
+	end       int64 // as it was when the driver was opened
+	next      int64
+}
+
+func (f *fetchCodec) frameLen() int     { return f.request.Len() }
+func (f *fetchCodec) init(frame []byte) { f.request.Init(frame) }
+
+func (f *fetchCodec) build(b []byte, correlation int32, op *Op) {
+	f.turn++
+	s := &f.streams[f.active[f.turn%len(f.active)]]
+	if f.order == Random {
+		f.rng = f.rng*6364136223846793005 + 1442695040888963407 // Knuth's MMIX generator; its high bits are used
+		s.next = s.start + int64(f.rng>>11)%(s.end-s.start)
+	} else if s.next >= s.end {
+		s.next = s.start
+	}
+	op.Stream, op.Seq, op.Base = s.id, s.seq, s.next
+	f.request.Patch(b, correlation, s.partition, s.next)
+	s.seq++
+}
+
+var errEmptyFetch = errors.New("nothing was returned below the end of the partition")
+
+func (f *fetchCodec) parse(reply []byte, correlation int32, op *Op) error {
+	if got := int32(binary.BigEndian.Uint32(reply)); got != correlation {
+		return fmt.Errorf("reply to request %d, want %d", got, correlation)
+	}
+	r, err := frame.ParseFetched(reply)
+	if err != nil {
+		return err
+	}
+	s := f.stream(op.Stream)
+	if r.Code != 0 {
+		op.Err = kafkaError("Fetch", r.Partition, r.Code)
+		s.start, s.next = max(s.start, r.LogStart), max(s.next, r.LogStart)
+		return nil
+	}
+	next, records, err := walk(r.Batches, op.Base)
+	switch {
+	case err != nil:
+		op.Err = fmt.Errorf("partition %d: %w", s.partition, err)
+	case records == 0:
+		op.Err = fmt.Errorf("partition %d at offset %d: %w", s.partition, op.Base, errEmptyFetch)
+	}
+	op.Records, op.Bytes, s.next = records, int64(len(r.Batches)), next
+	return nil
+}
+
+func (f *fetchCodec) stream(id uint32) *fetchStream {
+	for i := range f.streams {
+		if f.streams[i].id == id {
+			return &f.streams[i]
+		}
+	}
+	panic(fmt.Sprintf("client: stream %d on a connection with %+v", id, f.streams))
+}
+
+// walk checks the batches of an answer to a request for offset from: the first holds from, each follows the one before.
+func walk(batches []byte, from int64) (next int64, records int32, err error) {
+	next = from
+	for len(batches) > 0 {
+		b, rest, err := frame.NextBatch(batches)
+		if errors.Is(err, frame.ErrTruncated) {
+			break
+		}
+		if err != nil {
+			return next, records, err
+		}
+		last := b.Base + int64(b.LastDelta)
+		if (records == 0 && last < from) || (records > 0 && b.Base < next) {
+			return next, records, fmt.Errorf("a batch of offsets %d–%d where %d should follow", b.Base, last, next)
+		}
+		next, records, batches = last+1, records+b.Count, rest
+	}
+	return next, records, nil
+}
+
+func (f *fetchCodec) route(partitions []int32) {
+	f.active = f.active[:0]
+	for i, s := range f.streams {
+		for _, id := range partitions {
+			if s.partition == id {
+				f.active = append(f.active, i)
+			}
+		}
+	}
+	if len(f.active) == 0 {
+		panic(fmt.Sprintf("client: a connection for partitions %+v was routed to %d", f.streams, partitions))
+	}
+}
+
+// Reader reads one partition after the other, for the check. It follows the leader and tries again while the partition
+// has none, for at most the cluster's time-out without an answer.
+type Reader struct {
+	cl       *cluster.Cluster
+	topic    string
+	request  *frame.Fetch
+	buf      []byte
+	conn     *conn // nil while there is none
+	part     int32
+	lastGood time.Time
+}
+
+const readerBytes = 4 << 20
+
+// NewReader returns a reader of topic.
+func NewReader(cl *cluster.Cluster, topic string) *Reader {
+	f := frame.NewFetch(topic, frame.FetchLimits{MaxWaitMS: 200, MaxBytes: readerBytes})
+	return &Reader{cl: cl, topic: topic, request: f, buf: make([]byte, f.Len())}
+}
+
+// Read returns the batches of a partition from an offset on, perhaps none, and the high watermark. The bytes are good until the
+// next call.
+func (r *Reader) Read(ctx context.Context, partition int32, from int64) ([]byte, int64, error) {
+	r.lastGood = time.Now()
+	for {
+		f, err := r.read(ctx, partition, from)
+		if err == nil && f.Code == 0 {
+			return f.Batches, f.HighWatermark, nil
+		}
+		if err == nil {
+			err = kafkaError("Fetch", partition, f.Code)
+		}
+		r.Close()
+		if !passes(err) || time.Since(r.lastGood) > r.cl.Timeout() {
+			return nil, 0, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		case <-time.After(reconnectEvery):
+		}
+	}
+}
+
+func (r *Reader) read(ctx context.Context, partition int32, from int64) (frame.Fetched, error) {
+	if r.conn == nil || r.part != partition {
+		r.Close()
+		d := (&Wire{cl: r.cl, topic: r.topic}).dial(ctx, []int32{partition})
+		if d.err != nil {
+			return frame.Fetched{}, d.err
+		}
+		if err := makeBlocking(d.fd, time.Duration(tickNS)); err != nil {
+			return frame.Fetched{}, err
+		}
+		r.conn = &conn{fd: d.fd, in: make([]byte, readerBytes+inBytes)}
+		r.part = partition
+	}
+	r.request.Init(r.buf)
+	r.request.Patch(r.buf, 1, partition, from)
+	reply, err := r.conn.exchange(ctx, r.buf, r.cl.Timeout())
+	if err != nil {
+		return frame.Fetched{}, err
+	}
+	return frame.ParseFetched(reply)
+}
+
+// Close closes the reader's connection; the reader can be used again.
+func (r *Reader) Close() {
+	if r.conn != nil {
+		closeFD(r.conn.fd)
+		r.conn = nil
+	}
+}

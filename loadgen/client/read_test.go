@@ -1,0 +1,208 @@
+package client
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ackline/loadgen/brokertest"
+	"ackline/loadgen/cluster"
+	"ackline/loadgen/frame"
+	"ackline/loadgen/pace"
+)
+
+// fill writes n records of 100 bytes.
+func fill(t *testing.T, cl *cluster.Cluster, top cluster.Topic, n int) {
+	t.Helper()
+	d := openProduce(t, Config{RecordsPerRequest: 5}, cl, top, 100)
+	check(t, drive(t, d.Workers()[0], n/5), 5)
+}
+
+func TestFetchReadsRoundAndRound(t *testing.T) {
+	_, cl, top := setup(t, 1, 1)
+	fill(t, cl, top, 100)
+	d, err := OpenFetch(context.Background(), Config{}, cl, top, Reading{Order: Sequential, MaxBytes: 2000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	next, records := int64(0), 0
+	for i, op := range drive(t, d.Workers()[0], 40) {
+		if op.Err != nil || op.Base != next%100 || op.Records < 5 || op.Bytes == 0 {
+			t.Fatalf("fetch %d: %+v, want offset %d", i, op, next%100)
+		}
+		next += int64(op.Records)
+		records += int(op.Records)
+	}
+	if records <= 100 {
+		t.Errorf("%d records read: the second pass never came", records)
+	}
+}
+
+func TestFetchAtRandom(t *testing.T) {
+	_, cl, top := setup(t, 1, 1)
+	fill(t, cl, top, 100)
+	d, err := OpenFetch(context.Background(), Config{InFlight: 4}, cl, top, Reading{Order: Random, MaxBytes: 1, Seed: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	seen := map[int64]bool{}
+	for _, op := range drive(t, d.Workers()[0], 300) {
+		if op.Err != nil || op.Records != 5 {
+			t.Fatalf("%+v", op)
+		}
+		seen[op.Base] = true
+	}
+	if len(seen) < 50 {
+		t.Errorf("%d different offsets in 300 fetches of 100", len(seen))
+	}
+}
+
+func TestFetchNoticesBadBytes(t *testing.T) {
+	b, cl, top := setup(t, 1, 1)
+	b.Break(brokertest.Faults{BadCRCBatch: 3})
+	fill(t, cl, top, 50)
+	d, err := OpenFetch(context.Background(), Config{}, cl, top, Reading{Order: Sequential, MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if op := drive(t, d.Workers()[0], 1)[0]; op.Err == nil || !strings.Contains(op.Err.Error(), "CRC-32C") {
+		t.Errorf("%+v", op)
+	}
+}
+
+func TestFetchRefuses(t *testing.T) {
+	_, cl, top := setup(t, 1, 1)
+	ctx := context.Background()
+	if _, err := OpenFetch(ctx, Config{}, cl, top, Reading{Order: Sequential, MaxBytes: 1}); err == nil || !strings.Contains(err.Error(), "empty") {
+		t.Errorf("an empty topic: %v", err)
+	}
+	if _, err := OpenFetch(ctx, Config{InFlight: 2}, cl, top, Reading{Order: Sequential, MaxBytes: 1}); err == nil {
+		t.Error("a sequential read with two in flight was accepted")
+	}
+}
+
+func TestReaderSurvivesARestart(t *testing.T) {
+	b, cl, top := setup(t, 1, 1)
+	fill(t, cl, top, 20)
+	r := NewReader(cl, topic)
+	defer r.Close()
+	for i := range 2 {
+		batches, hw, err := r.Read(context.Background(), 0, 10)
+		if err != nil || hw != 20 {
+			t.Fatalf("read %d: high watermark %d, %v", i, hw, err)
+		}
+		if next, n, err := walk(batches, 10); err != nil || next != 20 || n != 10 {
+			t.Fatalf("read %d: %d records up to %d, %v", i, n, next, err)
+		}
+		b.Kill(1)
+		b.Restart(1)
+	}
+}
+
+func TestTailHasEveryRecordOnce(t *testing.T) {
+	_, cl, top := setup(t, 1, 1)
+	fill(t, cl, top, 10)
+	p := frame.NewPayloads(1, 100)
+	var n atomic.Int64
+	var bad atomic.Bool
+	all := make(chan struct{})
+	tail := StartTail(context.Background(), cl, top, map[int32]int64{0: 10}, func(v []byte, inHand int64) {
+		_, seq, ours := p.Peek(v)
+		if want := uint64(n.Add(1) - 1); !ours || seq != want || inHand > pace.Now() {
+			bad.Store(true)
+		}
+		if n.Load() == 200 {
+			close(all)
+		}
+	})
+	fill(t, cl, top, 200)
+	select {
+	case <-all:
+	case <-time.After(10 * time.Second):
+	}
+	if err := tail.Stop(); err != nil || n.Load() != 200 || bad.Load() {
+		t.Errorf("%d records in hand, want 200; out of order: %v; %v", n.Load(), bad.Load(), err)
+	}
+}
+
+func openKgo(t *testing.T, cfg Config, b *brokertest.Cluster, top cluster.Topic, defaults bool) *Kgo {
+	t.Helper()
+	k, err := OpenKgo(cfg, []string{b.Addr()}, top, frame.NewPayloads(1, 100), defaults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
+	return k
+}
+
+func TestKgo(t *testing.T) {
+	for _, defaults := range []bool{false, true} {
+		b, _, top := setup(t, 1, 2)
+		k := openKgo(t, Config{Connections: 2, InFlight: 4}, b, top, defaults)
+		for _, w := range k.Workers() {
+			check(t, drive(t, w, 50), 1)
+		}
+		want := map[bool]string{false: "0s", true: "10ms"}[defaults]
+		if got := k.Effective().Options["ProducerLinger"]; got != want {
+			t.Errorf("linger %s, want %s", got, want)
+		}
+		if b.Stored(topic, 0) != 50 || b.Stored(topic, 1) != 50 {
+			t.Errorf("%d and %d stored", b.Stored(topic, 0), b.Stored(topic, 1))
+		}
+	}
+	_, _, top := setup(t, 1, 1)
+	if _, err := OpenKgo(Config{RecordsPerRequest: 2}, []string{"127.0.0.1:1"}, top, frame.NewPayloads(1, 100), false); err == nil {
+		t.Error("two records per request were accepted")
+	}
+}
+
+func TestKgoTimesOutAndGoesOn(t *testing.T) {
+	b, _, top := setup(t, 1, 1)
+	w := openKgo(t, Config{InFlight: 2, Timeout: 300 * time.Millisecond}, b, top, false).Workers()[0]
+	check(t, drive(t, w, 3), 1)
+	b.Break(brokertest.Faults{Mute: true})
+	if ops := drive(t, w, 2); failures(ops) != 2 {
+		t.Errorf("%d of 2 failed", failures(ops))
+	}
+	b.Break(brokertest.Faults{})
+	b.Kill(1)
+	b.Restart(1)
+	deadline := time.Now().Add(10 * time.Second)
+	for ok := 0; ok < 5; {
+		if time.Now().After(deadline) {
+			t.Fatal("franz-go did not recover")
+		}
+		if w.Room() == 0 {
+			_ = w.Wait(pace.Now()+1e8, func(*Op) {})
+			continue
+		}
+		w.Submit(pace.Now(), pace.Now())
+		for w.InFlight() > 0 {
+			// An error that nothing was acknowledged is what a run would end with; here the broker comes back.
+			_ = w.Wait(pace.Now()+1e8, func(op *Op) {
+				if op.Err == nil {
+					ok++
+				}
+			})
+		}
+	}
+}
+
+func TestKgoAbandon(t *testing.T) {
+	b, _, top := setup(t, 1, 1)
+	w := openKgo(t, Config{InFlight: 3}, b, top, false).Workers()[0]
+	check(t, drive(t, w, 1), 1)
+	b.Break(brokertest.Faults{Mute: true})
+	w.Submit(1, 1)
+	w.Submit(1, 1)
+	n := 0
+	w.Abandon(func(op *Op) { n++ })
+	if n != 2 || w.InFlight() != 0 || w.Room() != 1 {
+		t.Errorf("%d abandoned, %d in flight, room %d; want 2, 0, 1", n, w.InFlight(), w.Room())
+	}
+}

@@ -1,0 +1,147 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ackline/loadgen/cluster"
+	"ackline/loadgen/frame"
+	"ackline/loadgen/pace"
+)
+
+func closeFD(fd int) { unix.Close(fd) }
+
+// exchange sends one request and waits on this thread for its answer, which it returns without its length prefix.
+func (c *conn) exchange(ctx context.Context, request []byte, timeout time.Duration) ([]byte, error) {
+	deadline := pace.Now() + timeout.Nanoseconds()
+	for sent := 0; sent < len(request); {
+		n, err := send(c.fd, request[sent:])
+		if err != nil {
+			return nil, err
+		}
+		if sent += n; n == 0 {
+			awaitWritable(c.fd, time.Duration(tickNS))
+		}
+		if err := waitedEnough(ctx, deadline); err != nil {
+			return nil, err
+		}
+	}
+	for got := 0; ; {
+		if got >= 4 {
+			size := int(int32(binary.BigEndian.Uint32(c.in)))
+			if size < 4 || size > cluster.MaxReply {
+				return nil, fmt.Errorf("a reply of %d bytes, want 4 to %d", size, cluster.MaxReply)
+			}
+			if got == 4+size {
+				return c.in[4:got], nil
+			}
+			if 4+size > len(c.in) {
+				c.in = append(c.in, make([]byte, 4+size-len(c.in))...)
+			}
+		}
+		n, err := recvWait(c.fd, c.in[got:])
+		if err != nil {
+			return nil, err
+		}
+		if got += n; n == 0 {
+			if err := waitedEnough(ctx, deadline); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+func waitedEnough(ctx context.Context, deadline int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if pace.Now() > deadline {
+		return ErrTimeout
+	}
+	return nil
+}
+
+// Tail is a consumer that waits at the end of a topic, one locked thread per partition: its long poll is answered when a
+// record is committed, and the record is in hand when its bytes are on this thread.
+type Tail struct {
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu  sync.Mutex // guards err
+	err error
+}
+
+// tailWaitMS is the long poll's limit.
+const tailWaitMS = 500
+
+// StartTail consumes every partition of topic from the given offsets. got is called with every record's value and the time
+// (CLOCK_MONOTONIC, ns) at which it was in hand: for one partition in order, for several from several goroutines.
+func StartTail(ctx context.Context, cl *cluster.Cluster, topic cluster.Topic, from map[int32]int64, got func(value []byte, inHand int64)) *Tail {
+	ctx, cancel := context.WithCancel(ctx)
+	t := &Tail{cancel: cancel}
+	for _, p := range topic.Partitions {
+		t.wg.Add(1)
+		go func() {
+			defer t.wg.Done()
+			if err := follow(ctx, cl, topic.Name, p.ID, from[p.ID], got); err != nil && ctx.Err() == nil {
+				t.mu.Lock()
+				t.err = errors.Join(t.err, fmt.Errorf("consumer of partition %d: %w", p.ID, err))
+				t.mu.Unlock()
+			}
+		}()
+	}
+	return t
+}
+
+// Stop ends the consumer and returns what went wrong while it ran.
+func (t *Tail) Stop() error {
+	t.cancel()
+	t.wg.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+func follow(ctx context.Context, cl *cluster.Cluster, topic string, partition int32, next int64, got func([]byte, int64)) error {
+	release, err := pace.LockThread()
+	if err != nil {
+		return err
+	}
+	defer release()
+	r := NewReader(cl, topic)
+	r.request = frame.NewFetch(topic, frame.FetchLimits{MaxWaitMS: tailWaitMS, MaxBytes: readerBytes})
+	defer r.Close()
+	for ctx.Err() == nil {
+		batches, _, err := r.Read(ctx, partition, next)
+		inHand := pace.Now()
+		if err != nil {
+			return err
+		}
+		for len(batches) > 0 {
+			b, rest, err := frame.NextBatch(batches)
+			if errors.Is(err, frame.ErrTruncated) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			err = b.Each(func(offset int64, value []byte) error {
+				if offset >= next {
+					got(value, inHand)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			next, batches = b.Base+int64(b.LastDelta)+1, rest
+		}
+	}
+	return nil
+}

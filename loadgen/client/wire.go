@@ -1,0 +1,243 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"ackline/loadgen/cluster"
+	"ackline/loadgen/frame"
+)
+
+// Wire is the driver that sends pre-encoded frames over raw sockets, to a cluster or to a floor.
+type Wire struct {
+	cfg     Config
+	cl      *cluster.Cluster // nil towards a floor
+	topic   string
+	floor   string // the floor's address
+	records int
+	size    int
+	workers []*wireWorker
+	streams []Stream
+	name    string
+}
+
+// maxRingBytes bounds the memory for frames of all windows together.
+const maxRingBytes = 2 << 30
+
+// OpenProduce opens a wire driver that writes to a topic. Connections are dealt over the partitions' leaders; each cycles
+// over its share of the leader's partitions.
+func OpenProduce(ctx context.Context, cfg Config, cl *cluster.Cluster, topic cluster.Topic, p *frame.Payloads) (*Wire, error) {
+	cfg = cfg.Normal(runtime.NumCPU())
+	w := &Wire{cfg: cfg, cl: cl, topic: topic.Name, name: "wire", records: cfg.RecordsPerRequest, size: p.Size()}
+	request, err := w.request(topic.Name, p)
+	if err != nil {
+		return nil, err
+	}
+	var codecs []codec
+	shares := deal(cfg.Connections, topic.Partitions)
+	for i, share := range shares {
+		codecs = append(codecs, w.producer(i, share, request, false))
+	}
+	if err := w.open(ctx, codecs, shares); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// OpenFloor opens a wire driver that sends the same frames to a floor server, which makes them durable and
+// answers each with a frame that holds its correlation id. topic only fills the frames.
+func OpenFloor(ctx context.Context, cfg Config, addr, topic string, p *frame.Payloads) (*Wire, error) {
+	if err := cluster.CheckAddress(addr); err != nil {
+		return nil, fmt.Errorf("floor: %w", err)
+	}
+	cfg = cfg.Normal(runtime.NumCPU())
+	w := &Wire{cfg: cfg, floor: addr, topic: topic, name: "floor", records: cfg.RecordsPerRequest, size: p.Size()}
+	request, err := w.request(topic, p)
+	if err != nil {
+		return nil, err
+	}
+	var codecs []codec
+	var shares [][]int32
+	for i := range cfg.Connections {
+		codecs = append(codecs, w.producer(i, []int32{0}, request, true))
+		shares = append(shares, []int32{0})
+	}
+	if err := w.open(ctx, codecs, shares); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *Wire) request(topic string, p *frame.Payloads) (*frame.Produce, error) {
+	r, err := frame.NewProduce(topic, w.cfg.RecordsPerRequest, int32(w.cfg.Timeout.Milliseconds()), p)
+	if err != nil {
+		return nil, err
+	}
+	if n := int64(r.Len()) * int64(w.cfg.InFlight) * int64(w.cfg.Connections); n > maxRingBytes {
+		return nil, fmt.Errorf("%d connections × %d in flight × %d bytes a request = %d bytes of frames, want at most %d",
+			w.cfg.Connections, w.cfg.InFlight, r.Len(), n, int64(maxRingBytes))
+	}
+	return r, nil
+}
+
+// producer makes the codec of connection i, with a stream for each of its partitions.
+func (w *Wire) producer(i int, share []int32, request *frame.Produce, floor bool) *produceCodec {
+	c := &produceCodec{request: request, floor: floor}
+	for _, id := range share {
+		c.streams = append(c.streams, produceStream{id: uint32(len(w.streams)), partition: id})
+		w.streams = append(w.streams, Stream{Partition: id, Worker: i % w.cfg.Threads})
+	}
+	return c
+}
+
+// deal gives each of n connections the partitions that it serves, all of one leader. Leaders are taken in turn; so are a
+// leader's partitions by its connections.
+func deal(n int, partitions []cluster.Partition) [][]int32 {
+	var leaders []int32
+	byLeader := map[int32][]int32{}
+	for _, p := range partitions {
+		if !slices.Contains(leaders, p.Leader) {
+			leaders = append(leaders, p.Leader)
+		}
+		byLeader[p.Leader] = append(byLeader[p.Leader], p.ID)
+	}
+	out := make([][]int32, n)
+	for c := range n {
+		l := c % len(leaders)
+		mine := byLeader[leaders[l]]
+		peers := (n - l + len(leaders) - 1) / len(leaders) // connections of this leader
+		rank := c / len(leaders)
+		for i := rank % len(mine); i < len(mine); i += peers {
+			out[c] = append(out[c], mine[i])
+		}
+	}
+	return out
+}
+
+// open connects everything.
+func (w *Wire) open(ctx context.Context, codecs []codec, shares [][]int32) error {
+	groups := make([][]*conn, w.cfg.Threads)
+	for i, c := range codecs {
+		g := i % w.cfg.Threads
+		groups[g] = append(groups[g], newConn(c, w.cfg.InFlight, shares[i]))
+	}
+	for _, g := range groups {
+		ww, err := newWireWorker(w, g)
+		if err == nil {
+			w.workers = append(w.workers, ww)
+			err = w.connectAll(ctx, ww)
+		}
+		if err != nil {
+			w.Close()
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Wire) connectAll(ctx context.Context, ww *wireWorker) error {
+	for _, c := range ww.conns {
+		d := w.dial(ctx, c.assigned)
+		if d.err != nil {
+			return d.err
+		}
+		if err := ww.attach(c, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restore reconnects on a goroutine of its own, so that the other connections of the worker go on.
+func (w *Wire) restore(assigned []int32, out chan<- dialed) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*dialTimeout)
+	defer cancel()
+	out <- w.dial(ctx, assigned)
+}
+
+// dialTimeout bounds one attempt to connect: over the longest links, and yet short enough that a leader which was cut off and
+// has a successor by now is not waited for.
+const dialTimeout = time.Second
+
+// dial connects to whoever leads the first of the assigned partitions now.
+func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
+	if w.cl == nil {
+		fd, err := dial(w.floor, dialTimeout)
+		if err != nil {
+			err = fmt.Errorf("floor: %w: is tools/floor listening there?", err)
+		}
+		return dialed{fd: fd, partitions: assigned, err: err}
+	}
+	t, err := w.cl.Topic(ctx, w.topic)
+	if err != nil {
+		return dialed{fd: -1, err: err}
+	}
+	find := func(id int32) *cluster.Partition {
+		i := slices.IndexFunc(t.Partitions, func(p cluster.Partition) bool { return p.ID == id })
+		if i < 0 {
+			return nil
+		}
+		return &t.Partitions[i]
+	}
+	first := find(assigned[0])
+	if first == nil {
+		return dialed{fd: -1, err: fmt.Errorf("topic %q has no partition %d any more", w.topic, assigned[0])}
+	}
+	d := dialed{node: first.Leader}
+	for _, id := range assigned {
+		if p := find(id); p != nil && p.Leader == first.Leader {
+			d.partitions = append(d.partitions, id)
+		}
+	}
+	d.fd, d.err = dial(first.Addr, dialTimeout)
+	return d
+}
+
+// Workers returns the driver's workers.
+func (w *Wire) Workers() []Worker {
+	var out []Worker
+	for _, ww := range w.workers {
+		out = append(out, ww)
+	}
+	return out
+}
+
+// Streams returns what the stream numbers mean.
+func (w *Wire) Streams() []Stream { return w.streams }
+
+// Effective describes the open connections. Call it while no worker runs.
+func (w *Wire) Effective() Effective {
+	e := Effective{Driver: w.name, Threads: len(w.workers), InFlight: w.cfg.InFlight, RecordsPerRequest: w.records, ValueBytes: w.size,
+		Options: map[string]string{"timeout_ms": strconv.FormatInt(w.cfg.Timeout.Milliseconds(), 10)}}
+	for _, ww := range w.workers {
+		e.Options["wait"] = "epoll"
+		if ww.alone {
+			e.Options["wait"] = "blocking read"
+		}
+		for _, c := range ww.conns {
+			e.RequestBytes = c.frameLen
+			if c.lastReply > 0 {
+				e.ReplyBytes = c.lastReply
+			}
+			if c.fd >= 0 {
+				d := describe(c.fd)
+				d.Node, d.Partitions = c.node, c.assigned
+				e.Connections = append(e.Connections, d)
+			}
+		}
+	}
+	return e
+}
+
+// Close closes every connection. No worker may be in use.
+func (w *Wire) Close() error {
+	for _, ww := range w.workers {
+		ww.close()
+	}
+	w.workers = nil
+	return nil
+}

@@ -1,0 +1,368 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"golang.org/x/sys/unix"
+
+	"ackline/loadgen/pace"
+)
+
+// wireWorker is one thread's connections. With a single request in flight on a single connection (alone) it reads with a
+// blocking system call: the reply wakes this very thread. Otherwise it waits in an epoll of its own.
+type wireWorker struct {
+	wire   *Wire
+	conns  []*conn
+	alone  bool
+	epfd   int // -1 when alone
+	events [64]unix.EpollEvent
+
+	room     int // sum of the connections' free
+	inflight int
+	down     int // connections without a socket
+	turn     int
+	pending  []*conn // have something to flush
+	lastTick int64
+	fatal    error
+	acked    func(*Op) // the caller's callback of the Wait in progress
+	count    func(*Op) // counts and passes on; made once, so that Wait allocates nothing
+}
+
+func newWireWorker(w *Wire, conns []*conn) (*wireWorker, error) {
+	ww := &wireWorker{wire: w, conns: conns, epfd: -1, pending: make([]*conn, 0, len(conns)),
+		alone: len(conns) == 1 && conns[0].window == 1, down: len(conns)}
+	ww.count = func(op *Op) {
+		ww.inflight--
+		if op.Err != nil && !passes(op.Err) {
+			ww.fatal = op.Err
+		}
+		ww.acked(op)
+	}
+	if !ww.alone {
+		fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		if err != nil {
+			return nil, fmt.Errorf("epoll_create1: %w", err)
+		}
+		ww.epfd = fd
+		if _, err := ww.epoll(0); err != nil {
+			unix.Close(fd)
+			return nil, fmt.Errorf("%w (Linux 5.11 or newer is needed for waits that are finer than a millisecond)", err)
+		}
+	}
+	return ww, nil
+}
+
+func (w *wireWorker) Room() int     { return w.room }
+func (w *wireWorker) InFlight() int { return w.inflight }
+
+// setFree says how many operations c takes now.
+func (w *wireWorker) setFree(c *conn) {
+	n := 0
+	if c.fd >= 0 && c.broken == nil && !c.reroute {
+		n = c.window - c.inFlight()
+	}
+	w.room += n - c.free
+	c.free = n
+}
+
+func (w *wireWorker) next() *conn {
+	for range w.conns {
+		c := w.conns[w.turn%len(w.conns)]
+		if c.free > 0 {
+			return c
+		}
+		w.turn++
+	}
+	return nil
+}
+
+func (w *wireWorker) Submit(intended, ready int64) {
+	c := w.next()
+	if c == nil {
+		panic(fmt.Sprintf("client: submit with room for %d operations", w.room))
+	}
+	w.turn++
+	c.submit(intended, ready)
+	w.inflight++
+	w.setFree(c)
+	if !c.queued {
+		c.queued = true
+		w.pending = append(w.pending, c)
+	}
+}
+
+func (w *wireWorker) Prepare() {
+	if c := w.next(); c != nil {
+		c.prepare()
+	}
+}
+
+func (w *wireWorker) Flush() {
+	for _, c := range w.pending {
+		c.queued = false
+		if !c.flush() && !w.alone && !c.writable {
+			w.watch(c, true)
+		}
+		if c.broken != nil {
+			w.setFree(c)
+		}
+	}
+	w.pending = w.pending[:0]
+}
+
+// watch tells epoll whether to report room to write.
+func (w *wireWorker) watch(c *conn, writable bool) {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.index(c))}
+	if writable {
+		ev.Events |= unix.EPOLLOUT
+	}
+	if err := unix.EpollCtl(w.epfd, unix.EPOLL_CTL_MOD, c.fd, &ev); err != nil {
+		panic(fmt.Sprintf("client: epoll_ctl on descriptor %d: %v", c.fd, err))
+	}
+	c.writable = writable
+}
+
+func (w *wireWorker) index(c *conn) int {
+	for i := range w.conns {
+		if w.conns[i] == c {
+			return i
+		}
+	}
+	panic("client: a connection of another worker")
+}
+
+func (w *wireWorker) Wait(until int64, done func(*Op)) error {
+	w.acked = done
+	now := pace.Now()
+	if now-w.lastTick >= tickNS || w.down > 0 {
+		w.lastTick = now
+		if err := w.tick(now); err != nil {
+			return err
+		}
+	}
+	until = min(until, now+tickNS)
+	if w.down > 0 {
+		until = min(until, now+2_000_000) // look soon whether a connection is back
+	}
+	if w.alone {
+		w.waitAlone(until)
+	} else if err := w.waitEpoll(until, now); err != nil {
+		return err
+	}
+	for _, c := range w.conns {
+		if c.broken != nil || (c.reroute && c.inFlight() == 0) {
+			w.giveUp(c, c.broken)
+		}
+	}
+	return w.fatal
+}
+
+// waitAlone reads the one reply on this thread.
+func (w *wireWorker) waitAlone(until int64) {
+	c := w.conns[0]
+	if c.fd < 0 {
+		sleepUntil(until)
+		return
+	}
+	if c.broken != nil {
+		return
+	}
+	recv := recvWait
+	if c.inFlight() == 0 {
+		recv = recvNow // nothing can come but the end of the connection
+	} else if !c.flush() {
+		awaitWritable(c.fd, time.Duration(tickNS))
+		return
+	}
+	n, err := recv(c.fd, c.in[c.inLen:])
+	w.took(c, n, err)
+}
+
+// took handles the outcome of a read.
+func (w *wireWorker) took(c *conn, n int, err error) {
+	if err != nil {
+		c.broken = err
+	} else if n > 0 {
+		c.receive(n, pace.Now(), w.count)
+	}
+	w.setFree(c)
+}
+
+func (w *wireWorker) waitEpoll(until, now int64) error {
+	n, err := w.epoll(until - now)
+	if err != nil {
+		return err
+	}
+	for _, ev := range w.events[:n] {
+		c := w.conns[ev.Fd]
+		if c.fd < 0 || c.broken != nil {
+			continue
+		}
+		if ev.Events&unix.EPOLLOUT != 0 && c.flush() && c.broken == nil {
+			w.watch(c, false)
+		}
+		if ev.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) == 0 {
+			continue
+		}
+		for more := true; more && c.broken == nil; {
+			space := len(c.in) - c.inLen
+			got, err := recvNow(c.fd, c.in[c.inLen:])
+			w.took(c, got, err)
+			more = got == space
+		}
+	}
+	return nil
+}
+
+// epoll waits for at most ns nanoseconds; without telling the scheduler when that is not at all.
+func (w *wireWorker) epoll(ns int64) (int, error) {
+	ts := unix.NsecToTimespec(max(ns, 0))
+	var n uintptr
+	var errno unix.Errno
+	if ns <= 0 {
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(w.epfd), uintptr(unsafe.Pointer(&w.events[0])), uintptr(len(w.events)),
+			uintptr(unsafe.Pointer(&ts)), 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(w.epfd), uintptr(unsafe.Pointer(&w.events[0])), uintptr(len(w.events)),
+			uintptr(unsafe.Pointer(&ts)), 0, 0)
+	}
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EINTR:
+		return 0, nil
+	}
+	return 0, fmt.Errorf("epoll_pwait2: %w", errno)
+}
+
+// giveUp closes a connection, fails what is in flight on it and leaves it to be restored.
+func (w *wireWorker) giveUp(c *conn, err error) {
+	if err == nil {
+		err = errors.New("the partition moved")
+	}
+	c.fail(err, pace.Now(), w.count)
+	w.down++
+	w.setFree(c)
+}
+
+// tick notices requests without an answer and restores connections.
+func (w *wireWorker) tick(now int64) error {
+	for _, c := range w.conns {
+		if c.fd >= 0 {
+			if c.overdue(now, w.wire.cfg.Timeout) {
+				c.broken = ErrTimeout
+			}
+			continue
+		}
+		if c.dialing == nil {
+			if now < c.retryAt {
+				continue
+			}
+			c.dialing = make(chan dialed, 1)
+			go w.wire.restore(c.assigned, c.dialing)
+			continue
+		}
+		select {
+		case d := <-c.dialing:
+			c.dialing = nil
+			if d.err != nil {
+				c.retryAt = now + reconnectEvery.Nanoseconds()
+				if now-c.downSince > w.wire.cfg.Timeout.Nanoseconds() {
+					return fmt.Errorf("no connection for %v: %w", w.wire.cfg.Timeout, d.err)
+				}
+				continue
+			}
+			if err := w.attach(c, d); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	return nil
+}
+
+// attach puts a fresh socket into service.
+func (w *wireWorker) attach(c *conn, d dialed) error {
+	if w.alone {
+		if err := makeBlocking(d.fd, time.Duration(tickNS)); err != nil {
+			unix.Close(d.fd)
+			return err
+		}
+	} else {
+		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.index(c))}
+		if err := unix.EpollCtl(w.epfd, unix.EPOLL_CTL_ADD, d.fd, &ev); err != nil {
+			unix.Close(d.fd)
+			return fmt.Errorf("epoll_ctl: %w", err)
+		}
+	}
+	c.fd, c.node, c.downSince = d.fd, d.node, 0
+	c.codec.route(d.partitions)
+	w.down--
+	w.setFree(c)
+	return nil
+}
+
+func (w *wireWorker) Abandon(done func(*Op)) {
+	w.acked = done
+	for _, c := range w.conns {
+		if c.inFlight() > 0 {
+			w.giveUp(c, ErrAbandoned)
+		}
+	}
+}
+
+// close releases descriptors; an attempt to connect that is still under way is waited for.
+func (w *wireWorker) close() {
+	for _, c := range w.conns {
+		if c.dialing != nil {
+			if d := <-c.dialing; d.err == nil {
+				unix.Close(d.fd)
+			}
+		}
+		if c.fd >= 0 {
+			unix.Close(c.fd)
+			c.fd = -1
+		}
+	}
+	if w.epfd >= 0 {
+		unix.Close(w.epfd)
+	}
+}
+
+func sleepUntil(t int64) {
+	if d := t - pace.Now(); d > 0 {
+		time.Sleep(time.Duration(d))
+	}
+}
+
+// KafkaError is an error code that a broker answered with.
+type KafkaError struct {
+	Request   string
+	Partition int32
+	Err       *kerr.Error
+}
+
+func (e *KafkaError) Error() string {
+	return fmt.Sprintf("%s on partition %d: %s: %s", e.Request, e.Partition, e.Err.Message, e.Err.Description)
+}
+
+// Unwrap returns the code's meaning.
+func (e *KafkaError) Unwrap() error { return e.Err }
+
+func kafkaError(request string, partition int32, code int16) error {
+	err := kerr.TypedErrorForCode(code)
+	if err == nil {
+		err = kerr.UnknownServerError
+	}
+	return &KafkaError{Request: request, Partition: partition, Err: err}
+}
+
+// passes reports whether the cause of err may go away by itself.
+func passes(err error) bool {
+	k, ok := errors.AsType[*KafkaError](err)
+	return !ok || k.Err.Retriable
+}

@@ -1,0 +1,410 @@
+// Package cluster asks a Kafka-protocol cluster where its partitions are led, and creates and deletes topics.
+//
+// The problem: a client library retries, refreshes and hides errors, which is right for an application and wrong for an
+// instrument that has to say "nothing is listening there" at once, or find the new leader within milliseconds of a
+// failover. Nothing here is part of what is measured, so plain connections and kmsg do.
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ackline/loadgen/frame"
+)
+
+// Cluster is a cluster that can be asked. It opens a connection per request: nothing here is frequent, and a broker that
+// went away is then noticed at once. Safe for concurrent use.
+type Cluster struct {
+	seeds   []string
+	timeout time.Duration
+
+	mu    sync.Mutex // guards known
+	known []string   // addresses learnt from Metadata, tried after the seeds
+}
+
+// New returns the cluster of the brokers at the given host:port addresses. timeout bounds each request and how long
+// a passing condition, such as an election, is waited for.
+func New(brokers []string, timeout time.Duration) (*Cluster, error) {
+	if len(brokers) == 0 {
+		return nil, errors.New("no brokers: give at least one host:port")
+	}
+	for _, b := range brokers {
+		if err := CheckAddress(b); err != nil {
+			return nil, err
+		}
+	}
+	return &Cluster{seeds: slices.Clone(brokers), timeout: timeout}, nil
+}
+
+// CheckAddress says whether addr is a host and a port.
+func CheckAddress(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil && host != "" {
+		if n, e := strconv.Atoi(port); e == nil && n > 0 && n < 1<<16 {
+			return nil
+		}
+	}
+	return fmt.Errorf("address %q: want host:port, such as 127.0.0.1:9092", addr)
+}
+
+// Partition is one partition of a topic.
+type Partition struct {
+	ID     int32
+	Leader int32 // node id
+	Addr   string
+}
+
+// Topic is a topic's partitions, in order of their number.
+type Topic struct {
+	Name        string
+	Partitions  []Partition
+	Replication int
+}
+
+// ErrNoTopic says that the cluster does not know the topic.
+var ErrNoTopic = errors.New("no such topic")
+
+// ErrNoLeader says that a partition has no leader now.
+var ErrNoLeader = errors.New("no leader")
+
+// Timeout is what New was given.
+func (c *Cluster) Timeout() time.Duration { return c.timeout }
+
+// MaxReply bounds the length of a reply that is believed.
+const MaxReply = 256 << 20
+
+// call sends one request over a fresh connection to addr and reads the answer into resp.
+func (c *Cluster) call(ctx context.Context, addr string, req kmsg.Request) (kmsg.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	// A deadline that has passed, not Close: whichever of the two timers fires first, the error is a time-out.
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	id := frame.ClientID
+	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID(id))
+	if _, err := conn.Write(f.AppendRequest(nil, req, 1)); err != nil {
+		return nil, fmt.Errorf("%s to %s: %w", kmsg.NameForKey(req.Key()), addr, err)
+	}
+	body, err := readReply(conn)
+	if err != nil {
+		return nil, fmt.Errorf("%s from %s: %w", kmsg.NameForKey(req.Key()), addr, err)
+	}
+	if req.IsFlexible() && req.Key() != int16(kmsg.ApiVersions) {
+		if len(body) == 0 || body[0] != 0 {
+			return nil, fmt.Errorf("%s from %s: header with tags, want none", kmsg.NameForKey(req.Key()), addr)
+		}
+		body = body[1:]
+	}
+	resp := req.ResponseKind()
+	if err := resp.ReadFrom(body); err != nil {
+		return nil, fmt.Errorf("%s from %s: response v%d of %d bytes: %w", kmsg.NameForKey(req.Key()), addr, req.GetVersion(), len(body), err)
+	}
+	return resp, nil
+}
+
+func readReply(r io.Reader) ([]byte, error) {
+	var head [8]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("the connection was closed without an answer; is this a Kafka-protocol listener without TLS?")
+		}
+		return nil, err
+	}
+	n := int(int32(binary.BigEndian.Uint32(head[:])))
+	if n < 4 || n > MaxReply {
+		return nil, fmt.Errorf("a reply of %d bytes, want 4 to %d; is this a Kafka-protocol listener without TLS?", n, MaxReply)
+	}
+	body := make([]byte, n-4)
+	_, err := io.ReadFull(r, body)
+	return body, err
+}
+
+// any sends a request to every broker that is known, all at once, and takes the first answer: one that is stopped or cut
+// off answers nothing, and must not be waited for while another would.
+func (c *Cluster) any(ctx context.Context, request func() kmsg.Request) (kmsg.Response, error) {
+	c.mu.Lock()
+	addrs := append(slices.Clone(c.seeds), c.known...)
+	c.mu.Unlock()
+	slices.Sort(addrs)
+	addrs = slices.Compact(addrs)
+	type answer struct {
+		resp kmsg.Response
+		err  error
+	}
+	asking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan answer, len(addrs))
+	for _, addr := range addrs {
+		go func() {
+			resp, err := c.call(asking, addr, request())
+			answers <- answer{resp, err}
+		}()
+	}
+	var errs []string
+	for range addrs {
+		got := <-answers
+		if got.err == nil {
+			return got.resp, nil
+		}
+		if s := got.err.Error(); !slices.Contains(errs, s) {
+			errs = append(errs, s)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%w, last: %s", ctx.Err(), strings.Join(errs, "; "))
+	}
+	return nil, fmt.Errorf("no broker answers (%s): is one listening there?", strings.Join(errs, "; "))
+}
+
+// Check asks the broker for its versions and refuses one that does not speak what the wire driver sends.
+func (c *Cluster) Check(ctx context.Context) error {
+	resp, err := c.any(ctx, func() kmsg.Request {
+		r := kmsg.NewPtrApiVersionsRequest()
+		r.Version = 0
+		return r
+	})
+	if err != nil {
+		return err
+	}
+	v := resp.(*kmsg.ApiVersionsResponse)
+	if err := kerr.ErrorForCode(v.ErrorCode); err != nil {
+		return fmt.Errorf("ApiVersions: %w", err)
+	}
+	for _, need := range []struct {
+		key     int16
+		version int16
+	}{{frame.ProduceKey, frame.ProduceVersion}, {frame.FetchKey, frame.FetchVersion}, {int16(kmsg.Metadata), metadataVersion}} {
+		i := slices.IndexFunc(v.ApiKeys, func(k kmsg.ApiVersionsResponseApiKey) bool { return k.ApiKey == need.key })
+		if i < 0 || need.version < v.ApiKeys[i].MinVersion || need.version > v.ApiKeys[i].MaxVersion {
+			return fmt.Errorf("the broker does not serve %s version %d, which loadgen sends", kmsg.NameForKey(need.key), need.version)
+		}
+	}
+	return nil
+}
+
+const metadataVersion = 7
+
+// Topic looks a topic up. A partition without a leader makes it ErrNoLeader.
+func (c *Cluster) Topic(ctx context.Context, name string) (Topic, error) {
+	m, err := c.metadata(ctx, name)
+	if err != nil {
+		return Topic{}, err
+	}
+	addr := map[int32]string{}
+	var known []string
+	for _, b := range m.Brokers {
+		addr[b.NodeID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+		known = append(known, addr[b.NodeID])
+	}
+	c.mu.Lock()
+	c.known = known
+	c.mu.Unlock()
+	for _, t := range m.Topics {
+		if t.Topic == nil || *t.Topic != name {
+			continue
+		}
+		if t.ErrorCode == kerr.UnknownTopicOrPartition.Code {
+			break
+		}
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return Topic{}, fmt.Errorf("topic %q: %w", name, err)
+		}
+		out := Topic{Name: name}
+		for _, p := range t.Partitions {
+			if p.Leader < 0 || addr[p.Leader] == "" {
+				return Topic{}, fmt.Errorf("topic %q partition %d: %w", name, p.Partition, ErrNoLeader)
+			}
+			out.Partitions = append(out.Partitions, Partition{ID: p.Partition, Leader: p.Leader, Addr: addr[p.Leader]})
+			out.Replication = len(p.Replicas)
+		}
+		if len(out.Partitions) == 0 {
+			return Topic{}, fmt.Errorf("topic %q: %w", name, ErrNoLeader)
+		}
+		sort.Slice(out.Partitions, func(i, j int) bool { return out.Partitions[i].ID < out.Partitions[j].ID })
+		return out, nil
+	}
+	return Topic{}, fmt.Errorf("topic %q: %w", name, ErrNoTopic)
+}
+
+func (c *Cluster) metadata(ctx context.Context, topic string) (*kmsg.MetadataResponse, error) {
+	resp, err := c.any(ctx, func() kmsg.Request {
+		r := kmsg.NewPtrMetadataRequest()
+		r.Version = metadataVersion
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = &topic
+		r.Topics = append(r.Topics, t)
+		return r
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp.(*kmsg.MetadataResponse), nil
+}
+
+// controller returns the address to send topic changes to.
+func (c *Cluster) controller(ctx context.Context, topic string) (string, error) {
+	m, err := c.metadata(ctx, topic)
+	if err != nil {
+		return "", err
+	}
+	for _, b := range m.Brokers {
+		if b.NodeID == m.ControllerID {
+			return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), nil
+		}
+	}
+	return "", fmt.Errorf("the cluster has no controller now (metadata names node %d)", m.ControllerID)
+}
+
+// CreateTopic creates a topic and waits until every partition has a leader. replication -1 leaves it to the cluster.
+func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int32, replication int16, config map[string]string) error {
+	err := c.topicChange(ctx, name, func() kmsg.Request {
+		r := kmsg.NewPtrCreateTopicsRequest()
+		r.Version = 4
+		r.TimeoutMillis = int32(c.timeout.Milliseconds())
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, replication
+		for k, v := range config {
+			kv := kmsg.NewCreateTopicsRequestTopicConfig()
+			kv.Name, kv.Value = k, &v
+			t.Configs = append(t.Configs, kv)
+		}
+		r.Topics = append(r.Topics, t)
+		return r
+	})
+	if err != nil {
+		return fmt.Errorf("create topic %q with %d partitions, replication %d: %w", name, partitions, replication, err)
+	}
+	return c.retry(ctx, func() error {
+		t, err := c.Topic(ctx, name)
+		if err == nil && len(t.Partitions) != int(partitions) {
+			err = fmt.Errorf("topic %q has %d partitions, want %d: %w", name, len(t.Partitions), partitions, ErrNoLeader)
+		}
+		return err
+	})
+}
+
+// DeleteTopic deletes a topic.
+func (c *Cluster) DeleteTopic(ctx context.Context, name string) error {
+	err := c.topicChange(ctx, name, func() kmsg.Request {
+		r := kmsg.NewPtrDeleteTopicsRequest()
+		r.Version = 3
+		r.TimeoutMillis = int32(c.timeout.Milliseconds())
+		r.TopicNames = []string{name}
+		return r
+	})
+	if err != nil {
+		return fmt.Errorf("delete topic %q: %w", name, err)
+	}
+	return nil
+}
+
+// topicChange sends a change to the controller and again, while there is none or it has moved.
+func (c *Cluster) topicChange(ctx context.Context, topic string, make func() kmsg.Request) error {
+	return c.retry(ctx, func() error {
+		addr, err := c.controller(ctx, topic)
+		if err != nil {
+			return err
+		}
+		resp, err := c.call(ctx, addr, make())
+		if err != nil {
+			return err
+		}
+		var code int16
+		var message *string
+		switch r := resp.(type) {
+		case *kmsg.CreateTopicsResponse:
+			if len(r.Topics) == 1 {
+				code, message = r.Topics[0].ErrorCode, r.Topics[0].ErrorMessage
+			}
+		case *kmsg.DeleteTopicsResponse:
+			if len(r.Topics) == 1 {
+				code, message = r.Topics[0].ErrorCode, r.Topics[0].ErrorMessage
+			}
+			if code == kerr.UnknownTopicOrPartition.Code {
+				code = 0 // gone is gone
+			}
+		}
+		err = kerr.ErrorForCode(code)
+		if err != nil && message != nil && *message != "" {
+			err = fmt.Errorf("%w (%s)", err, *message)
+		}
+		return err
+	})
+}
+
+// retry repeats f while its error is one that passes, for at most the time-out.
+func (c *Cluster) retry(ctx context.Context, f func() error) error {
+	deadline := time.Now().Add(c.timeout)
+	for {
+		err := f()
+		passing := errors.Is(err, ErrNoLeader) || errors.Is(err, ErrNoTopic) || kerr.IsRetriable(err)
+		if err == nil || !passing || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w, last: %w", ctx.Err(), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// EndOffsets returns, for every partition of t, the offset that the next record would get.
+func (c *Cluster) EndOffsets(ctx context.Context, t Topic) (map[int32]int64, error) {
+	out := map[int32]int64{}
+	for _, p := range t.Partitions {
+		err := c.retry(ctx, func() error {
+			o, err := c.endOffset(ctx, t.Name, p)
+			out[p.ID] = o
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("end of topic %q partition %d: %w", t.Name, p.ID, err)
+		}
+	}
+	return out, nil
+}
+
+func (c *Cluster) endOffset(ctx context.Context, topic string, p Partition) (int64, error) {
+	r := kmsg.NewPtrListOffsetsRequest()
+	r.Version = 5
+	r.ReplicaID = -1
+	rt := kmsg.NewListOffsetsRequestTopic()
+	rt.Topic = topic
+	rp := kmsg.NewListOffsetsRequestTopicPartition()
+	rp.Partition, rp.Timestamp, rp.CurrentLeaderEpoch = p.ID, -1, -1
+	rt.Partitions = append(rt.Partitions, rp)
+	r.Topics = append(r.Topics, rt)
+	resp, err := c.call(ctx, p.Addr, r)
+	if err != nil {
+		return 0, err
+	}
+	l := resp.(*kmsg.ListOffsetsResponse)
+	if len(l.Topics) != 1 || len(l.Topics[0].Partitions) != 1 {
+		return 0, fmt.Errorf("%d topics in a ListOffsets response, want 1 of 1 partition", len(l.Topics))
+	}
+	got := l.Topics[0].Partitions[0]
+	return got.Offset, kerr.ErrorForCode(got.ErrorCode)
+}

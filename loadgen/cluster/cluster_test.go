@@ -1,0 +1,138 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"ackline/loadgen/brokertest"
+)
+
+func ask(t *testing.T, brokers ...string) *Cluster {
+	t.Helper()
+	c, err := New(brokers, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTopicComesAndGoes(t *testing.T) {
+	ctx := context.Background()
+	b := brokertest.Start(t, 2)
+	c := ask(t, b.Addr())
+	if _, err := c.Topic(ctx, "t"); !errors.Is(err, ErrNoTopic) {
+		t.Errorf("before it is created: %v", err)
+	}
+	if err := c.CreateTopic(ctx, "t", 3, -1, map[string]string{"retention.ms": "1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CreateTopic(ctx, "t", 3, -1, nil); err == nil || !strings.Contains(err.Error(), "TOPIC_ALREADY_EXISTS") {
+		t.Errorf("created twice: %v", err)
+	}
+	top, err := c.Topic(ctx, "t")
+	if err != nil || len(top.Partitions) != 3 || top.Partitions[0].Leader == top.Partitions[1].Leader || top.Partitions[0].Addr == top.Partitions[1].Addr {
+		t.Fatalf("%+v, %v", top, err)
+	}
+	if ends, err := c.EndOffsets(ctx, top); err != nil || len(ends) != 3 || ends[2] != 0 {
+		t.Errorf("%v, %v", ends, err)
+	}
+	for range 2 { // gone is gone
+		if err := c.DeleteTopic(ctx, "t"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What was learnt from one broker is tried when that one is gone.
+func TestSurvivesItsSeed(t *testing.T) {
+	ctx := context.Background()
+	b := brokertest.Start(t, 2)
+	b.Create("t", 2)
+	c := ask(t, b.Addr())
+	if _, err := c.Topic(ctx, "t"); err != nil {
+		t.Fatal(err)
+	}
+	b.Kill(1)
+	if _, err := c.Topic(ctx, "t"); !errors.Is(err, ErrNoLeader) {
+		t.Errorf("with partition 0 led by the dead node: %v", err)
+	}
+	b.Move("t", 0, 2)
+	if top, err := c.Topic(ctx, "t"); err != nil || top.Partitions[0].Leader != 2 {
+		t.Errorf("%+v, %v", top, err)
+	}
+}
+
+// A broker that accepts and says nothing does not keep the others from being asked.
+func TestSilentSeedIsNotWaitedFor(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b := brokertest.Start(t, 1)
+	b.Create("t", 1)
+	c, _ := New([]string{l.Addr().String(), b.Addr()}, time.Minute)
+	began := time.Now()
+	if _, err := c.Topic(context.Background(), "t"); err != nil || time.Since(began) > 10*time.Second {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+}
+
+// What listens may be anything. Each gets an error that says so, and soon.
+func TestNotABroker(t *testing.T) {
+	for name, c := range map[string]struct {
+		serve func(net.Conn)
+		says  string
+	}{
+		"closes":      {func(c net.Conn) { c.Close() }, ""},
+		"speaks HTTP": {func(c net.Conn) { c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "Kafka-protocol listener"},
+		"speaks TLS":  {func(c net.Conn) { c.Write([]byte{21, 3, 3, 0, 2, 2, 70, 0}) }, "Kafka-protocol listener"},
+		"says little": {func(c net.Conn) { c.Write([]byte{0, 0, 0, 5, 0, 0, 0, 1, 0}) }, "ApiVersions"},
+		"is silent":   {func(net.Conn) {}, "timeout"},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				c.serve(conn)
+			}
+		}()
+		began := time.Now()
+		cl, _ := New([]string{l.Addr().String()}, 300*time.Millisecond)
+		err = cl.Check(context.Background())
+		if err == nil || !strings.Contains(err.Error(), c.says) || time.Since(began) > 5*time.Second {
+			t.Errorf("%s: after %v: %v", name, time.Since(began), err)
+		}
+		l.Close()
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for addr, ok := range map[string]bool{"a:1": true, "[::1]:9092": true, "a": false, ":9092": false, "a:0": false, "a:x": false, "a:70000": false, "": false} {
+		if err := CheckAddress(addr); (err == nil) != ok {
+			t.Errorf("%q: %v", addr, err)
+		}
+	}
+	if _, err := New(nil, time.Second); err == nil {
+		t.Error("no brokers at all were accepted")
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	b := brokertest.Start(t, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := ask(t, b.Addr()).Topic(ctx, "t"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,146 @@
+package result
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"ackline/loadgen/hist"
+)
+
+// Print writes the summary for people.
+func (r *Result) Print(out io.Writer) error {
+	var b strings.Builder
+	r.head(&b)
+	r.counts(&b)
+	if r.Latency != nil {
+		r.latency(&b)
+	}
+	r.own(&b)
+	r.checked(&b)
+	r.verdict(&b)
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func (r *Result) head(b *strings.Builder) {
+	e, t := r.Effective, r.Target
+	to := "floor " + t.Floor
+	if t.Floor == "" {
+		to = fmt.Sprintf("topic %s (%s, replication %d) at %s", t.Topic, plural(t.Partitions, "partition"), t.Replication, strings.Join(t.Brokers, ","))
+	}
+	direction := "to"
+	if t.Workload == "fetch" {
+		direction = "from"
+	}
+	fmt.Fprintf(b, "%s %s %s\n", t.Workload, direction, to)
+	fmt.Fprintf(b, "  driver %s: %s × %d in flight on %s", e.Driver, plural(max(len(e.Connections), 1), "connection"), e.InFlight, plural(e.Threads, "thread"))
+	if e.RecordsPerRequest > 0 {
+		fmt.Fprintf(b, ", %s of %d bytes a request", plural(e.RecordsPerRequest, "record"), e.ValueBytes)
+	}
+	if e.RequestBytes > 0 {
+		fmt.Fprintf(b, " (%d bytes out, %d back)", e.RequestBytes, e.ReplyBytes)
+	}
+	b.WriteString("\n")
+	if t.Floor == "" {
+		b.WriteString("  no floor: these figures stand alone; the same load with --floor shows what this machine's disk and network take by themselves\n")
+	}
+	if w := r.WarmUp; w != nil {
+		fmt.Fprintf(b, "  warm-up %.0f s, settled: %v\n", w.Seconds, w.Settled)
+	}
+}
+
+func (r *Result) counts(b *strings.Builder) {
+	c := r.Counts
+	fmt.Fprintf(b, "\n%d operations acknowledged in %.1f s: %.0f/s", c.Acked, c.WindowSeconds, c.Rate())
+	if c.WindowSeconds > 0 && c.Records > 0 {
+		fmt.Fprintf(b, ", %.0f records/s, %.1f MB/s of values", float64(c.Records)/c.WindowSeconds, float64(c.ValueBytes)/c.WindowSeconds/1e6)
+	}
+	fmt.Fprintf(b, "; %d failed", c.Failed)
+	if c.Unsent > 0 {
+		fmt.Fprintf(b, " (%d of them never found room)", c.Unsent)
+	}
+	b.WriteString("\n")
+	for _, e := range c.Errors {
+		fmt.Fprintf(b, "  error: %s\n", e)
+	}
+}
+
+func (r *Result) latency(b *strings.Builder) {
+	if r.Verdict.Status == Invalid {
+		b.WriteString("\nThe verdict is INVALID: what follows serves to find the cause, it is no result.\n")
+	}
+	fmt.Fprintf(b, "\n%-12s", "")
+	for _, p := range Percentiles {
+		fmt.Fprintf(b, "%12s", fmt.Sprintf("p%g", p))
+	}
+	fmt.Fprintf(b, "%12s\n", "max")
+	l := r.Latency
+	row := func(name string, s *Summary) {
+		if s == nil {
+			return
+		}
+		fmt.Fprintf(b, "%-12s", name)
+		for _, p := range Percentiles {
+			text := "–" // too few samples
+			if v, ok := s.At(p); ok {
+				text = hist.Value{NS: int64(v.US * 1e3), AtLeast: v.AtLeast}.String()
+			}
+			fmt.Fprintf(b, "%12s", text)
+		}
+		most := "–"
+		if s.Count > 0 {
+			most = hist.Value{NS: int64(s.MaxUS * 1e3)}.String()
+		}
+		fmt.Fprintf(b, "%12s\n", most)
+	}
+	row("response", &l.Response)
+	row("service", &l.Service)
+	row("backlog", &l.Backlog)
+	row("lag", &l.Lag)
+	row("end to end", l.E2E)
+	row("delivery", l.Deliver)
+	if l.E2E != nil {
+		fmt.Fprintf(b, "  delivery: %d records were in a consumer's hand before their acknowledgement (0 above), %d were not seen\n", l.EarlyReads, l.Unread)
+	}
+}
+
+func (r *Result) own(b *strings.Builder) {
+	g := r.Generator
+	fmt.Fprintf(b, "\ngenerator: %.2f s user, %.2f s system, %d preemptions, %.3f s ready without a CPU, %d collections, %.2f s stolen, %.2f s throttled\n",
+		g.UserSeconds, g.SystemSeconds, g.Preemptions, g.RunDelaySeconds, g.GarbageCollections, g.StolenSeconds, g.ThrottledSeconds)
+}
+
+func (r *Result) checked(b *strings.Builder) {
+	c := r.Check
+	if c == nil {
+		b.WriteString("check: none\n")
+		return
+	}
+	if !c.Done {
+		fmt.Fprintf(b, "check: not finished after %d of %d acknowledged records: %s\n", c.Read, c.Acked, c.Error)
+		return
+	}
+	fmt.Fprintf(b, "check: %d records acknowledged, %d read back in %.1f s: %d lost, %d repeated, %d out of order, %d misplaced, %d changed; %d present without an acknowledgement\n",
+		c.Acked, c.Read, c.Seconds, c.Lost, c.Duplicated, c.Reordered, c.WrongOffset, c.WrongBytes, c.Unacked)
+	for _, e := range c.Examples {
+		fmt.Fprintf(b, "  %s\n", e)
+	}
+}
+
+func (r *Result) verdict(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%s\n", r.Verdict.Status)
+	for _, reason := range r.Verdict.Reasons {
+		fmt.Fprintf(b, "  %s: %s\n", reason.Code, reason.Text)
+	}
+	if r.Verdict.Status == Failed {
+		b.WriteString("  No latency is published: figures of a system that does not keep what it acknowledged mean nothing.\n")
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

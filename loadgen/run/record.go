@@ -1,0 +1,154 @@
+package run
+
+import (
+	"slices"
+
+	"ackline/loadgen/client"
+	"ackline/loadgen/hist"
+	"ackline/loadgen/result"
+)
+
+// recorder is where a worker's thread writes down what happened. Only that thread uses it while a slice runs; full and free
+// are how seconds change hands with the collector.
+type recorder struct {
+	set    *hist.Set // operations of the measured window
+	delays *hist.Hist
+	slow   slowest
+	second *second // of the answers that come now
+	full   chan *second
+	free   chan *second
+
+	acked, records, bytes int64 // measured
+	failed                int64
+	unsent                int64
+	arrivals              int64
+	allAcked, allRecords  int64
+	allFailed             int64
+	errors                []string // the first few distinct ones
+}
+
+// second is one worker's share of one second.
+type second struct {
+	number  int64 // from the slice's start
+	set     *hist.Set
+	acked   int64
+	failed  int64
+	records int64
+}
+
+const (
+	maxErrors   = 5
+	secondDepth = 8 // seconds that a worker may be ahead of the collector before it allocates a new one
+)
+
+func newRecorder() *recorder {
+	return &recorder{set: hist.NewSet(), delays: hist.NewDelay(), slow: newSlowest(maxSlow), second: &second{set: hist.NewSet()},
+		full: make(chan *second, secondDepth), free: make(chan *second, secondDepth)}
+}
+
+// turn makes number the current second, unless a later one already is, and hands the one before over. It neither blocks nor wakes anybody: the collector looks
+// into the channel by itself.
+func (r *recorder) turn(number int64) {
+	if number <= r.second.number {
+		return
+	}
+	select {
+	case r.full <- r.second:
+	default:
+		// The collector is far behind. What this second holds stays in the next one.
+		r.second.number = number
+		return
+	}
+	select {
+	case r.second = <-r.free:
+	default:
+		r.second = &second{set: hist.NewSet()}
+	}
+	r.second.number = number
+}
+
+// op enters an operation that was answered or failed. measured: it belongs to the window; shown: it belongs into its second.
+func (r *recorder) op(op *client.Op, measured, shown bool) {
+	if op.Err != nil {
+		r.allFailed++
+		r.note(op.Err)
+		if measured {
+			r.failed++
+			r.set.Fail(op.Intended, op.Ready, op.Sent)
+		}
+		if shown {
+			r.second.failed++
+			r.second.set.Fail(op.Intended, op.Ready, op.Sent)
+		}
+		return
+	}
+	r.allAcked++
+	r.allRecords += int64(op.Records)
+	if measured {
+		r.acked++
+		r.records += int64(op.Records)
+		r.bytes += op.Bytes
+		r.set.Record(op.Intended, op.Ready, op.Sent, op.Acked)
+	}
+	if shown {
+		r.second.acked++
+		r.second.records += int64(op.Records)
+		r.second.set.Record(op.Intended, op.Ready, op.Sent, op.Acked)
+	}
+}
+
+func (r *recorder) note(err error) {
+	if len(r.errors) < maxErrors {
+		if s := err.Error(); !slices.Contains(r.errors, s) {
+			r.errors = append(r.errors, s)
+		}
+	}
+}
+
+// maxSlow is how many of its slowest operations each worker remembers: the slowest 1% of six million.
+const maxSlow = 1 << 16
+
+// slowest remembers the slowest operations, as a heap with the least slow one at its root.
+type slowest struct {
+	ops []result.TailOp
+	max int
+}
+
+func newSlowest(n int) slowest { return slowest{ops: make([]result.TailOp, 0, n), max: n} }
+
+// wants reports whether an operation that took so long would be remembered.
+func (s *slowest) wants(took int64) bool {
+	return len(s.ops) < s.max || took > s.ops[0].Acked-s.ops[0].Intended
+}
+
+func (s *slowest) less(i, j int) bool {
+	return s.ops[i].Acked-s.ops[i].Intended < s.ops[j].Acked-s.ops[j].Intended
+}
+
+// add remembers an operation that is wanted.
+func (s *slowest) add(op result.TailOp) {
+	if len(s.ops) < s.max {
+		s.ops = append(s.ops, op)
+		for i := len(s.ops) - 1; i > 0; {
+			up := (i - 1) / 2
+			if !s.less(i, up) {
+				break
+			}
+			s.ops[i], s.ops[up] = s.ops[up], s.ops[i]
+			i = up
+		}
+		return
+	}
+	s.ops[0] = op
+	for i := 0; ; {
+		down := 2*i + 1
+		if down+1 < len(s.ops) && s.less(down+1, down) {
+			down++
+		}
+		if down >= len(s.ops) || !s.less(down, i) {
+			return
+		}
+		s.ops[i], s.ops[down] = s.ops[down], s.ops[i]
+		i = down
+	}
+}

@@ -1,0 +1,181 @@
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"ackline/loadgen/check"
+	"ackline/loadgen/client"
+	"ackline/loadgen/cluster"
+	"ackline/loadgen/frame"
+	"ackline/loadgen/result"
+)
+
+// Session is an open way to one system, on which slices of load can be put one after the other. Used by one goroutine.
+type Session struct {
+	cfg       Config
+	cl        *cluster.Cluster // nil towards a floor
+	topic     cluster.Topic
+	created   bool
+	start     map[int32]int64 // end offsets from before the run
+	payloads  *frame.Payloads
+	driver    client.Driver
+	effective client.Effective // as it was when the session was opened
+	ledger    *check.Ledger    // nil when nothing is to be checked
+	join      *join            // nil without a consumer
+	tail      *client.Tail
+}
+
+// Open connects to the system, makes the topic if it is told to, and notes where its partitions end.
+func Open(ctx context.Context, cfg Config) (*Session, error) {
+	cfg = cfg.normal()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.RunID == 0 {
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return nil, fmt.Errorf("run id: %w", err)
+		}
+		cfg.RunID = binary.BigEndian.Uint64(b[:])
+	}
+	s := &Session{cfg: cfg, payloads: frame.NewPayloads(cfg.RunID, cfg.ValueBytes)}
+	err := s.open(ctx)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.effective = s.driver.Effective()
+	return s, nil
+}
+
+func (s *Session) open(ctx context.Context) error {
+	if s.cfg.Floor != "" {
+		d, err := client.OpenFloor(ctx, s.cfg.Client, s.cfg.Floor, s.cfg.Topic, s.payloads)
+		if err == nil {
+			s.driver = d
+		}
+		return err
+	}
+	var err error
+	if s.cl, err = cluster.New(s.cfg.Brokers, s.cfg.Client.Timeout); err != nil {
+		return err
+	}
+	if err := s.cl.Check(ctx); err != nil {
+		return err
+	}
+	if err := s.findTopic(ctx); err != nil {
+		return err
+	}
+	if s.start, err = s.cl.EndOffsets(ctx, s.topic); err != nil {
+		return err
+	}
+	if err := s.openDriver(ctx); err != nil {
+		return err
+	}
+	streams := s.driver.Streams()
+	if s.cfg.Workload == Produce && !s.cfg.NoCheck {
+		partitions := make([]int32, len(streams))
+		for i, st := range streams {
+			partitions[i] = st.Partition
+		}
+		s.ledger = check.NewLedger(partitions)
+	}
+	if s.cfg.EndToEnd {
+		s.join = newJoin(s.payloads, len(streams))
+		s.tail = client.StartTail(context.Background(), s.cl, s.topic, s.start, s.join.consumed)
+	}
+	return nil
+}
+
+func (s *Session) findTopic(ctx context.Context) (err error) {
+	if s.cfg.Create {
+		replication := s.cfg.Replication
+		if replication == 0 {
+			replication = -1
+		}
+		err := s.cl.CreateTopic(ctx, s.cfg.Topic, s.cfg.Partitions, replication, s.cfg.TopicConfig)
+		s.created = err == nil || errors.Is(err, cluster.ErrNoLeader) // without a leader it is there all the same
+		if err != nil {
+			return err
+		}
+	}
+	s.topic, err = s.cl.Topic(ctx, s.cfg.Topic)
+	if errors.Is(err, cluster.ErrNoTopic) {
+		return fmt.Errorf("%w: create it first, or let it be created (--create)", err)
+	}
+	return err
+}
+
+func (s *Session) openDriver(ctx context.Context) error {
+	var d client.Driver
+	var err error
+	switch {
+	case s.cfg.Workload == Fetch:
+		d, err = client.OpenFetch(ctx, s.cfg.Client, s.cl, s.topic,
+			client.Reading{Order: s.cfg.FetchOrder, MaxBytes: s.cfg.FetchBytes, Seed: s.cfg.RunID})
+	case s.cfg.Driver == DriverWire:
+		d, err = client.OpenProduce(ctx, s.cfg.Client, s.cl, s.topic, s.payloads)
+	default:
+		d, err = client.OpenKgo(s.cfg.Client, s.cfg.Brokers, s.topic, s.payloads, s.cfg.Driver == DriverKgoDefault)
+	}
+	if err == nil {
+		s.driver = d
+	}
+	return err
+}
+
+// Config is the session's configuration with every default filled in.
+func (s *Session) Config() Config { return s.cfg }
+
+// Effective describes what is open. Not while a slice runs.
+func (s *Session) Effective() client.Effective { return s.driver.Effective() }
+
+// Target describes what is measured.
+func (s *Session) Target() result.Target {
+	t := result.Target{Brokers: s.cfg.Brokers, Floor: s.cfg.Floor, Workload: s.cfg.Workload}
+	if s.cfg.Floor == "" {
+		t.Topic, t.Partitions, t.Replication = s.topic.Name, len(s.topic.Partitions), s.topic.Replication
+	}
+	if s.cfg.EndToEnd {
+		t.Workload += " + consume"
+	}
+	return t
+}
+
+// Check reads back everything that was acknowledged since Open. nil without an error: there is nothing to check (a floor, a
+// fetch, or NoCheck). Not while a slice runs.
+func (s *Session) Check(ctx context.Context, progress func(read, acked int64)) (*check.Report, error) {
+	if s.ledger == nil {
+		return nil, nil
+	}
+	r := client.NewReader(s.cl, s.cfg.Topic)
+	defer r.Close()
+	return check.Verify(ctx, r, s.ledger, s.payloads, check.Options{Start: s.start, Progress: progress})
+}
+
+// deleteTimeout bounds the clean-up.
+const deleteTimeout = 10 * time.Second
+
+// Close closes everything, and deletes the topic if Open made it and Keep is not set. It returns what went wrong with that, and
+// with the consumer.
+func (s *Session) Close() error {
+	var errs []error
+	if s.tail != nil {
+		errs = append(errs, s.tail.Stop())
+		s.tail = nil
+	}
+	if s.driver != nil {
+		errs = append(errs, s.driver.Close())
+	}
+	if s.created && !s.cfg.Keep {
+		ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout)
+		defer cancel()
+		errs = append(errs, s.cl.DeleteTopic(ctx, s.cfg.Topic))
+		s.created = false
+	}
+	return errors.Join(errs...)
+}

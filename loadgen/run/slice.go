@@ -1,0 +1,234 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"ackline/loadgen/hist"
+	"ackline/loadgen/pace"
+	"ackline/loadgen/result"
+)
+
+// Slice is what one stretch of load gave.
+type Slice struct {
+	Set       *hist.Set // of the operations whose intended time lies in the window
+	Counts    result.Counts
+	Series    []result.Second
+	WarmUp    *result.WarmUp
+	Generator result.Generator
+	Tail      result.Tail
+	TimeoutNS int64
+
+	EndToEnd   *hist.Hist // nil without a consumer
+	Delivery   *hist.Hist
+	EarlyReads int64
+	Unread     int64
+
+	// Ended says why the slice ended before its time, "" when it did not. Interrupted: it was the context.
+	Ended       string
+	Interrupted bool
+	percentile  float64
+}
+
+// Verdict judges the slice by itself, without a check of the data.
+func (s *Slice) Verdict() result.Verdict { return result.Judge(s.Evidence()) }
+
+// Evidence is what the slice contributes to a verdict.
+func (s *Slice) Evidence() result.Evidence {
+	return result.Evidence{Set: s.Set, TimeoutNS: s.TimeoutNS, Percentile: s.percentile, Tail: s.Tail, WarmUp: s.WarmUp, Ended: s.Ended}
+}
+
+// Latency is the slice's distributions with their summaries.
+func (s *Slice) Latency() *result.Latency {
+	l := &result.Latency{TimeoutNS: s.TimeoutNS, Set: s.Set, EndToEnd: s.EndToEnd, Delivery: s.Delivery, EarlyReads: s.EarlyReads, Unread: s.Unread}
+	l.Summarize()
+	return l
+}
+
+// Slice puts load on the system as spec says and waits for its end. It ends early when ctx does, with what was measured until
+// then, and when the system cannot be reached any more, which Slice.Ended says. The error is one of the caller's.
+func (s *Session) Slice(ctx context.Context, spec Spec) (*Slice, error) {
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	if len(s.driver.Workers()) == 0 {
+		return nil, errors.New("the session is closed")
+	}
+	if s.join != nil {
+		s.join.reset()
+	}
+	ws := s.crew(spec)
+	runtime.GC() // what was allocated here and before is collected now, not under load
+	mon := startMonitor("/")
+	before, err := readUsage(mon.first)
+	if err != nil {
+		mon.finish()
+		return nil, err
+	}
+	win := s.window(spec)
+	recs := make([]*recorder, len(ws))
+	for i, w := range ws {
+		w.win, recs[i] = win, w.rec
+	}
+	col := startCollector(spec, win, recs)
+	ended, interrupted := drive(ctx, ws, win)
+	col.finish()
+	end := pace.Now()
+	out := &Slice{Set: hist.NewSet(), Series: col.series, WarmUp: col.warm, TimeoutNS: s.cfg.Client.Timeout.Nanoseconds(), Ended: ended, Interrupted: interrupted,
+		percentile: spec.Percentile}
+	if w := out.WarmUp; w != nil && !w.Settled && w.Why == "" {
+		w.Why = "the load ended before it could"
+	}
+	from, to := win.from.Load(), min(win.to.Load(), win.stop.Load(), end)
+	if from == never || to < from {
+		from = to // nothing was measured
+	}
+	s.sum(out, recs, float64(to-from)/1e9)
+	if err := s.circumstances(out, mon, before, result.Span{From: from, To: to}, ws); err != nil {
+		return nil, err
+	}
+	s.readers(out)
+	return out, nil
+}
+
+// crew makes a worker for each of the driver's.
+func (s *Session) crew(spec Spec) []*worker {
+	drivers := s.driver.Workers()
+	ws := make([]*worker, len(drivers))
+	for i, d := range drivers {
+		ws[i] = &worker{driver: d, stream: spec.Arrivals.Stream(i, len(drivers)), open: spec.Arrivals.Open(), ledger: s.ledger, join: s.join,
+			pacer: &pace.Pacer{MaxSpinNS: max(s.cfg.SpinMax.Nanoseconds(), 0)}, rec: newRecorder(), quota: share(spec.Count, i, len(drivers))}
+	}
+	return ws
+}
+
+// window lays out the times of a slice. The schedule begins a little later than now, so that every thread is there.
+func (s *Session) window(spec Spec) *window {
+	win := &window{start: pace.Now() + 5e6}
+	win.drain.Store(s.cfg.Client.Timeout.Nanoseconds())
+	win.from.Store(never)
+	win.to.Store(never)
+	win.stop.Store(never)
+	if spec.WarmUp == 0 {
+		from := win.start + spec.Discard.Nanoseconds()
+		win.from.Store(from)
+		win.to.Store(from + spec.For.Nanoseconds())
+		win.stop.Store(from + spec.For.Nanoseconds())
+	}
+	return win
+}
+
+// share splits a count over workers.
+func share(count int64, i, n int) int64 {
+	if count == 0 {
+		return math.MaxInt64
+	}
+	return count/int64(n) + min(1, max(0, count%int64(n)-int64(i)))
+}
+
+// interruptDrain is how long answers are waited for after an interruption.
+const interruptDrain = time.Second
+
+// drive runs the workers to their end.
+func drive(ctx context.Context, ws []*worker, win *window) (ended string, interrupted bool) {
+	var wg sync.WaitGroup
+	errs := make([]error, len(ws))
+	for i, w := range ws {
+		wg.Go(func() { errs[i] = w.run() })
+	}
+	cancelled := context.AfterFunc(ctx, func() {
+		win.drain.Store(interruptDrain.Nanoseconds())
+		win.end(pace.Now())
+	})
+	wg.Wait()
+	interrupted = !cancelled()
+	for _, err := range errs {
+		if err != nil {
+			return err.Error(), interrupted
+		}
+	}
+	return "", interrupted
+}
+
+// sum merges the workers' records.
+func (s *Session) sum(out *Slice, recs []*recorder, seconds float64) {
+	c := &out.Counts
+	c.WindowSeconds = seconds
+	for _, r := range recs {
+		out.Set.Merge(r.set)
+		c.Arrivals += r.arrivals
+		c.Acked += r.acked
+		c.Failed += r.failed
+		c.Unsent += r.unsent
+		c.Records += r.records
+		c.ValueBytes += r.bytes
+		c.AllAcked += r.allAcked
+		c.AllRecords += r.allRecords
+		c.AllFailed += r.allFailed
+		for _, e := range r.errors {
+			if len(c.Errors) < maxErrors && !slices.Contains(c.Errors, e) {
+				c.Errors = append(c.Errors, e)
+			}
+		}
+		out.Tail.Ops = append(out.Tail.Ops, r.slow.ops...)
+	}
+	if s.cfg.Workload == Produce {
+		c.ValueBytes = c.Records * int64(s.cfg.ValueBytes)
+		c.WireBytes = c.Acked * int64(s.effective.RequestBytes)
+	}
+	out.Tail.Total = out.Set.Response.Count()
+	out.Tail.Percentile = out.percentile
+	out.Tail.Ops = complete(out.Tail.Ops, recs)
+}
+
+// complete drops operations that are faster than the slowest one that some worker had to forget, so that the rest is all there is.
+func complete(ops []result.TailOp, recs []*recorder) []result.TailOp {
+	least := int64(0)
+	for _, r := range recs {
+		if o := r.slow.ops; len(o) == r.slow.max {
+			least = max(least, o[0].Acked-o[0].Intended)
+		}
+	}
+	return slices.DeleteFunc(ops, func(o result.TailOp) bool { return o.Acked-o.Intended < least })
+}
+
+// circumstances fills in what happened to the generator meanwhile.
+func (s *Session) circumstances(out *Slice, mon *monitor, before usage, span result.Span, ws []*worker) error {
+	mon.finish()
+	after, err := readUsage(mon.limits)
+	if err != nil {
+		return err
+	}
+	out.Generator = after.since(before)
+	typical := hist.NewDelay()
+	for _, w := range ws {
+		typical.Merge(w.rec.delays)
+		out.Generator.RunDelaySeconds += float64(w.delayed) / 1e9
+		out.Generator.SpinUS = max(out.Generator.SpinUS, float64(w.pacer.MarginNS())/1e3)
+	}
+	out.Tail.Window = span
+	out.Tail.Garbage, out.Tail.Limited, out.Tail.LimitedBy = mon.garbage, mon.limited, mon.limitedBy()
+	out.Tail.TypicalDelayNS = typical.Percentile(50, 0).NS
+	return nil
+}
+
+// catchUp is how long the consumer may take for what was acknowledged before the end of a slice.
+const catchUp = 3 * time.Second
+
+// readers fills in the consumer's side.
+func (s *Session) readers(out *Slice) {
+	if s.join == nil {
+		return
+	}
+	for deadline := time.Now().Add(catchUp); ; time.Sleep(5 * time.Millisecond) {
+		out.EndToEnd, out.Delivery, out.EarlyReads, out.Unread = s.join.sum()
+		if out.Unread == 0 || time.Now().After(deadline) {
+			return
+		}
+	}
+}

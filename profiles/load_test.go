@@ -1,0 +1,176 @@
+package profiles
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBuiltinSuitesLoadAndFit(t *testing.T) {
+	limit := map[string]time.Duration{"quick": 5 * time.Minute, "full": 25 * time.Minute}
+	launches := map[string]int{"quick": 6, "full": 10}
+	for _, name := range Names() {
+		s, err := LoadSuite(name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := s.Estimate(); got > limit[name] || s.Launches < launches[name] {
+			t.Errorf("%s: about %v with %d launches, want at most %v with at least %d", name, got, s.Launches, limit[name], launches[name])
+		}
+		if s.Name != name || s.Topology.Name != "single" || s.Tuning.Name != "default" {
+			t.Errorf("%s resolved to %v", name, s)
+		}
+		for _, sc := range s.Scenarios {
+			// A published p99 needs 10,000 requests of each side in a launch.
+			if w := sc.Workload; w.RatePerSecond > 0 {
+				measured := float64(2*sc.Cycles*(sc.SliceMs-s.DiscardMs)) / 1000
+				if n := w.RatePerSecond * measured; n < 10_000 {
+					t.Errorf("%s, %s: %.0f requests in a launch, a p99 takes 10,000", name, sc.Name, n)
+				}
+			}
+		}
+	}
+	for _, want := range []string{"full", "quick"} {
+		if !slices.Contains(Names(), want) {
+			t.Errorf("there is no suite %q", want)
+		}
+	}
+}
+
+// Every workload is loaded even when no suite names it.
+func TestBuiltinWorkloads(t *testing.T) {
+	for _, name := range names(kindWorkload) {
+		src, err := find(kindWorkload, name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := DefaultWorkload()
+		if err := load(src, &w); err != nil {
+			t.Error(err)
+		}
+		if w.Batched() != strings.Contains(w.Note, "batched") {
+			t.Errorf("%s: %d records in a request, and the note says %q", name, w.RecordsPerRequest, w.Note)
+		}
+	}
+}
+
+// write puts files into a directory and returns the first one's path.
+func write(t *testing.T, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i := 0; i < len(files); i += 2 {
+		if err := os.WriteFile(filepath.Join(dir, files[i]), []byte(files[i+1]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, files[0])
+}
+
+const mine = `topology = "single"
+tuning = "default"
+launches = 6
+warm_window_ms = 10
+warm_limit_ms = 100
+check_slice_ms = 10
+[[scenarios]]
+name = "own"
+workload = "own.toml"
+cycles = 1
+slice_ms = 10
+`
+
+func TestOwnFiles(t *testing.T) {
+	s, err := LoadSuite(write(t, "mine.toml", mine, "own.toml", "kind = \"produce\"\nrecord_bytes = 100\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := s.Scenarios[0].Workload; w.RecordBytes != 100 || w.Name != "own" || w.Connections != 1 || w.TimeoutMs != 10_000 || s.Name != "mine" {
+		t.Errorf("loaded %+v as %q, want record_bytes 100 and the defaults", w, s.Name)
+	}
+}
+
+func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
+	own := `kind = "produce"` + "\n"
+	for _, c := range []struct {
+		suite, workload string
+		want            []string
+	}{
+		{"launchs = 3\n" + mine, own, []string{"mine.toml:1: ", `"launchs"`, `did you mean "launches"?`}},
+		{mine + "slice_msec = 3\n", own, []string{"mine.toml:12: ", `"scenarios.slice_msec"`, `"slice_ms"`}},
+		{mine, own + "\nrecord_size = 3\n", []string{"own.toml:3: ", `"record_size"`, `"record_bytes"`, "a workload has:"}},
+		{mine, own + "in_flight = \"many\"\n", []string{"own.toml:2:13: "}},
+		{mine, own + "in_flight = \n", []string{"own.toml:2:"}},
+		{mine, own + "rate_per_second = 5\n", []string{"own.toml", "closed arrivals have no rate"}},
+		{mine, own + "arrivals = \"poisson\"\n", []string{"own.toml", "need a rate above 0"}},
+		{mine, own + "connections = 0\n", []string{"own.toml", "connections = 0: want 1 to"}},
+		{mine, own + "ring_bytes = 10_000_000\n", []string{"own.toml", "multiple of 4096"}},
+		{mine, "kind = \"fetch\"\n", []string{"preload_bytes = 0", "fetch_bytes = 0"}},
+		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch or recovery"}},
+		{mine, own + "gated_pairs = [\"p98\"]\n", []string{`"p98"`}},
+		{mine, own + "record_bytes = 100_000\nrecords_per_request = 50\n", []string{"more than 1 MiB"}},
+		{strings.Replace(mine, `"single"`, `"triple"`, 1), own, []string{`no built-in topology "triple"`, "single"}},
+		{strings.Replace(mine, `"own"`, `"Own One"`, 1), own, []string{`scenario name "Own One"`}},
+		{strings.Replace(mine, "launches = 6", "launches = 0", 1), own, []string{"launches = 0"}},
+		{"budget_s = 1\n" + mine, own, []string{"budget_s = 1", "need about"}},
+		{mine + "[[scenarios]]\nname = \"own\"\nworkload = \"latency\"\ncycles = 1\nslice_ms = 9\n", own, []string{"listed twice"}},
+	} {
+		_, err := LoadSuite(write(t, "mine.toml", c.suite, "own.toml", c.workload))
+		for _, want := range c.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v\nwant an error that contains %q", err, want)
+			}
+		}
+	}
+	if _, err := LoadSuite("quik"); err == nil || !strings.Contains(err.Error(), "full, quick") {
+		t.Errorf("got %v, want the names that exist", err)
+	}
+	if _, err := LoadSuite("./nowhere.toml"); err == nil || !strings.Contains(err.Error(), "nowhere.toml") {
+		t.Errorf("got %v, want the file's name", err)
+	}
+}
+
+// A digest changes with a profile's content, wherever in the suite it is.
+func TestDigest(t *testing.T) {
+	load := func(suite, workload string) string {
+		s, err := LoadSuite(write(t, "mine.toml", suite, "own.toml", workload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Digest()
+	}
+	own := "kind = \"produce\"\n"
+	base := load(mine, own)
+	if base != load(mine+"# a comment\n", own+"connections = 1\n") {
+		t.Error("the digest moved although everything resolved to the same")
+	}
+	for _, d := range []string{load(mine, own+"connections = 2\n"), load(strings.Replace(mine, "cycles = 1", "cycles = 2", 1), own)} {
+		if d == base {
+			t.Error("the digest did not move with the profile")
+		}
+	}
+}
+
+// A number's key says its unit; only counts, ratios and names have none.
+func TestKeysCarryUnits(t *testing.T) {
+	unitless := []string{"nodes", "launches", "cycles", "connections", "in_flight", "partitions", "max_procs", "gc_percent",
+		"rate_per_second", "records_per_request"}
+	unit := regexp.MustCompile(`_(us|ms|s|bytes)$`)
+	for _, v := range []any{Topology{}, Tuning{}, Workload{}, Suite{}, Scenario{}} {
+		for i := range reflect.TypeOf(v).NumField() {
+			f := reflect.TypeOf(v).Field(i)
+			key := f.Tag.Get("toml")
+			if k := f.Type.Kind(); key == "-" || (k != reflect.Int && k != reflect.Int64 && k != reflect.Float64) {
+				continue
+			}
+			if !unit.MatchString(key) && !slices.Contains(unitless, key) {
+				t.Errorf("%T: key %q has no unit", v, key)
+			}
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package launch
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"ackline/loadgen/client"
+	"ackline/loadgen/cluster"
+	"ackline/loadgen/frame"
+	"ackline/loadgen/pace"
+	"ackline/loadgen/run"
+	"ackline/profiles"
+	"ackline/tools/bench/record"
+)
+
+// topic is written to. Its length is part of every frame, on both sides.
+const topic = "bench"
+
+// session is a load over loadgen's pre-encoded frames.
+type session struct {
+	s        *run.Session
+	workload profiles.Workload
+	acked    int64 // operations since it was opened
+	records  int64
+	bytes    int64 // of the values of records that were written
+}
+
+// produceLoad is a session whose acknowledgements are remembered, so that they can be read back.
+type produceLoad struct{ session }
+
+func clientConfig(w profiles.Workload) client.Config {
+	return client.Config{Connections: w.Connections, InFlight: w.InFlight, RecordsPerRequest: w.RecordsPerRequest, Timeout: w.Timeout()}
+}
+
+func open(ctx context.Context, w profiles.Workload, c run.Config) (session, error) {
+	s, err := run.Open(ctx, c)
+	return session{s: s, workload: w}, err
+}
+
+// openProduce makes the topic on a fresh broker and connects to it.
+func openProduce(ctx context.Context, w profiles.Workload, addr string, runID uint64) (*produceLoad, error) {
+	c := run.Default()
+	c.Brokers, c.Topic, c.Create, c.Keep = []string{addr}, topic, true, true // the directory goes, and the topic with it
+	c.Partitions, c.ValueBytes, c.Client, c.RunID = int32(w.Partitions), w.RecordBytes, clientConfig(w), runID
+	s, err := open(ctx, w, c)
+	return &produceLoad{s}, err
+}
+
+// openFloor connects to a floor with the frames that openProduce sends.
+func openFloor(ctx context.Context, w profiles.Workload, addr string, runID uint64) (*session, error) {
+	c := run.Default()
+	c.Floor, c.Topic, c.ValueBytes, c.Client, c.RunID, c.NoCheck = addr, topic, w.RecordBytes, clientConfig(w), runID, true
+	s, err := open(ctx, w, c)
+	return &s, err
+}
+
+// openFetch connects to a topic that was filled before.
+func openFetch(ctx context.Context, w profiles.Workload, addr string, runID uint64) (*session, error) {
+	c := run.Default()
+	c.Brokers, c.Topic, c.Workload, c.FetchBytes = []string{addr}, topic, run.Fetch, int32(w.FetchBytes)
+	c.ValueBytes, c.Client, c.RunID = w.RecordBytes, clientConfig(w), runID
+	s, err := open(ctx, w, c)
+	return &s, err
+}
+
+// openEcho connects to a bare echo with the smallest frames there are, about as long as a Fetch request.
+func openEcho(ctx context.Context, w profiles.Workload, addr string, runID uint64) (*session, error) {
+	w.RecordBytes, w.RecordsPerRequest = frame.MinPayload, 1
+	return openFloor(ctx, w, addr, runID)
+}
+
+func (l *session) slice(ctx context.Context, length, discard time.Duration, seed uint64) (sample, error) {
+	s, err := l.s.Slice(ctx, run.Spec{For: length - discard, Discard: discard,
+		Arrivals: pace.Spec{Kind: pace.Kind(l.workload.Arrivals), RatePerSecond: l.workload.RatePerSecond, Seed: seed}})
+	if err != nil {
+		return sample{}, err
+	}
+	if s.Interrupted {
+		return sample{}, context.Cause(ctx)
+	}
+	if s.Ended != "" {
+		return sample{}, fmt.Errorf("%s:%s", s.Ended, oneLine(s.Counts.Errors))
+	}
+	bytes := int64(0)
+	if l.s.Config().Workload == run.Produce {
+		bytes = s.Counts.AllRecords * int64(l.workload.RecordBytes)
+	}
+	l.acked, l.records, l.bytes = l.acked+s.Counts.AllAcked, l.records+s.Counts.AllRecords, l.bytes+bytes
+	out := sample{hist: s.Set, counted: time.Duration(s.Counts.WindowSeconds * 1e9), requests: s.Counts.Acked, failures: s.Counts.Failed,
+		all: s.Counts.AllAcked, userBytes: bytes}
+	out.replyBytes = s.Counts.AllAcked * int64(l.replyBytes())
+	for _, r := range s.Verdict().Reasons {
+		out.invalid = append(out.invalid, r.Text)
+	}
+	if s.Counts.Failed > 0 {
+		out.invalid = append(out.invalid, fmt.Sprintf("%d operations failed:%s", s.Counts.Failed, oneLine(s.Counts.Errors)))
+	}
+	return out, nil
+}
+
+func oneLine(errs []string) string { return " " + strings.Join(errs, "; ") }
+
+// replyBytes is the size of the last answer.
+func (l *session) replyBytes() int { return l.s.Effective().ReplyBytes }
+
+func (l *session) close() error { return l.s.Close() }
+
+// verify reads back everything that was acknowledged.
+func (l *produceLoad) verify(ctx context.Context) (*record.DataCheck, error) {
+	r, err := l.s.Check(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	c := &record.DataCheck{Acknowledged: r.Acked, Read: r.Read, Missing: r.Lost, Duplicated: r.Duplicated, Reordered: r.Reordered,
+		Misplaced: r.WrongOffset, Damaged: r.WrongBytes, Unknown: r.Unacked, OK: r.Passed()}
+	if len(r.Examples) > 0 {
+		c.Detail = r.Examples[0]
+	}
+	return c, nil
+}
+
+// firstAckPoll is how often a write is tried until the broker takes it, firstAckLimit for how long.
+const (
+	firstAckPoll  = time.Millisecond
+	firstAckLimit = 30 * time.Second
+)
+
+// firstAck writes one record to a broker that has just started and returns when it was acknowledged. It goes past the
+// driver, whose attempts to reconnect are further apart than what is measured.
+func firstAck(ctx context.Context, addr string, runID uint64) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, firstAckLimit)
+	defer cancel()
+	request, err := frame.NewProduce(topic, 1, 1000, frame.NewPayloads(runID, frame.MinPayload))
+	if err != nil {
+		return time.Time{}, err
+	}
+	buf := make([]byte, request.Len())
+	request.Init(buf)
+	request.Patch(buf, 1, 0, 0, 0, time.Now().UnixMilli())
+	for {
+		at, err := writeOnce(addr, buf)
+		if err == nil {
+			return at, nil
+		}
+		select {
+		case <-ctx.Done():
+			return time.Time{}, errors.Join(context.Cause(ctx), err)
+		case <-time.After(firstAckPoll):
+		}
+	}
+}
+
+// writeOnce sends a Produce frame over a fresh connection.
+func writeOnce(addr string, request []byte) (time.Time, error) {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return time.Time{}, err
+	}
+	if _, err := conn.Write(request); err != nil {
+		return time.Time{}, err
+	}
+	var head [4]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return time.Time{}, err
+	}
+	reply := make([]byte, min(binary.BigEndian.Uint32(head[:]), 1<<16))
+	if _, err := io.ReadFull(conn, reply); err != nil {
+		return time.Time{}, err
+	}
+	at := time.Now()
+	p, err := frame.ParseProduced(reply)
+	if err == nil && p.Code != 0 {
+		err = fmt.Errorf("the write was answered with error code %d", p.Code)
+	}
+	return at, err
+}
+
+// caughtUp waits until the broker's partitions end at or behind everything that was acknowledged, and returns when.
+func (l *produceLoad) caughtUp(ctx context.Context, addr string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, firstAckLimit)
+	defer cancel()
+	c, err := cluster.New([]string{addr}, l.workload.Timeout())
+	if err != nil {
+		return time.Time{}, err
+	}
+	for {
+		t, err := c.Topic(ctx, topic)
+		if err != nil {
+			return time.Time{}, err
+		}
+		ends, err := c.EndOffsets(ctx, t)
+		if err != nil {
+			return time.Time{}, err
+		}
+		var sum int64
+		for _, e := range ends {
+			sum += e
+		}
+		if sum >= l.records {
+			return time.Now(), nil
+		}
+		select {
+		case <-ctx.Done():
+			return time.Time{}, context.Cause(ctx)
+		case <-time.After(firstAckPoll):
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ackline/broker/vfs"
+	"ackline/tools/bench/disk"
+	"ackline/tools/bench/record"
+	"ackline/tools/bench/target"
+	"ackline/tools/stats"
+	"ackline/walbench/raw"
+)
+
+// preloadSlice is how often the amount written is looked at.
+const preloadSlice = 100 * time.Millisecond
+
+// recovery measures how long a killed broker is away, beside the least that any recovery must do: read what the WAL holds
+// once. The broker is killed without warning after PreloadBytes were acknowledged, the page cache is emptied, and the
+// clock runs from the start of the new process.
+func (l *launch) recovery(ctx context.Context) error {
+	l.step("starting the broker")
+	broker, err := l.startBroker(ctx, "broker.log")
+	if err != nil {
+		return err
+	}
+	defer func() { broker.Kill() }() // whichever runs at the end
+	writer, err := openProduce(ctx, l.Scenario.Workload, broker.Addr, l.sub(1))
+	if err != nil {
+		return err
+	}
+	defer writer.close()
+	if err := l.preload(ctx, writer); err != nil {
+		return errors.Join(err, broker.Err())
+	}
+	written, acked := writer.bytes, writer.acked
+	broker.Kill()
+
+	cold, first, err := l.restart(ctx, &broker, writer)
+	if err != nil {
+		return err
+	}
+	bytes, began := broker.RecoveredBytes, broker.Began()
+	if bytes < written {
+		l.invalid("recovery read %d bytes of the WAL, %d were acknowledged since the start: a checkpoint came between, so that less was recovered than meant; "+
+			"a larger ring_bytes would keep it away", bytes, written)
+	}
+	caughtUp, err := writer.caughtUp(ctx, broker.Addr)
+	if err != nil {
+		return errors.Join(err, broker.Err())
+	}
+	if err := l.check(ctx, writer); err != nil {
+		return err
+	}
+	broker.Kill()
+	reread, err := l.readRing(ctx, bytes)
+	if err != nil {
+		return err
+	}
+	least := stats.LogMean([]float64{cold.read, reread})
+	for _, p := range []struct {
+		name   string
+		system time.Duration
+	}{{"open", cold.open}, {"first-ack", first}, {"caught-up", caughtUp.Sub(began)}} {
+		ms := float64(p.system.Nanoseconds()) / 1e6
+		l.rec.Pairs = append(l.rec.Pairs, record.Pair{Name: p.name, Unit: "ms", System: ms, Floor: least, Ratio: ms / least, Excess: ms - least, Slices: 1,
+			Gated: p.name == "first-ack"})
+	}
+	l.rec.Requests = acked
+	l.figure(record.System, "recovered_bytes", "bytes", float64(bytes))
+	l.figure(record.System, "replay_ms_cold", "ms", float64(cold.replay.Nanoseconds())/1e6)
+	return l.warmReplay(ctx, &broker, float64(acked)/float64(bytes))
+}
+
+// coldStart is what a restart took.
+type coldStart struct {
+	read   float64       // ms, of reading what was recovered once, before
+	open   time.Duration // until the broker said that it was ready
+	replay time.Duration // of that, by the broker's own clock
+}
+
+// restart empties the page cache, reads the ring once, empties it again and starts the broker on the directory it was
+// killed on. first is when the first write was acknowledged after that.
+func (l *launch) restart(ctx context.Context, broker **target.Broker, writer *produceLoad) (c coldStart, first time.Duration, err error) {
+	l.step("restarting from a cold cache")
+	if err := l.cold(); err != nil {
+		return c, 0, err
+	}
+	if c.read, err = l.readRing(ctx, writer.bytes); err != nil {
+		return c, 0, err
+	}
+	if err := l.cold(); err != nil {
+		return c, 0, err
+	}
+	// On the old address, so that the session that knows what was acknowledged can read it back.
+	b, err := l.startBrokerAt(ctx, (*broker).Addr, "broker-restarted.log")
+	if err != nil {
+		return c, 0, err
+	}
+	*broker, c.replay = b, b.RecoveredIn
+	c.open = b.ReadyAt().Sub(b.Began())
+	at, err := firstAck(ctx, b.Addr, l.sub(9))
+	if err != nil {
+		return c, 0, errors.Join(fmt.Errorf("the first write after the restart: %w", err), b.Err())
+	}
+	return c, at.Sub(b.Began()), nil
+}
+
+// cold empties the page cache, or at least drops the broker's files from it.
+func (l *launch) cold() error {
+	if err := disk.DropCaches(); err != nil {
+		if err := disk.Evict(l.work); err != nil {
+			return err
+		}
+		l.rec.Notes = append(l.rec.Notes, "without root only the broker's own files were dropped from the page cache before the restart")
+	}
+	return nil
+}
+
+// readRing reads the first n bytes of the WAL's file once, around the page cache, in the way that is fastest here, and
+// returns the milliseconds.
+func (l *launch) readRing(ctx context.Context, n int64) (ms float64, err error) {
+	name, err := l.ringFile()
+	if err != nil {
+		return 0, err
+	}
+	c := raw.ReadConfig{Blocks: []int{4 << 20}, Depths: []int{2, 4}, Rounds: 1, Limit: n}
+	sweep, err := raw.ReadFile(ctx, vfs.OS(), name, c, nil)
+	if err != nil {
+		return 0, fmt.Errorf("read the WAL once: %w", err)
+	}
+	return float64(n) / sweep.Best[0].Rate() * 1e3, nil
+}
+
+// ringFile finds the file that is as large as the ring.
+func (l *launch) ringFile() (string, error) {
+	found := ""
+	err := filepath.WalkDir(filepath.Join(l.work, "broker"), func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if st, err := os.Stat(name); err == nil && st.Size() >= l.Scenario.Workload.RingBytes {
+			found = name
+		}
+		return nil
+	})
+	if err == nil && found == "" {
+		err = fmt.Errorf("no file in the broker's directory is as large as its ring of %d bytes", l.Scenario.Workload.RingBytes)
+	}
+	return found, err
+}
+
+// warmReplay restarts the killed broker once more, with everything in the page cache, for the cost of replaying entries
+// without the disk. perByte is the number of requests that stand behind a byte of the WAL.
+func (l *launch) warmReplay(ctx context.Context, broker **target.Broker, perByte float64) error {
+	l.step("restarting from a warm cache")
+	for range 2 { // the first one warms the cache
+		b, err := l.startBroker(ctx, "broker-warm.log")
+		if err != nil {
+			return err
+		}
+		b.Kill()
+		*broker = b
+	}
+	b := *broker
+	if entries := perByte * float64(b.RecoveredBytes); entries >= 10_000 {
+		l.figure(record.System, "replay_ms_per_10000", "ms", float64(b.RecoveredIn.Nanoseconds())/1e6*10_000/entries)
+	}
+	return nil
+}

@@ -1,0 +1,224 @@
+// Command bench measures the broker beside the floor: how far from the least that any program could do.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"ackline/profiles"
+	"ackline/tools/bench/record"
+	"ackline/tools/bench/suite"
+	"ackline/tools/bench/target"
+	"ackline/tools/report/render"
+	"ackline/tools/version"
+	"ackline/walbench/raw"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // something broke, or a launch lost data
+	exitUsage       = 2 // the command line or a profile cannot be right
+	exitInvalid     = 3 // measured, but by the rules nothing of it may be published
+	exitInterrupted = 130
+)
+
+type cli struct {
+	Profile  string           `default:"quick" placeholder:"NAME|FILE.toml" help:"Suite to run: ${suites}, or a file of your own (${default})."`
+	Dir      string           `default:"out" placeholder:"DIR" help:"Directory on the disk to measure; data lie in it only while the run lasts (${default})."`
+	Out      string           `default:"out" placeholder:"DIR" help:"Where results go: DIR/<time>/ and DIR/latest (${default})."`
+	AllowFS  []string         `name:"allow-fs" placeholder:"TYPE" help:"Measure on this type of file system although it has no disk of its own (tmpfs, overlay)."`
+	Scenario []string         `placeholder:"NAME" help:"Run only these scenarios of the suite."`
+	Launches int              `placeholder:"N" help:"Run so many launches instead of the suite's number; fewer than six give no interval."`
+	Seed     uint64           `placeholder:"N" help:"Seed of all arrivals and payloads (default: drawn and printed)."`
+	Show     bool             `help:"Print what would be run and for how long, and leave."`
+	Version  kong.VersionFlag `help:"Print the commit and leave."`
+}
+
+const description = `Runs a suite of scenarios, each on fresh broker processes beside a fresh floor (the bare durable echo), in turns.
+
+  bench                                    the quick suite, five minutes, on the disk of ./out
+  bench --profile full --dir /mnt/nvme     ten launches of everything on another disk
+  bench --scenario latency-1 --launches 2  a look, without an interval
+
+The broker and the floor are taken from the directory that bench lies in. Exit codes: 0 measured, 1 failed, 2 wrong
+arguments, 3 measured but INVALID by the rules (the reasons are printed), 130 interrupted.`
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c cli
+	exit := -1
+	p := kong.Must(&c, kong.Name("bench"), kong.Writers(stdout, stderr), kong.Exit(func(code int) { exit = code }),
+		kong.Description(description), kong.Vars{"version": version.String(), "suites": strings.Join(profiles.Names(), ", ")})
+	_, err := p.Parse(args)
+	if exit >= 0 {
+		return exit
+	}
+	var cfg suite.Config
+	if err == nil {
+		cfg, err = c.config()
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v (bench --help explains)\n", err)
+		return exitUsage
+	}
+	fmt.Fprint(stdout, cfg.Place)
+	fmt.Fprintf(stdout, "suite        %s; seed %d; about %v\n", cfg.Suite, cfg.Seed, cfg.Suite.Estimate().Round(time.Second))
+	if c.Show {
+		show(stdout, cfg.Suite)
+		return exitOK
+	}
+	if err := cfg.Programs.Check(); err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return exitUsage
+	}
+	return measure(ctx, cfg, stdout, stderr)
+}
+
+// config loads the suite and looks at the place.
+func (c *cli) config() (suite.Config, error) {
+	s, err := profiles.LoadSuite(c.Profile)
+	if err != nil {
+		return suite.Config{}, err
+	}
+	if err := c.narrow(s); err != nil {
+		return suite.Config{}, err
+	}
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return suite.Config{}, err
+	}
+	place, err := raw.FindPlace(c.Dir, c.AllowFS)
+	if err != nil {
+		return suite.Config{}, err
+	}
+	programs, err := target.Beside()
+	if err != nil {
+		return suite.Config{}, err
+	}
+	if c.Seed == 0 {
+		c.Seed = rand.Uint64()
+	}
+	return suite.Config{Suite: s, Place: place, Dir: c.Dir, Out: c.Out, Seed: c.Seed, Programs: programs, Started: time.Now()}, nil
+}
+
+// narrow leaves only the scenarios and launches that were asked for. The name says that it is not the whole suite.
+func (c *cli) narrow(s *profiles.Suite) error {
+	if c.Launches < 0 {
+		return fmt.Errorf("--launches %d: want 1 or more", c.Launches)
+	}
+	if c.Launches > 0 && c.Launches != s.Launches {
+		s.Name, s.Launches, s.BudgetS = s.Name+" (part)", c.Launches, 0
+	}
+	if len(c.Scenario) == 0 {
+		return s.Validate()
+	}
+	var names []string
+	for _, sc := range s.Scenarios {
+		names = append(names, sc.Name)
+	}
+	for _, want := range c.Scenario {
+		if !slices.Contains(names, want) {
+			return fmt.Errorf("--scenario %s: the suite has %s", want, strings.Join(names, ", "))
+		}
+	}
+	s.Scenarios = slices.DeleteFunc(s.Scenarios, func(sc profiles.Scenario) bool { return !slices.Contains(c.Scenario, sc.Name) })
+	if !strings.HasSuffix(s.Name, " (part)") {
+		s.Name += " (part)"
+	}
+	return s.Validate()
+}
+
+// show prints the scenarios.
+func show(out io.Writer, s *profiles.Suite) {
+	for _, sc := range s.Scenarios {
+		fmt.Fprintf(out, "  %-14s %s; a launch takes about %v\n", sc.Name, sc.Workload.Note, s.EstimateScenario(sc).Round(100*time.Millisecond))
+	}
+}
+
+// measure runs the suite and prints the ending.
+func measure(ctx context.Context, cfg suite.Config, stdout, stderr io.Writer) int {
+	tell := progress(stderr)
+	cfg.Progress = tell.show
+	r, out, err := suite.Run(ctx, cfg)
+	tell.end()
+	if ctx.Err() != nil {
+		fmt.Fprintf(stderr, "bench: interrupted; what was measured is in %s\n", out)
+		return exitInterrupted
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return exitFailed
+	}
+	for _, line := range render.Ending(r) {
+		fmt.Fprintln(stdout, line)
+	}
+	fmt.Fprintf(stdout, "files      %s\n", out)
+	verdict, reasons := record.Judge(r)
+	for _, reason := range reasons {
+		fmt.Fprintf(stderr, "bench: %s\n", reason)
+	}
+	return map[record.Verdict]int{record.OK: exitOK, record.Invalid: exitInvalid, record.Failed: exitFailed}[verdict]
+}
+
+// teller shows progress: on a terminal one line that is rewritten, elsewhere one line per launch.
+type teller struct {
+	out   io.Writer
+	tty   bool
+	width int
+	last  string
+}
+
+func progress(out io.Writer) *teller {
+	t := &teller{out: out}
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		t.tty = true
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			t.width = w
+		}
+	}
+	return t
+}
+
+func (t *teller) show(p suite.Progress) {
+	left := p.Left.Round(time.Second)
+	if !t.tty {
+		what := p.Scenario
+		if what == "" {
+			what = p.Step
+		}
+		if line := fmt.Sprintf("%d/%d %s", p.Done, p.Total, what); line != t.last {
+			t.last = line
+			fmt.Fprintf(t.out, "%s (about %v left)\n", line, left)
+		}
+		return
+	}
+	line := fmt.Sprintf("%d/%d %s (about %v left)", p.Done, p.Total, strings.TrimPrefix(p.Scenario+": "+p.Step, ": "), left)
+	if t.width > 0 && len(line) >= t.width {
+		line = line[:t.width-1]
+	}
+	fmt.Fprintf(t.out, "\r\x1b[K%s", line)
+	t.last = line
+}
+
+// end leaves the cursor on an empty line.
+func (t *teller) end() {
+	if t.tty && t.last != "" {
+		fmt.Fprint(t.out, "\r\x1b[K")
+	}
+}

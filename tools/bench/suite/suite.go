@@ -1,0 +1,253 @@
+// Package suite runs every scenario of a suite as often as it has launches and writes down what came out.
+//
+// A run takes minutes to half an hour, on a machine whose speed drifts. So rounds come before scenarios (launch 1 of
+// everything, then launch 2): an hour in which the disk was slow falls on all scenarios alike. What has been measured is on
+// disk after every launch, so that an interrupted run can be looked at; and whatever happens, no process and no gigabyte is
+// left behind.
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"ackline/broker/syncmethod"
+	"ackline/broker/vfs"
+	"ackline/profiles"
+	"ackline/tools/bench/launch"
+	"ackline/tools/bench/proc"
+	"ackline/tools/bench/record"
+	"ackline/tools/bench/target"
+	"ackline/tools/floor/echo"
+	"ackline/tools/hostinfo/fingerprint"
+	"ackline/tools/version"
+	"ackline/walbench/raw"
+)
+
+// Config says what to run and where.
+type Config struct {
+	Suite    *profiles.Suite
+	Place    raw.Place // the directory on the disk that is measured
+	Dir      string    // the same as the user gave it, for the record
+	Out      string    // out/<time>/ is made in it
+	Seed     uint64
+	Programs target.Programs
+	Started  time.Time
+	Progress func(Progress) // called when anything begins; may be nil
+	// Launch runs one launch; nil means launch.Run.
+	Launch func(context.Context, launch.Plan) (record.Launch, error)
+}
+
+// Progress says how far a run is.
+type Progress struct {
+	Done, Total    int // launches
+	Scenario, Step string
+	Left           time.Duration // an estimate
+}
+
+// The names in the out directory that point to the newest run.
+const (
+	Latest       = "latest"
+	LatestRecord = "record.json"
+)
+
+// Run runs the suite. It returns the results as far as they go, also with an error, and the directory that they are in.
+func Run(ctx context.Context, c Config) (*record.Results, string, error) {
+	if c.Launch == nil {
+		c.Launch = launch.Run
+	}
+	out := filepath.Join(c.Out, c.Started.UTC().Format("2006-01-02T15-04-05Z"))
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, "", err
+	}
+	work, remove, err := raw.Workspace(vfs.OS(), c.Place.Dir, c.needs())
+	if err != nil {
+		return nil, out, err
+	}
+	r, err := c.results()
+	if err == nil {
+		err = c.rounds(ctx, r, work, out)
+	}
+	err = errors.Join(err, remove())
+	r.Ended = time.Now().UTC().Truncate(time.Second)
+	r.Interrupted = ctx.Err() != nil
+	return r, out, errors.Join(err, record.Write(filepath.Join(out, record.ResultsName), r), point(c.Out, out))
+}
+
+// needs is how much the largest launch puts on the disk, with room for segments and two rings.
+func (c *Config) needs() int64 {
+	var most int64
+	for _, sc := range c.Suite.Scenarios {
+		most = max(most, 2*sc.Workload.RingBytes+3*sc.Workload.PreloadBytes)
+	}
+	return most + spareBytes
+}
+
+// spareBytes is what minutes of load leave in segments.
+const spareBytes = 4 << 30
+
+// results fills in all that is known before anything has run.
+func (c *Config) results() (*record.Results, error) {
+	r := &record.Results{Format: record.Format, Suite: c.Suite.Name, Commit: version.Commit(), GoVersion: c.Place.Host.Get("go_version"),
+		FloorVersion: echo.Version, Started: c.Started.UTC().Truncate(time.Second), Seed: c.Seed, ProfileDigest: c.Suite.Digest(), Host: c.Place.Host,
+		Dir: c.Dir, FreeBytes: c.Place.FreeBytes}
+	for _, sc := range c.Suite.Scenarios {
+		r.Scenarios = append(r.Scenarios, describe(c.Suite, sc))
+	}
+	if err := proc.Prefer(); err != nil {
+		r.Notes = append(r.Notes, fmt.Sprintf("the client has no precedence over what it measures (%v): with few CPUs more launches will be invalid", err))
+	}
+	c.tell(Progress{Total: c.total(), Step: "choosing the sync method", Left: c.Suite.Estimate()})
+	r.SyncMethod = c.Suite.Tuning.SyncMethod
+	if r.SyncMethod != "auto" {
+		_, err := syncmethod.Parse(r.SyncMethod)
+		return r, err
+	}
+	// Back to back: the cadence of a single writer, whose gap is one round trip over loopback.
+	best, table, err := syncmethod.Probe(vfs.OS(), c.Place.Dir, probeGap)
+	if err != nil {
+		return r, fmt.Errorf("choose a sync method: %w", err)
+	}
+	r.SyncMethod = string(best)
+	for _, row := range table {
+		r.Notes = append(r.Notes, "sync method "+row.String())
+	}
+	return r, nil
+}
+
+// probeGap is about the round trip between two syncs of a single writer over loopback.
+const probeGap = 20 * time.Microsecond
+
+// describe writes a scenario down as it is in effect.
+func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
+	w := sc.Workload
+	out := record.Scenario{Name: sc.Name, Workload: w.Name, Topology: s.Topology.Name, Tuning: s.Tuning.Name, Note: w.Note,
+		Configuration: map[string]string{
+			"arrivals": w.Arrivals, "connections": strconv.Itoa(w.Connections), "in_flight_per_connection": strconv.Itoa(w.InFlight),
+			"partitions": strconv.Itoa(w.Partitions), "record_bytes": strconv.Itoa(w.RecordBytes),
+			"records_per_request": strconv.Itoa(w.RecordsPerRequest), "ring_bytes": strconv.FormatInt(w.RingBytes, 10),
+			"timeout_ms": strconv.Itoa(w.TimeoutMs),
+		}}
+	set := func(key string, value int64) {
+		if value != 0 {
+			out.Configuration[key] = strconv.FormatInt(value, 10)
+		}
+	}
+	set("preload_bytes", w.PreloadBytes)
+	set("fetch_bytes", int64(w.FetchBytes))
+	set("slice_ms", int64(sc.SliceMs))
+	set("cycles", int64(sc.Cycles))
+	set("broker_window_us", int64(s.Tuning.WindowUs))
+	set("broker_gc_percent", int64(s.Tuning.GCPercent))
+	set("broker_max_procs", int64(s.Tuning.MaxProcs))
+	if w.RatePerSecond > 0 {
+		out.Configuration["rate_per_second"] = strconv.FormatFloat(w.RatePerSecond, 'g', -1, 64)
+	}
+	switch w.Kind {
+	case profiles.Produce:
+		out.Operation, out.FloorIs = "Produce", "durable echo"
+	case profiles.Fetch:
+		out.Operation, out.FloorIs = "Fetch", "TCP echo"
+	case profiles.Recovery:
+		out.Operation, out.FloorIs = "Recovery", "one read of what the WAL held"
+	}
+	return out
+}
+
+func (c *Config) total() int { return c.Suite.Launches * len(c.Suite.Scenarios) }
+
+func (c *Config) tell(p Progress) {
+	if c.Progress != nil {
+		c.Progress(p)
+	}
+}
+
+// rounds runs every launch.
+func (c *Config) rounds(ctx context.Context, r *record.Results, work, out string) error {
+	left := newEstimate(c.Suite)
+	done := 0
+	for round := range c.Suite.Launches {
+		for i, sc := range c.Suite.Scenarios {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			began := time.Now()
+			l, err := c.Launch(ctx, launch.Plan{Suite: c.Suite, Scenario: sc, Number: round + 1,
+				Seed: launch.Mix(c.Seed + uint64(round)<<32 + uint64(i)), Dir: work, Out: out, Device: device(c.Place), Method: r.SyncMethod,
+				Programs: c.Programs, Progress: func(step string) {
+					c.tell(Progress{Done: done, Total: c.total(), Scenario: fmt.Sprintf("%s, launch %d of %d", sc.Name, round+1, c.Suite.Launches),
+						Step: step, Left: left.remaining(time.Since(began))})
+				}})
+			if err != nil {
+				return err
+			}
+			left.took(sc.Name, time.Since(began))
+			done++
+			r.Launches = append(r.Launches, l)
+			if err := record.Write(filepath.Join(out, fmt.Sprintf("launch-%02d-%s.json", l.Number, l.Scenario)), l); err != nil {
+				return err
+			}
+			if err := record.Write(filepath.Join(out, record.ResultsName), r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// device is the disk's name in /proc/diskstats, "" when the place has none.
+func device(p raw.Place) string {
+	d, _ := fingerprint.FindDisk(os.DirFS("/"), p.Mount)
+	return d.Name
+}
+
+// point makes out/latest and out/record.json name this run.
+func point(top, out string) error {
+	base := filepath.Base(out)
+	return errors.Join(link(base, filepath.Join(top, Latest)), link(filepath.Join(base, record.ResultsName), filepath.Join(top, LatestRecord)))
+}
+
+// link replaces a symbolic link.
+func link(to, name string) error {
+	tmp := name + ".tmp" + strconv.Itoa(os.Getpid())
+	if err := os.Symlink(to, tmp); err != nil {
+		return err
+	}
+	return os.Rename(tmp, name)
+}
+
+// estimate tells how long the rest takes: what the suite's arithmetic says for launches that have not run, and what was
+// seen for scenarios that have.
+type estimate struct {
+	each map[string]time.Duration // expected of one launch, by scenario
+	left map[string]int           // launches not yet run
+}
+
+func newEstimate(s *profiles.Suite) *estimate {
+	e := &estimate{each: map[string]time.Duration{}, left: map[string]int{}}
+	for _, sc := range s.Scenarios {
+		e.each[sc.Name], e.left[sc.Name] = s.EstimateScenario(sc), s.Launches
+	}
+	return e
+}
+
+// took notes how long a launch took; later ones are expected to take as long as the last.
+func (e *estimate) took(name string, d time.Duration) {
+	e.each[name] = d
+	e.left[name]--
+}
+
+// remaining is what is left when the current launch has run for spent.
+func (e *estimate) remaining(spent time.Duration) time.Duration {
+	var total time.Duration
+	for _, name := range slices.Sorted(maps.Keys(e.left)) {
+		total += time.Duration(e.left[name]) * e.each[name]
+	}
+	return max(total-spent, 0)
+}

@@ -1,0 +1,224 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"ackline/tools/bench/record"
+	"ackline/tools/stats"
+)
+
+func writeHead(p *page, v *view) {
+	r := v.r
+	p.heading(1, "Results")
+	p.text("Rendered by `make results` from the raw data at the end; `make check` renders it again and compares. A limit_ratio is "+
+		"the system's figure over that of the floor, the least program that does the same durable work on the same disk in turns "+
+		"with it (for rates the floor's over the system's): 1 is the physical limit. Brackets hold %.0f%% intervals over launches.",
+		100*record.Confidence)
+	p.gap()
+	p.item("commit %s, suite %s, %s to %s UTC, seed %d", orElse(r.Commit, "unknown"), orElse(r.Suite, "unnamed"), r.Started.UTC().Format("2006-01-02 15:04"),
+		r.Ended.UTC().Format("15:04"), r.Seed)
+	p.item("%s, %s CPUs, %s, Linux %s", r.Host.Get("cpu"), r.Host.Get("cpus"), r.Host.Get("virtualization"), r.Host.Get("kernel"))
+	p.item("%s on %s in %s, %s free; synced with %s; floor version %d", r.Host.Get("file_system"), r.Host.Get("device"), r.Dir,
+		size(float64(r.FreeBytes)), orElse(r.SyncMethod, "an unknown method"), r.FloorVersion)
+	if v.verdict != record.OK {
+		p.text("**This run is %s**; what is concerned publishes no figure.", strings.ToUpper(string(v.verdict)))
+		p.gap()
+		for _, reason := range v.reasons {
+			p.item("%s", reason)
+		}
+	}
+	if len(r.Notes) > 0 {
+		p.text("Notes of the run:")
+		p.gap()
+		for _, n := range r.Notes {
+			p.item("%s", n)
+		}
+	}
+}
+
+func writeHeadline(p *page, v *view) {
+	p.heading(2, "Headline")
+	rows := [][]string{}
+	for i := range v.scenarios {
+		c := &v.scenarios[i]
+		if c.spoilt != "" {
+			rows = append(rows, []string{c.Name, "–", "–", "–", "–", "–", invalid})
+			continue
+		}
+		for _, s := range v.headlinePairs(c) {
+			bar, verdict := "–", "–"
+			if j, ok := v.bar(c, s.Pair); ok {
+				bar, verdict = barOnRatio(&j.Bar), j.verdict
+			}
+			rows = append(rows, []string{c.Name, s.Pair, quantity(s.System, s.Unit), quantity(s.Floor, s.Unit), ratio(s.Ratio), bar, verdict})
+		}
+	}
+	p.table([]string{"scenario", "of", "system", "floor", "limit_ratio", "bar", "verdict"}, rows)
+	p.gap()
+	for i := range v.scenarios {
+		c := &v.scenarios[i]
+		if c.spoilt != "" {
+			p.item("**%s** publishes nothing: %s.", c.Name, c.spoilt)
+		} else if worst, total, ok := c.slowest(); ok {
+			p.item("**%s**: the slowest stage is **%s**, %s of %s (medians). To try next: %s.", c.Name, worst.name,
+				quantity(worst.p50, "us"), quantity(total, "us"), c.next())
+		}
+	}
+}
+
+// barOnRatio writes a bar in terms of limit_ratio, of which less is always better: a share of the floor's rate of at
+// least 0.35 is a ratio of at most 2.86.
+func barOnRatio(b *Bar) string {
+	if b.AtLeast {
+		return "≤ " + factor(1/b.Limit)
+	}
+	return "≤ " + factor(b.Limit)
+}
+
+func writeScenarios(p *page, v *view) {
+	p.heading(2, "Scenarios")
+	for i := range v.scenarios {
+		writeScenario(p, &v.scenarios[i])
+	}
+}
+
+func writeScenario(p *page, c *scenario) {
+	p.heading(3, c.Name)
+	limit := orElse(c.FloorIs, "nothing")
+	p.text("%s. Topology %s, workload %s, tuning %s. The limit is: %s. %s.", orElse(strings.TrimSuffix(c.Note, "."), c.Operation),
+		c.Topology, c.Workload, c.Tuning, limit, launchCount(c))
+	p.gap()
+	for _, l := range c.all {
+		if l.Verdict != record.OK {
+			p.item("Launch %d is %s: %s.", l.Number, strings.ToUpper(string(l.Verdict)), strings.Join(l.Reasons, "; "))
+		}
+	}
+	noted := map[string]bool{}
+	for _, l := range c.all {
+		for _, n := range l.Notes {
+			if !noted[n] {
+				noted[n] = true
+				p.item("%s.", strings.TrimSuffix(n, "."))
+			}
+		}
+	}
+	if c.spoilt != "" {
+		p.text("Nothing is published: %s.", c.spoilt)
+		return
+	}
+	if len(c.pairs) > 0 {
+		rows := [][]string{}
+		for _, s := range c.pairs {
+			rows = append(rows, []string{s.Pair, quantity(s.System, s.Unit), quantity(s.Floor, s.Unit), ratio(s.Ratio),
+				spread(s.Excess, s.Unit), enough(s.Ratio)})
+		}
+		p.table([]string{"of", "system", "floor", "limit_ratio", "excess", "launches"}, rows)
+	}
+	if len(c.stages) > 0 {
+		rows := [][]string{}
+		for _, s := range c.stages {
+			rows = append(rows, []string{s.name, quantity(s.p50, "us"), quantity(s.p99, "us")})
+		}
+		p.table([]string{"stage of the system", "p50", "p99"}, rows)
+	}
+	writeFigures(p, c)
+	if text := configuration(c.Configuration); text != "" {
+		p.text("In effect: %s.", text)
+	}
+}
+
+func launchCount(c *scenario) string {
+	good := 0
+	for _, l := range c.all {
+		if l.Verdict == record.OK {
+			good++
+		}
+	}
+	if good == len(c.all) {
+		return fmt.Sprintf("%d launches, all valid", good)
+	}
+	return fmt.Sprintf("%d launches, %d valid", len(c.all), good)
+}
+
+// enough marks an estimate from too few launches, whose interval is only their range.
+func enough(e stats.Estimate) string {
+	if e.Short {
+		return fmt.Sprintf("%d (range, %.0f%%)", e.N, 100*e.Confidence)
+	}
+	return fmt.Sprint(e.N)
+}
+
+// writeFigures shows every figure of the launches, medians and ranges: one row per name, one column per side.
+func writeFigures(p *page, c *scenario) {
+	type key struct{ name, unit string }
+	var keys []key
+	values := map[key]map[record.Side][]float64{}
+	for _, l := range c.good {
+		for _, f := range l.Figures {
+			k := key{f.Name, f.Unit}
+			if values[k] == nil {
+				values[k] = map[record.Side][]float64{}
+				keys = append(keys, k)
+			}
+			values[k][f.Side] = append(values[k][f.Side], f.Value)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	used := []record.Side{}
+	head := []string{"figure"}
+	for _, side := range []record.Side{record.System, record.Floor, record.Host} {
+		if slices.ContainsFunc(keys, func(k key) bool { return len(values[k][side]) > 0 }) {
+			used, head = append(used, side), append(head, string(side))
+		}
+	}
+	rows := [][]string{}
+	for _, k := range keys {
+		row := []string{k.name}
+		for _, side := range used {
+			row = append(row, medianRange(values[k][side], k.unit))
+		}
+		rows = append(rows, row)
+	}
+	p.table(head, rows)
+}
+
+// medianRange writes what several launches found: 151 µs (149 µs to 160 µs).
+func medianRange(values []float64, unit string) string {
+	values = slices.DeleteFunc(slices.Clone(values), math.IsNaN)
+	if len(values) == 0 {
+		return "–"
+	}
+	low, high, mid := slices.Min(values), slices.Max(values), quantity(stats.Median(values), unit)
+	if quantity(low, unit) == quantity(high, unit) {
+		return mid
+	}
+	return fmt.Sprintf("%s (%s)", mid, between(low, high, unit))
+}
+
+func configuration(c map[string]string) string {
+	parts := []string{}
+	for _, k := range slices.Sorted(maps.Keys(c)) {
+		parts = append(parts, k+"="+c[k])
+	}
+	return strings.Join(parts, ", ")
+}
+
+func writeMachine(p *page, v *view) {
+	p.heading(2, "Machine")
+	p.text("Fingerprint `%s`: figures are compared only where every field marked * is equal.", v.r.Host.Digest)
+	rows := [][]string{}
+	for _, f := range v.r.Host.Fields {
+		mark := ""
+		if f.Match {
+			mark = "*"
+		}
+		rows = append(rows, []string{f.Name, f.Value, mark})
+	}
+	p.table([]string{"field", "value", "must match"}, rows)
+}
