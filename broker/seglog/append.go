@@ -16,11 +16,12 @@ import (
 // chunk is what one round of writes takes: records of one segment, encoded.
 type chunk struct {
 	n    int    // records
-	data []byte // for .seg; may be the only record's own bytes
+	data []byte // for .seg; as far from a block's start in memory as in the file
 	ctl  []byte // for .ctl
 	rows []byte // for .idx
-	copy []byte // memory behind data when it was gathered
 	tail tail   // of the segment, with these records
+
+	memory []byte // behind data: aligned, for direct I/O
 }
 
 // maxChunkRows bounds a chunk of records without payload.
@@ -42,10 +43,7 @@ func (l *Log) Append(rs []Record) error {
 		return err
 	}
 	c := chunks.Get().(*chunk)
-	defer func() {
-		c.data = nil // it may be the caller's
-		chunks.Put(c)
-	}()
+	defer chunks.Put(c)
 	for len(rs) > 0 {
 		s, err := l.segmentFor(&rs[0])
 		if err != nil {
@@ -94,29 +92,33 @@ func (l *Log) position() position { return position{l.next, l.offset, l.term} }
 
 // fill encodes as many of rs as go into s and into one chunk: up to the next roll, and about limit bytes.
 func (c *chunk) fill(s *segment, at position, rs []Record, limit int) {
-	c.n, c.data, c.ctl, c.rows = 0, c.copy[:0], c.ctl[:0], c.rows[:0]
-	c.tail = s.tail
-	borrowed := false
+	c.n, c.ctl, c.rows, c.tail = 0, c.ctl[:0], c.rows[:0], s.tail
+	c.data = c.room(c.tail.seg, max(limit, len(rs[0].Data)))
 	for i := range rs {
 		r := &rs[i]
-		if i > 0 && (r.Roll != nil || borrowed || c.n == maxChunkRows || len(c.data)+len(c.ctl)+len(r.Data) > limit) {
+		if i > 0 && (r.Roll != nil || c.n == maxChunkRows || len(c.data)+len(c.ctl)+len(r.Data) > limit) {
 			break
 		}
 		row := c.tail.row(r, at)
 		c.rows = row.AppendTo(c.rows, s.log.o.Group)
-		switch {
-		case !row.Data():
-			c.ctl = append(c.ctl, r.Data...)
-		case len(r.Data) >= limit: // then it is the first, and the only one
-			c.data, borrowed = r.Data, true
-		default:
+		if row.Data() {
 			c.data = append(c.data, r.Data...)
-			c.copy = c.data
+		} else {
+			c.ctl = append(c.ctl, r.Data...)
 		}
 		c.tail = tailAt(c.tail.rows+1, &row)
 		at = position{r.Index + 1, row.Next(), r.Term}
 		c.n++
 	}
+}
+
+// room returns empty memory for n bytes that will stand at pos in a file, aligned as they are there.
+func (c *chunk) room(pos int64, n int) []byte {
+	phase := int(pos % vfs.BlockSize)
+	if cap(c.memory) < phase+n {
+		c.memory = vfs.Aligned(phase + n)
+	}
+	return c.memory[phase:phase]
 }
 
 // row makes the row that stores r behind t, and insists that it goes on from there.
@@ -214,8 +216,12 @@ func (l *Log) prepareDir(first id.Index) error {
 // writeChunk writes behind the tail. If it fails, every file that it got to may have garbage there.
 func (l *Log) writeChunk(s *segment, c *chunk) error {
 	for k, p := range [layout.Kinds][]byte{layout.Seg: c.data, layout.Ctl: c.ctl, layout.Idx: c.rows} {
+		write := l.writeFile
+		if layout.Kind(k) == layout.Seg {
+			write = l.writeData
+		}
 		// Only the writer, which we are, moves the tail.
-		if err := l.writeFile(s, layout.Kind(k), p, s.length(layout.Kind(k), &s.tail)); err != nil {
+		if err := write(s, layout.Kind(k), p, s.length(layout.Kind(k), &s.tail)); err != nil {
 			for done := range k + 1 {
 				s.w.torn[done] = s.w.torn[done] || s.w.dirty[done]
 			}

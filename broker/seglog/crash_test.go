@@ -83,11 +83,11 @@ func TestCrash(t *testing.T) {
 	const steps = 24
 	for seed := range uint64(2 * nightly()) {
 		counter := vfs.NewCutter(-1)
-		_, err := work(vfs.Inject(newFS(t), counter.Hook), newModel(seed), Checkpoint{}, steps)
+		_, err := work(vfs.Inject(newFS(t), counter.Hook), newLargeModel(seed), Checkpoint{}, steps)
 		must(t, err)
 		for n := range counter.Seen() {
 			rng := rand.New(rand.NewPCG(seed, uint64(n)))
-			m, disk := newModel(seed), newFS(t)
+			m, disk := newLargeModel(seed), newFS(t)
 			at := Checkpoint{}
 			cut := n
 			for leg := range 3 {

@@ -42,7 +42,7 @@ func open(t testing.TB, fs vfs.FS, at Checkpoint) *Log {
 
 // testOptions are small enough that everything happens in a short test.
 func testOptions(fs vfs.FS) Options {
-	return Options{FS: fs, Dir: testDir, Group: testGroup, WriteBytes: 700, WriteBackBytes: 4096, Files: NewFiles(2)}
+	return Options{FS: fs, Dir: testDir, Group: testGroup, WriteBytes: 700, DirectBytes: 4096, WriteBackBytes: 4096, Files: NewFiles(2)}
 }
 
 // nightly multiplies the size of random tests when ACKLINE_NIGHTLY is set to a number.
@@ -62,10 +62,19 @@ type model struct {
 	next id.Index
 	off  id.Offset
 	term id.Term
+
+	large bool // with records of several blocks, which take a while to check
 }
 
 func newModel(seed uint64) *model {
 	return &model{rng: rand.New(rand.NewPCG(seed, 1)), low: 1, next: 1}
+}
+
+// newLargeModel is a model that goes around the page cache at times.
+func newLargeModel(seed uint64) *model {
+	m := newModel(seed)
+	m.large = true
+	return m
 }
 
 // at returns the record of an index that is in the model, dropped or not.
@@ -88,6 +97,9 @@ func (m *model) gen(n int) []Record {
 			}
 		case 2:
 			size = 500 + m.rng.IntN(1000)
+			if m.large && m.rng.IntN(5) == 0 {
+				size += m.rng.IntN(14_000) // around the page cache, and across several blocks
+			}
 			fallthrough
 		default:
 			size++

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -209,13 +210,13 @@ func used(t testing.TB, fs vfs.FS) int64 {
 // TestDiskFull fills a small disk, and goes on when there is space again. Retention works on a disk without any.
 func TestDiskFull(t *testing.T) {
 	for seed := range uint64(4) {
-		fs, m := newFS(t), newModel(seed)
+		fs, m := newFS(t), newLargeModel(seed)
 		l := open(t, fs, Checkpoint{})
 		full := 0
 		for range 40 {
 			rs := m.gen(10)
 			for len(rs) > 0 {
-				fs.SetCapacity(1 + used(t, fs) + vfs.BlockSize*int64(m.rng.IntN(4)))
+				fs.SetCapacity(1 + used(t, fs) + vfs.BlockSize*int64(m.rng.IntN(9)))
 				err := l.Append(rs)
 				taken := l.LastIndex() + 1 - rs[0].Index
 				m.add(rs[:taken])
@@ -241,4 +242,70 @@ func TestDiskFull(t *testing.T) {
 		l = reopen(t, fs.CrashClone(seed), m, at)
 		m.check(t, l)
 	}
+}
+
+// TestDirect: the whole blocks of large data go around the page cache and its ends do not; where the file system cannot do that,
+// all of it goes through.
+func TestDirect(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		fs, m := newFS(t), newModel(1)
+		var direct, buffered int64
+		l := open(t, directWatch{fs, refuse, &direct, &buffered}, Checkpoint{})
+		off, sizes := id.Offset(0), []int{100, 4096, 20_000, 9, 8192}
+		want := int64(3*4096 + 4096) // of the third and of the fifth; behind the 100 bytes of the first, the second has no whole block
+		for i, n := range sizes {
+			r := data(id.Index(i+1), off, n)
+			must(t, l.Append([]Record{r}))
+			m.add([]Record{r})
+			off = m.off
+		}
+		all := int64(0)
+		for _, n := range sizes {
+			all += int64(n)
+		}
+		if refuse {
+			want = 0
+		}
+		if direct != want || direct+buffered != all {
+			t.Errorf("refuse %v: %d bytes directly and %d through the cache, want %d and %d", refuse, direct, buffered, want, all-want)
+		}
+		m.check(t, l)
+		at, err := l.Sync()
+		must(t, err)
+		must(t, l.Close())
+		m.check(t, reopen(t, fs.CrashClone(1), m, at))
+	}
+}
+
+// directWatch counts what is written to .seg files, by the way it goes.
+type directWatch struct {
+	vfs.FS
+	refuse           bool
+	direct, buffered *int64
+}
+
+func (w directWatch) Open(name string, o vfs.OpenOptions) (vfs.File, error) {
+	f, err := w.FS.Open(name, o)
+	if err != nil || !strings.HasSuffix(name, ".seg") {
+		return f, err
+	}
+	return watched{f, w, o.Direct}, nil
+}
+
+type watched struct {
+	vfs.File
+	w      directWatch
+	direct bool
+}
+
+func (f watched) WriteAt(p []byte, off int64) (int, error) {
+	n := f.w.buffered
+	if f.direct {
+		if f.w.refuse {
+			return 0, &os.PathError{Op: "write", Path: "a file system without direct I/O", Err: syscall.EINVAL}
+		}
+		n = f.w.direct
+	}
+	*n += int64(len(p))
+	return f.File.WriteAt(p, off)
 }

@@ -82,6 +82,7 @@ type Log struct {
 	newNames bool       // write; names in the directory were changed and are not synced
 	newDir   bool       // write; the directory itself may be new
 	low      id.Index   // write; the index that the .low file is named after, 0 when there is none
+	noDirect bool       // write; the file system refused direct I/O
 	strays   []string   // write; files of segments that failed to begin; they must go before another begins
 
 	mu     sync.RWMutex // never held during I/O

@@ -13,7 +13,7 @@ func TestModel(t *testing.T) {
 	for seed := range uint64(8 * nightly()) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			fs := newFS(t)
-			m := newModel(seed)
+			m := newLargeModel(seed)
 			l := open(t, fs, Checkpoint{})
 			at := Checkpoint{}
 			for range 60 {

@@ -19,9 +19,12 @@ type Options struct {
 	Group id.GroupID
 	// Files holds the open descriptors. Share one among the logs of a node. Nil: one of its own, of DefaultOpenFiles.
 	Files *Files
-	// WriteBytes is how much of what Append is given is gathered into one write, in bytes. A record of at least this
-	// size is written from where it lies. 0: DefaultWriteBytes.
+	// WriteBytes is how much of what Append is given is gathered into one write, in bytes; a larger record makes a write
+	// of its own. 0: DefaultWriteBytes.
 	WriteBytes int
+	// DirectBytes is from how many bytes on the whole blocks of a write of data go around the page cache. 0:
+	// DefaultDirectBytes. Negative: never.
+	DirectBytes int
 	// WriteBackBytes is after how many bytes of data the kernel is told to start writing them to the disk, so that the
 	// next Sync finds little left to do. 0: DefaultWriteBackBytes. Negative: never, Sync does it all.
 	WriteBackBytes int64
@@ -30,6 +33,9 @@ type Options struct {
 const (
 	// DefaultWriteBytes is Options.WriteBytes when that is 0.
 	DefaultWriteBytes = 1 << 20
+	// DefaultDirectBytes is Options.DirectBytes when that is 0: below it a copy into the page cache costs less than
+	// waiting for the disk.
+	DefaultDirectBytes = 128 << 10
 	// DefaultWriteBackBytes is Options.WriteBackBytes when that is 0.
 	DefaultWriteBackBytes = 4 << 20
 	// DefaultOpenFiles is the capacity of the Files that a log makes for itself.
@@ -60,6 +66,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.WriteBytes == 0 {
 		o.WriteBytes = DefaultWriteBytes
+	}
+	if o.DirectBytes == 0 {
+		o.DirectBytes = DefaultDirectBytes
 	}
 	if o.WriteBackBytes == 0 {
 		o.WriteBackBytes = DefaultWriteBackBytes

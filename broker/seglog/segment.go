@@ -48,6 +48,7 @@ type segment struct {
 // segmentWriter is the part of a segment that only its log's writer touches.
 type segmentWriter struct {
 	pinned  [layout.Kinds]*fdcache.Handle // open for writing until the next Sync
+	direct  *fdcache.Handle               // the same for .seg around the page cache, nil before the first such write
 	exists  [layout.Kinds]bool
 	dirty   [layout.Kinds]bool // written or cut since the last Sync
 	found   [layout.Kinds]bool // by Open, and not synced since: its end may have been cut by a process that died
@@ -77,8 +78,14 @@ func (s *segment) readHeader() (layout.Header, error) {
 
 func (s *segment) name(k layout.Kind) string { return layout.Name(s.log.o.Dir, s.first, k) }
 
+// directSeg numbers the descriptor of .seg that goes around the page cache, behind those of the kinds.
+const directSeg = int(layout.Kinds)
+
 // OpenFile is for fdcache.
 func (s *segment) OpenFile(n int, create bool) (vfs.File, error) {
+	if n == directSeg {
+		return s.log.o.FS.Open(s.name(layout.Seg), vfs.OpenOptions{Direct: true})
+	}
 	return s.log.o.FS.Open(s.name(layout.Kind(n)), vfs.OpenOptions{Create: create, Truncate: create, ReadOnly: s.closed.Load()})
 }
 

@@ -77,6 +77,10 @@ func (l *Log) unpin(s *segment) {
 			l.files.Release(h)
 		}
 	}
+	if h := s.w.direct; h != nil {
+		s.w.direct = nil
+		l.files.Release(h)
+	}
 }
 
 // checkpoint describes the log as it is.

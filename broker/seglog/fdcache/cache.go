@@ -14,7 +14,7 @@ import (
 var ErrGone = errors.New("fdcache: files are gone")
 
 // FilesPerSet is how many files a Set has.
-const FilesPerSet = 3
+const FilesPerSet = 4
 
 // Owner opens the files of a set, numbered from 0.
 type Owner interface {
