@@ -28,7 +28,7 @@ func TestBuiltinSuitesLoadAndFit(t *testing.T) {
 		}
 		for _, sc := range s.Scenarios {
 			// A published p99 needs 10,000 requests of each side in a launch.
-			if w := sc.Workload; w.RatePerSecond > 0 {
+			if w := sc.Workload; w.RatePerSecond > 0 && w.Kind != Sweep {
 				measured := float64(2*sc.Cycles*(sc.SliceMs-s.DiscardMs)) / 1000
 				if n := w.RatePerSecond * measured; n < 10_000 {
 					t.Errorf("%s, %s: %.0f requests in a launch, a p99 takes 10,000", name, sc.Name, n)
@@ -39,6 +39,48 @@ func TestBuiltinSuitesLoadAndFit(t *testing.T) {
 	for _, want := range []string{"full", "quick"} {
 		if !slices.Contains(Names(), want) {
 			t.Errorf("there is no suite %q", want)
+		}
+	}
+}
+
+// A rung lasts as long as a p99 takes at its rate, and never less than slice_ms.
+func TestSweepLadder(t *testing.T) {
+	s, err := LoadSuite("full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(s.Scenarios, func(sc Scenario) bool { return sc.Workload.Kind == Sweep })
+	sc := s.Scenarios[i]
+	if s.LaunchesOf(sc) != 3 || s.LaunchesOf(s.Scenarios[0]) != 10 {
+		t.Errorf("%d launches of the sweep and %d of others, want 3 and 10", s.LaunchesOf(sc), s.LaunchesOf(s.Scenarios[0]))
+	}
+	rungs := sc.Workload.Rungs()
+	if rungs[0] != 4000 || rungs[1] != 6000 || rungs[len(rungs)-1] > sc.Workload.RateLimitPerSecond || rungs[len(rungs)-1]*1.5 < sc.Workload.RateLimitPerSecond {
+		t.Errorf("rungs %v", rungs)
+	}
+	for _, rate := range rungs {
+		got := s.RungLength(sc, rate)
+		if n := rate * (got - ms(s.DiscardMs)).Seconds(); got < ms(sc.SliceMs) || n < RungRequests-1 || got > ms(sc.SliceMs) && n > RungRequests+1 {
+			t.Errorf("at %v/s a slice of %v with %.0f requests, want %d of them and at least %d ms", rate, got, n, RungRequests, sc.SliceMs)
+		}
+	}
+}
+
+func TestWhatAWorkloadMeasures(t *testing.T) {
+	for name, want := range map[string][3]bool{ // one at a time, capacity, throughput
+		"latency": {true, false, false}, "inflight": {false, true, false}, "throughput": {false, true, true},
+		"steady": {}, "sweep": {}, "end-to-end": {}, "fetch": {}, "recovery": {},
+	} {
+		src, err := find(kindWorkload, name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := DefaultWorkload()
+		if err := load(src, &w); err != nil {
+			t.Fatal(err)
+		}
+		if got := [3]bool{w.OneAtATime(), w.Capacity(), w.Throughput()}; got != want {
+			t.Errorf("%s: one at a time, capacity, throughput are %v, want %v", name, got, want)
 		}
 	}
 }
@@ -97,6 +139,7 @@ func TestOwnFiles(t *testing.T) {
 
 func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 	own := `kind = "produce"` + "\n"
+	ladder := "kind = \"sweep\"\narrivals = \"poisson\"\nobjective_p99_us = 5\nrate_per_second = 100\n"
 	for _, c := range []struct {
 		suite, workload string
 		want            []string
@@ -111,7 +154,19 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, own + "connections = 0\n", []string{"own.toml", "connections = 0: want 1 to"}},
 		{mine, own + "ring_bytes = 10_000_000\n", []string{"own.toml", "multiple of 4096"}},
 		{mine, "kind = \"fetch\"\n", []string{"preload_bytes = 0", "fetch_bytes = 0"}},
-		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch or recovery"}},
+		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery or sweep"}},
+		{mine, "kind = \"sweep\"\n", []string{`arrivals = "closed": a sweep's are poisson`, "objective_p99_us = 0", "rate_factor = 0"}},
+		{mine, ladder + "rate_factor = 2\nrate_limit_per_second = 150\n", []string{"makes 1 rungs, want 2 to"}},
+		{mine, ladder + "rate_factor = 1.1\nrate_limit_per_second = 100_000\n", []string{"makes 40 rungs"}},
+		{mine, ladder + "rate_factor = 1.001\nrate_limit_per_second = 1000\n", []string{"rate_factor = 1.001"}},
+		{mine, ladder + "rate_factor = 2\nrate_limit_per_second = 1000\ngated_pairs = [\"p50\"]\n", []string{"a sweep has none"}},
+		{mine, own + "objective_p99_us = 5\n", []string{"belong to a sweep, this is produce"}},
+		{mine, own + "end_to_end = true\nrecords_per_request = 2\n", []string{"one record in a request"}},
+		{mine, own + "gated_pairs = [\"e2e-p50\"]\n", []string{"with end_to_end also"}},
+		{mine, own + "probe_rate_per_second = 1000\nprobe_limit_ms = 9000\n", []string{"belong to a recovery, this is produce"}},
+		{mine, "kind = \"recovery\"\npreload_bytes = 1\nprobe_rate_per_second = 10\n", []string{"probe_rate_per_second = 10:", "probe_limit_ms = 0"}},
+		{mine + "launches = 101\n", own, []string{"launches = 101"}},
+		{mine + "library_slice_ms = 5\n", own + "connections = 2\n", []string{"where one request is outstanding"}},
 		{mine, own + "gated_pairs = [\"p98\"]\n", []string{`"p98"`}},
 		{mine, own + "record_bytes = 100_000\nrecords_per_request = 50\n", []string{"more than 1 MiB"}},
 		{strings.Replace(mine, `"single"`, `"triple"`, 1), own, []string{`no built-in topology "triple"`, "single"}},
@@ -159,7 +214,7 @@ func TestDigest(t *testing.T) {
 // A number's key says its unit; only counts, ratios and names have none.
 func TestKeysCarryUnits(t *testing.T) {
 	unitless := []string{"nodes", "launches", "cycles", "connections", "in_flight", "partitions", "max_procs", "gc_percent",
-		"rate_per_second", "records_per_request"}
+		"rate_per_second", "records_per_request", "rate_factor", "rate_limit_per_second", "probe_rate_per_second"}
 	unit := regexp.MustCompile(`_(us|ms|s|bytes)$`)
 	for _, v := range []any{Topology{}, Tuning{}, Workload{}, Suite{}, Scenario{}} {
 		for i := range reflect.TypeOf(v).NumField() {

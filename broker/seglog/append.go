@@ -9,6 +9,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/seglog/fdcache"
+	"ackline/broker/seglog/ioerr"
 	"ackline/broker/seglog/layout"
 	"ackline/broker/vfs"
 )
@@ -195,18 +196,18 @@ func (l *Log) prepareDir(first id.Index) error {
 	if l.low != 0 {
 		l.newNames = true
 		if err := l.o.FS.Rename(layout.Name(dir, l.low, layout.Low), name); err != nil {
-			return writeError("rename to", name, 0, 0, err)
+			return ioerr.Write("rename to", name, 0, 0, err)
 		}
 		l.low = first
 		return nil
 	}
 	if err := l.o.FS.MkdirAll(dir); err != nil {
-		return writeError("create directory", dir, 0, 0, err)
+		return ioerr.Write("create directory", dir, 0, 0, err)
 	}
 	l.newNames = true
 	f, err := l.o.FS.Open(name, vfs.OpenOptions{Create: true, Truncate: true})
 	if err != nil {
-		return writeError("create", name, 0, 0, err)
+		return ioerr.Write("create", name, 0, 0, err)
 	}
 	_ = f.Close() // nothing was written to it
 	l.low = first
@@ -242,7 +243,7 @@ func (l *Log) writeFile(s *segment, k layout.Kind, p []byte, off int64) error {
 	}
 	s.w.dirty[k] = true
 	if _, err := h.File().WriteAt(p, off); err != nil {
-		return writeError("write", s.name(k), off, int64(len(p)), err)
+		return ioerr.Write("write", s.name(k), off, int64(len(p)), err)
 	}
 	return nil
 }
@@ -262,7 +263,7 @@ func (l *Log) pin(s *segment, k layout.Kind) (*fdcache.Handle, error) {
 	}
 	h, err := s.acquire(k, create)
 	if err != nil {
-		return nil, writeError("open", s.name(k), 0, 0, err)
+		return nil, ioerr.Write("open", s.name(k), 0, 0, err)
 	}
 	s.w.pinned[k], s.w.exists[k] = h, true
 	return h, nil
@@ -327,7 +328,7 @@ func (l *Log) trim(s *segment) error {
 		}
 		s.w.dirty[k] = true
 		if err := h.File().Truncate(s.length(k, &s.tail)); err != nil {
-			return writeError("truncate", s.name(k), 0, 0, err)
+			return ioerr.Write("truncate", s.name(k), 0, 0, err)
 		}
 		s.w.torn[k] = false
 	}
@@ -351,7 +352,7 @@ func (l *Log) removeStrays() error {
 		name := l.strays[0]
 		l.newNames = true
 		if err := l.o.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return writeError("remove", name, 0, 0, err)
+			return ioerr.Write("remove", name, 0, 0, err)
 		}
 		l.strays = l.strays[1:]
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"syscall"
 
+	"ackline/broker/seglog/ioerr"
 	"ackline/broker/seglog/layout"
 	"ackline/broker/vfs"
 )
@@ -44,13 +45,13 @@ func (l *Log) writeBlocks(s *segment, p []byte, off int64) error {
 	if s.w.direct == nil {
 		h, err := l.files.Acquire(&s.files, s, directSeg, false)
 		if err != nil {
-			return writeError("open", s.name(layout.Seg), 0, 0, err)
+			return ioerr.Write("open", s.name(layout.Seg), 0, 0, err)
 		}
 		s.w.direct = h
 	}
 	s.w.dirty[layout.Seg] = true
 	if _, err := s.w.direct.File().WriteAt(p, off); err != nil {
-		return writeError("write", s.name(layout.Seg), off, int64(len(p)), err)
+		return ioerr.Write("write", s.name(layout.Seg), off, int64(len(p)), err)
 	}
 	return nil
 }

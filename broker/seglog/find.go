@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"ackline/broker/id"
+	"ackline/broker/seglog/ioerr"
 	"ackline/broker/seglog/layout"
 )
 
@@ -86,7 +87,7 @@ func (l *Log) OffsetForTerm(t id.Term) (id.Term, id.Offset, bool, error) {
 		case err != nil:
 			return 0, 0, false, err
 		case !ok:
-			return 0, 0, false, corrupt(v.name(layout.Idx), v.first+id.Index(v.rows-1), "term of the last row", v.tail.term, "less")
+			return 0, 0, false, ioerr.Corrupt(v.name(layout.Idx), v.first+id.Index(v.rows-1), "term of the last row", v.tail.term, "less")
 		case i == 0:
 			return v.prevTerm, r.Base, v.prevTerm > 0, nil
 		}

@@ -216,7 +216,7 @@ func TestDiskFull(t *testing.T) {
 		for range 40 {
 			rs := m.gen(10)
 			for len(rs) > 0 {
-				fs.SetCapacity(1 + used(t, fs) + vfs.BlockSize*int64(m.rng.IntN(9)))
+				fs.SetCapacity(1 + used(t, fs) + vfs.BlockSize*int64(m.rng.IntN(7)))
 				err := l.Append(rs)
 				taken := l.LastIndex() + 1 - rs[0].Index
 				m.add(rs[:taken])

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"ackline/broker/id"
+	"ackline/broker/seglog/ioerr"
 	"ackline/broker/seglog/layout"
 	"ackline/broker/vfs"
 )
@@ -51,7 +52,7 @@ func Open(o Options, at Checkpoint) (*Log, error) {
 func (l *Log) list() (layout.Listing, error) {
 	names, err := l.o.FS.List(l.o.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return layout.Listing{}, readError(l.o.Dir, 0, 0, err)
+		return layout.Listing{}, ioerr.Read(l.o.Dir, 0, 0, err)
 	}
 	return layout.List(names), nil
 }
@@ -76,7 +77,7 @@ func (l *Log) remove(d layout.Listing, which func(first id.Index) bool) error {
 		}
 		name := layout.Name(l.o.Dir, f.First, f.Kind)
 		if err := l.unlink(name); err != nil {
-			return writeError("remove", name, 0, 0, err)
+			return ioerr.Write("remove", name, 0, 0, err)
 		}
 		removed = true
 	}
@@ -97,7 +98,7 @@ func (l *Log) wipe(d layout.Listing, lows bool) error {
 	for _, low := range d.Lows {
 		name := layout.Name(l.o.Dir, low, layout.Low)
 		if err := l.unlink(name); err != nil {
-			return writeError("remove", name, 0, 0, err)
+			return ioerr.Write("remove", name, 0, 0, err)
 		}
 	}
 	return l.syncDir(l.o.Dir)
@@ -107,10 +108,10 @@ func (l *Log) wipe(d layout.Listing, lows bool) error {
 func (l *Log) recover(d layout.Listing, at Checkpoint) error {
 	switch {
 	case len(d.Lows) != 1:
-		return corrupt(layout.Name(l.o.Dir, at.First, layout.Low), 0, "the file that names the log's start",
+		return ioerr.Corrupt(layout.Name(l.o.Dir, at.First, layout.Low), 0, "the file that names the log's start",
 			"one", fmt.Sprintf("%d of them", len(d.Lows)))
 	case d.Lows[0] < at.First:
-		return corrupt(layout.Name(l.o.Dir, d.Lows[0], layout.Low), 0, "start of the log", fmt.Sprint("at least ", at.First), d.Lows[0])
+		return ioerr.Corrupt(layout.Name(l.o.Dir, d.Lows[0], layout.Low), 0, "start of the log", fmt.Sprint("at least ", at.First), d.Lows[0])
 	}
 	l.low = d.Lows[0]
 	if l.low > at.First {
@@ -137,7 +138,7 @@ func (l *Log) recover(d layout.Listing, at Checkpoint) error {
 		return err
 	}
 	if got := l.segs[0].base; l.low == at.First && got != at.Start {
-		return corrupt(l.segs[0].name(layout.Idx), 0, "base offset", at.Start, got)
+		return ioerr.Corrupt(l.segs[0].name(layout.Idx), 0, "base offset", at.Start, got)
 	}
 	for _, s := range l.segs {
 		l.bytes += s.tail.seg
@@ -177,11 +178,11 @@ func (l *Log) load(firsts []id.Index, at Checkpoint) error {
 func (l *Log) link(prev, s *segment, h *layout.Header) error {
 	switch {
 	case h.PrevFirst > prev.first && h.PrevFirst < s.first:
-		return corrupt(layout.Name(l.o.Dir, h.PrevFirst, layout.Idx), 0, "file", "present", "missing")
+		return ioerr.Corrupt(layout.Name(l.o.Dir, h.PrevFirst, layout.Idx), 0, "file", "present", "missing")
 	case h.PrevFirst != prev.first:
-		return corrupt(s.name(layout.Idx), 0, "first index of the segment before", prev.first, h.PrevFirst)
+		return ioerr.Corrupt(s.name(layout.Idx), 0, "first index of the segment before", prev.first, h.PrevFirst)
 	case h.Base < prev.base || h.PrevTerm < prev.prevTerm || uint64(h.First-prev.first) > layout.MaxRows:
-		return corrupt(s.name(layout.Idx), 0, "index header", fmt.Sprintf("what follows index %d, offset %d, term %d",
+		return ioerr.Corrupt(s.name(layout.Idx), 0, "index header", fmt.Sprintf("what follows index %d, offset %d, term %d",
 			prev.first, prev.base, prev.prevTerm), fmt.Sprintf("index %d, offset %d, term %d", h.First, h.Base, h.PrevTerm))
 	}
 	prev.tail = tail{rows: uint32(h.First - prev.first), next: h.Base, term: h.PrevTerm, top: h.PrevTopTimestamp,
@@ -205,7 +206,7 @@ func (l *Log) size(s *segment, k layout.Kind) (int64, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return 0, nil
 		}
-		return 0, readError(s.name(k), 0, 0, err)
+		return 0, ioerr.Read(s.name(k), 0, 0, err)
 	}
 	s.w.exists[k] = true
 	return info.Size, nil
@@ -216,7 +217,7 @@ func badLength(s *segment, k layout.Kind, want, size int64) error {
 	if !s.w.exists[k] {
 		found = "no file"
 	}
-	return corrupt(s.name(k), 0, "length", bytesOf(want), found)
+	return ioerr.Corrupt(s.name(k), 0, "length", bytesOf(want), found)
 }
 
 // fit cuts a file of the newest segment to its checkpointed length.
@@ -253,15 +254,7 @@ func (l *Log) checkLast(s *segment) error {
 	got := tailAt(s.tail.rows, &r)
 	s.tail.top = r.TopTimestamp
 	if got != s.tail {
-		return corrupt(s.name(layout.Idx), r.Index, "last row against the checkpoint", fmt.Sprintf("%+v", s.tail), fmt.Sprintf("%+v", got))
+		return ioerr.Corrupt(s.name(layout.Idx), r.Index, "last row against the checkpoint", fmt.Sprintf("%+v", s.tail), fmt.Sprintf("%+v", got))
 	}
 	return nil
-}
-
-// openError tells a missing file, which is corruption, from one that cannot be opened.
-func openError(name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return corrupt(name, 0, "file", "present", "missing")
-	}
-	return &FileError{Op: "open", File: name, Err: err}
 }

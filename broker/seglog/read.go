@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"ackline/broker/id"
+	"ackline/broker/seglog/ioerr"
 	"ackline/broker/seglog/layout"
 )
 
@@ -51,7 +52,7 @@ func (v *view) read(from, end id.Offset, maxBytes int, whole bool, dst []byte) (
 		return dst, from, err
 	}
 	if !ok {
-		return dst, from, corrupt(v.name(layout.Idx), v.first+id.Index(v.rows-1), "next offset of the last row", v.next, "less")
+		return dst, from, ioerr.Corrupt(v.name(layout.Idx), v.first+id.Index(v.rows-1), "next offset of the last row", v.next, "less")
 	}
 	if first.Next() > end || int64(first.Length) > int64(maxBytes) && !whole {
 		return dst, from, nil
@@ -61,7 +62,7 @@ func (v *view) read(from, end id.Offset, maxBytes int, whole bool, dst []byte) (
 		return dst, from, err
 	}
 	if first.Base > from || next <= from || next > v.next || stop < first.SegEnd() || stop > v.seg {
-		return dst, from, corrupt(v.name(layout.Idx), first.Index, "rows", fmt.Sprintf("offset %d below %d, position below %d",
+		return dst, from, ioerr.Corrupt(v.name(layout.Idx), first.Index, "rows", fmt.Sprintf("offset %d below %d, position below %d",
 			from, v.next, v.seg), fmt.Sprintf("%+v up to offset %d, position %d", first, next, stop))
 	}
 	n, size := len(dst), int(stop-first.SegPos)
@@ -115,7 +116,7 @@ func (v *view) payload(e *extent, r *Row) ([]byte, error) {
 	}
 	end := at + int64(r.Length)
 	if at < 0 || end > int64(len(p)) {
-		return nil, corrupt(v.name(layout.Idx), r.Index, "position", "one between those of the rows around it", fmt.Sprintf("%+v", *r))
+		return nil, ioerr.Corrupt(v.name(layout.Idx), r.Index, "position", "one between those of the rows around it", fmt.Sprintf("%+v", *r))
 	}
 	return p[at:end:end], nil
 }
@@ -150,7 +151,7 @@ func (v *view) checkRow(e *extent, r *Row) error {
 		if !r.Data() {
 			k = layout.Ctl
 		}
-		return corrupt(v.name(k), r.Index, "payload checksum", layout.Hex(r.CRC), layout.Hex(got))
+		return ioerr.Corrupt(v.name(k), r.Index, "payload checksum", layout.Hex(r.CRC), layout.Hex(got))
 	}
 	return nil
 }
@@ -225,7 +226,7 @@ func (v *view) entries(rs []Record, lo, hi id.Index, budget *int64) (_ []Record,
 // readExtent reads parts of .seg and .ctl into fresh memory.
 func (v *view) readExtent(segPos, segEnd, ctlPos, ctlEnd int64) (extent, error) {
 	if segEnd < segPos || segEnd > v.seg || ctlEnd < ctlPos || ctlEnd > v.ctl {
-		return extent{}, corrupt(v.name(layout.Idx), 0, "positions", fmt.Sprintf("rising up to %d and %d", v.seg, v.ctl),
+		return extent{}, ioerr.Corrupt(v.name(layout.Idx), 0, "positions", fmt.Sprintf("rising up to %d and %d", v.seg, v.ctl),
 			fmt.Sprintf("%d to %d and %d to %d", segPos, segEnd, ctlPos, ctlEnd))
 	}
 	e := extent{segPos: segPos, ctlPos: ctlPos, seg: make([]byte, segEnd-segPos), ctl: make([]byte, ctlEnd-ctlPos)}

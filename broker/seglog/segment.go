@@ -8,6 +8,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/seglog/fdcache"
+	"ackline/broker/seglog/ioerr"
 	"ackline/broker/seglog/layout"
 	"ackline/broker/vfs"
 )
@@ -132,7 +133,7 @@ func (s *segment) ReadIndex(p []byte, pos int64) error { return s.readFile(layou
 
 // IndexFault is for layout.
 func (s *segment) IndexFault(i id.Index, f *layout.Fault) error {
-	return corrupt(s.name(layout.Idx), i, f.What, f.Expected, f.Found)
+	return ioerr.Corrupt(s.name(layout.Idx), i, f.What, f.Expected, f.Found)
 }
 
 // readFile fills p from one of the segment's files. A file that ends too early is corrupt.
@@ -145,7 +146,7 @@ func (s *segment) readFile(k layout.Kind, p []byte, pos int64) error {
 		if err == fdcache.ErrGone {
 			return s.log.goneError()
 		}
-		return openError(s.name(k), err)
+		return ioerr.Open(s.name(k), err)
 	}
 	n, err := h.File().ReadAt(p, pos)
 	s.log.files.Release(h)
@@ -153,9 +154,9 @@ func (s *segment) readFile(k layout.Kind, p []byte, pos int64) error {
 	case n == len(p):
 		return nil
 	case err == nil || errors.Is(err, io.EOF):
-		return corrupt(s.name(k), 0, "length", fmt.Sprintf("at least %d bytes", pos+int64(len(p))), bytesOf(pos+int64(n)))
+		return ioerr.Corrupt(s.name(k), 0, "length", fmt.Sprintf("at least %d bytes", pos+int64(len(p))), bytesOf(pos+int64(n)))
 	}
-	return readError(s.name(k), pos, int64(len(p)), err)
+	return ioerr.Read(s.name(k), pos, int64(len(p)), err)
 }
 
 func bytesOf(n int64) string { return fmt.Sprintf("%d bytes", n) }

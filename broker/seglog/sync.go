@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"ackline/broker/id"
+	"ackline/broker/seglog/ioerr"
 	"ackline/broker/seglog/layout"
 )
 
@@ -35,7 +36,7 @@ func (l *Log) syncAll() error {
 				continue
 			}
 			if err := s.w.pinned[k].File().Sync(); err != nil {
-				return writeError(opSync, s.name(k), 0, 0, err)
+				return ioerr.Write(ioerr.OpSync, s.name(k), 0, 0, err)
 			}
 			s.w.dirty[k], s.w.found[k] = false, false
 		}
@@ -64,7 +65,7 @@ func (l *Log) syncAll() error {
 
 func (l *Log) syncDir(dir string) error {
 	if err := l.o.FS.SyncDir(dir); err != nil {
-		return writeError(opSyncDir, dir, 0, 0, err)
+		return ioerr.Write(ioerr.OpSyncDir, dir, 0, 0, err)
 	}
 	return nil
 }
@@ -112,7 +113,7 @@ func (l *Log) hint(s *segment) error {
 		return nil // a file system that cannot do it loses a hint
 	}
 	// Never ErrNoSpace: if the kernel could not write pages out, they are lost, and the next fsync might not say so.
-	return &FileError{Op: "start write-back of", File: s.name(layout.Seg), Off: from, Len: end - from, Err: err, class: ErrFatal}
+	return ioerr.Fatal("start write-back of", s.name(layout.Seg), from, end-from, err)
 }
 
 // DropBefore removes the segments whose records are all below o; never the active one. It is durable, and safe against a
@@ -142,7 +143,7 @@ func (l *Log) DropBefore(o id.Offset) error {
 func (l *Log) moveLow(first id.Index) error {
 	name := layout.Name(l.o.Dir, first, layout.Low)
 	if err := l.o.FS.Rename(layout.Name(l.o.Dir, l.low, layout.Low), name); err != nil {
-		return writeError("rename to", name, 0, 0, err)
+		return ioerr.Write("rename to", name, 0, 0, err)
 	}
 	l.low = first
 	return l.syncDir(l.o.Dir)
@@ -165,7 +166,7 @@ func (l *Log) dropOldest(n int) error {
 		l.files.Abandon(&s.files)
 		for k := range layout.Kinds {
 			if err := l.o.FS.Remove(s.name(k)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				failed = errors.Join(failed, writeError("remove", s.name(k), 0, 0, err))
+				failed = errors.Join(failed, ioerr.Write("remove", s.name(k), 0, 0, err))
 			}
 		}
 	}

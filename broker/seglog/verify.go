@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"ackline/broker/id"
+	"ackline/broker/seglog/ioerr"
 	"ackline/broker/seglog/layout"
 )
 
@@ -67,7 +68,7 @@ func (v *view) verifyFrom(i uint32, maxBytes int64) (uint32, int64, error) {
 		i = hi
 	}
 	if i == v.rows && at != v.tail {
-		return i, bytes, corrupt(v.name(layout.Idx), v.first+id.Index(i-1), "end of the segment", fmt.Sprintf("%+v", v.tail),
+		return i, bytes, ioerr.Corrupt(v.name(layout.Idx), v.first+id.Index(i-1), "end of the segment", fmt.Sprintf("%+v", v.tail),
 			fmt.Sprintf("%+v", at))
 	}
 	return i, bytes, nil
@@ -80,7 +81,7 @@ func (v *view) verifyHead() error {
 		return err
 	}
 	if h.Base != v.base || h.PrevTerm != v.prevTerm || h.StateLen != v.stateLen || h.StateCRC != v.stateCRC {
-		return corrupt(v.name(layout.Idx), 0, "index header", fmt.Sprintf("base offset %d, term %d, state checksum %08x as before",
+		return ioerr.Corrupt(v.name(layout.Idx), 0, "index header", fmt.Sprintf("base offset %d, term %d, state checksum %08x as before",
 			v.base, v.prevTerm, v.stateCRC), fmt.Sprintf("%+v", h))
 	}
 	var crc uint32
@@ -98,7 +99,7 @@ func (v *view) verifyHead() error {
 // checkState compares the base state's checksum with what was found.
 func (v *view) checkState(got uint32) error {
 	if got != v.stateCRC {
-		return corrupt(v.name(layout.Idx), 0, "base state checksum", layout.Hex(v.stateCRC), layout.Hex(got))
+		return ioerr.Corrupt(v.name(layout.Idx), 0, "base state checksum", layout.Hex(v.stateCRC), layout.Hex(got))
 	}
 	return nil
 }
@@ -121,7 +122,7 @@ func (v *view) verifyRows(rr *layout.Reader, lo uint32, at *tail) (uint32, error
 			top = max(top, r.MaxTimestamp)
 		}
 		if r.Base != at.next || r.Term < at.term || r.SegPos != at.seg || r.CtlPos != at.ctl || r.TopTimestamp != top {
-			return 0, corrupt(v.name(layout.Idx), r.Index, "row", fmt.Sprintf("what follows %+v", *at), fmt.Sprintf("%+v", r))
+			return 0, ioerr.Corrupt(v.name(layout.Idx), r.Index, "row", fmt.Sprintf("what follows %+v", *at), fmt.Sprintf("%+v", r))
 		}
 		*at = tailAt(at.rows+1, &r)
 	}

@@ -46,7 +46,7 @@ type cli struct {
 	Out      string           `default:"out" placeholder:"DIR" help:"Where results go: DIR/<time>/ and DIR/latest (${default})."`
 	AllowFS  []string         `name:"allow-fs" placeholder:"TYPE" help:"Measure on this type of file system although it has no disk of its own (tmpfs, overlay)."`
 	Scenario []string         `placeholder:"NAME" help:"Run only these scenarios of the suite."`
-	Launches int              `placeholder:"N" help:"Run so many launches instead of the suite's number; fewer than six give no interval."`
+	Launches int              `placeholder:"N" help:"Run so many launches of every scenario instead of the suite's numbers; fewer than six give no interval."`
 	Seed     uint64           `placeholder:"N" help:"Seed of all arrivals and payloads (default: drawn and printed)."`
 	Show     bool             `help:"Print what would be run and for how long, and leave."`
 	Version  kong.VersionFlag `help:"Print the commit and leave."`
@@ -124,6 +124,9 @@ func (c *cli) narrow(s *profiles.Suite) error {
 	}
 	if c.Launches > 0 && c.Launches != s.Launches {
 		s.Name, s.Launches, s.BudgetS = s.Name+" (part)", c.Launches, 0
+		for i := range s.Scenarios {
+			s.Scenarios[i].Launches = 0
+		}
 	}
 	if len(c.Scenario) == 0 {
 		return s.Validate()
@@ -147,7 +150,7 @@ func (c *cli) narrow(s *profiles.Suite) error {
 // show prints the scenarios.
 func show(out io.Writer, s *profiles.Suite) {
 	for _, sc := range s.Scenarios {
-		fmt.Fprintf(out, "  %-14s %s; a launch takes about %v\n", sc.Name, sc.Workload.Note, s.EstimateScenario(sc).Round(100*time.Millisecond))
+		fmt.Fprintf(out, "  %-14s %s; %d launches of about %v\n", sc.Name, sc.Workload.Note, s.LaunchesOf(sc), s.EstimateScenario(sc).Round(100*time.Millisecond))
 	}
 }
 

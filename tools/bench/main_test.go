@@ -67,13 +67,23 @@ func TestNarrow(t *testing.T) {
 	}{
 		{cli{}, "quick"}, {cli{Launches: 6}, "quick"}, {cli{Launches: 1}, "quick (part)"},
 		{cli{Scenario: []string{"recovery-small"}, Launches: 2}, "quick (part)"},
+		{cli{Profile: "full", Launches: 2}, "full (part)"},
 	} {
-		s, err := profiles.LoadSuite("quick")
+		name := "quick"
+		if c.cli.Profile != "" {
+			name = c.cli.Profile
+		}
+		s, err := profiles.LoadSuite(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := c.cli.narrow(s); err != nil || s.Name != c.want {
 			t.Errorf("%+v: %q, %v, want %q", c.cli, s.Name, err, c.want)
+		}
+		for _, sc := range s.Scenarios {
+			if n := s.LaunchesOf(sc); c.cli.Launches > 0 && n != c.cli.Launches {
+				t.Errorf("%+v: %d launches of %s, want %d", c.cli, n, sc.Name, c.cli.Launches)
+			}
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // SeqConfig says how SeqWrite looks for the best durable sequential rate. Each combination of block size and
-// depth is tried in two modes:
+// depth is tried in two modes, Each and Group:
 //
 //	each   O_DIRECT|O_DSYNC: every write is durable when it returns, as a WAL's batches are
 //	group  O_DIRECT, and one fdatasync for GroupBytes: as a segment is flushed
@@ -26,6 +26,12 @@ type SeqConfig struct {
 	GroupBytes int64 // bytes of a slice, and of a group; a slice ends early after SliceTime
 	SliceTime  time.Duration
 }
+
+// The modes of a sequential write.
+const (
+	Each  = "each"
+	Group = "group"
+)
 
 // DefaultSeq returns the configuration that walbench seq starts from.
 func DefaultSeq() SeqConfig {
@@ -73,31 +79,81 @@ func checkSweep(blocks, depths []int, rounds int) error {
 }
 
 // SeqWrite measures in a file in dir, which it removes.
-func SeqWrite(ctx context.Context, fs vfs.FS, dir string, c SeqConfig, progress Progress) (s Sweep, err error) {
+func SeqWrite(ctx context.Context, fs vfs.FS, dir string, c SeqConfig, progress Progress) (Sweep, error) {
+	s, err := OpenSeq(ctx, fs, dir, c, progress)
+	if err != nil {
+		return Sweep{}, err
+	}
+	found, err := s.Sweep(ctx, progress)
+	if cerr := s.Close(); err == nil {
+		err = cerr
+	}
+	return found, err
+}
+
+// Seq is a preallocated file whose durable sequential rate can be measured again and again, such as beside something
+// else that uses the same disk. Used by one goroutine.
+type Seq struct {
+	w    *seqWriter
+	fs   vfs.FS
+	name string
+}
+
+// OpenSeq makes the file in dir and fills it.
+func OpenSeq(ctx context.Context, fs vfs.FS, dir string, c SeqConfig, progress Progress) (*Seq, error) {
 	if err := c.Validate(); err != nil {
-		return Sweep{}, err
+		return nil, err
 	}
-	name := path.Join(dir, "seq")
-	defer func() {
-		if rerr := fs.Remove(name); err == nil {
-			err = rerr
+	s := &Seq{fs: fs, name: path.Join(dir, "seq"), w: &seqWriter{c: c, files: map[string]vfs.File{}}}
+	err := fillFile(ctx, fs, s.name, c.FileBytes, progress)
+	for _, mode := range []struct {
+		name   string
+		method syncmethod.Method
+	}{{Each, syncmethod.DirectDsync}, {Group, syncmethod.DirectFdatasync}} {
+		if err != nil {
+			break
 		}
-	}()
-	if err := fillFile(ctx, fs, name, c.FileBytes, progress); err != nil {
-		return Sweep{}, err
+		if f, oerr := mode.method.Open(fs, s.name, vfs.OpenOptions{}); oerr != nil {
+			err = noDirect(oerr)
+		} else {
+			s.w.files[mode.name] = f
+		}
 	}
-	each, err := syncmethod.DirectDsync.Open(fs, name, vfs.OpenOptions{})
 	if err != nil {
-		return Sweep{}, noDirect(err)
+		_ = s.Close() // it would only say once more that something is wrong with the file
+		return nil, err
 	}
-	defer each.Close()
-	group, err := syncmethod.DirectFdatasync.Open(fs, name, vfs.OpenOptions{})
-	if err != nil {
-		return Sweep{}, noDirect(err)
+	return s, nil
+}
+
+// Sweep tries every combination of the configuration.
+func (s *Seq) Sweep(ctx context.Context, progress Progress) (Sweep, error) {
+	c := s.w.c
+	all := append(points(Each, c.Blocks, c.Depths), points(Group, c.Blocks, c.Depths)...)
+	return sweep(ctx, all, c.Rounds, s.w.slice, progress)
+}
+
+// Rate writes in one way, slice after slice, for at least length, and returns the bytes per second of all of them together.
+func (s *Seq) Rate(ctx context.Context, p Point, length time.Duration) (float64, error) {
+	var bytes int64
+	var took time.Duration
+	for took < length {
+		n, d, err := s.w.stretch(ctx, p)
+		if err != nil {
+			return 0, err
+		}
+		bytes, took = bytes+n, took+d
 	}
-	defer group.Close()
-	w := &seqWriter{c: c, files: map[string]vfs.File{"each": each, "group": group}}
-	return sweep(ctx, append(points("each", c.Blocks, c.Depths), points("group", c.Blocks, c.Depths)...), c.Rounds, w.slice, progress)
+	return float64(bytes) / took.Seconds(), nil
+}
+
+// Close closes the file and removes it.
+func (s *Seq) Close() error {
+	var errs []error
+	for _, f := range s.w.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(append(errs, s.fs.Remove(s.name))...)
 }
 
 // fillFile makes a file of zeros, in pieces, so that an interrupt does not wait for all of it.
@@ -132,6 +188,15 @@ type seqWriter struct {
 }
 
 func (w *seqWriter) slice(ctx context.Context, p Point) (float64, error) {
+	n, took, err := w.stretch(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	return float64(n) / took.Seconds(), nil
+}
+
+// stretch writes one slice and returns how much that was and how long it took, the sync at its end included.
+func (w *seqWriter) stretch(ctx context.Context, p Point) (int64, time.Duration, error) {
 	f, block := w.files[p.Mode], int64(p.Block)
 	limit := max(w.c.GroupBytes/block, int64(p.Depth)) // blocks
 	blocks := w.c.FileBytes / block
@@ -152,15 +217,15 @@ func (w *seqWriter) slice(ctx context.Context, p Point) (float64, error) {
 		return true, nil
 	})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	if p.Mode == "group" {
+	if p.Mode == Group {
 		start := time.Now()
 		if err := f.Sync(); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		took += time.Since(start)
 	}
 	w.pos = (first + written.Load()/block) % blocks * block
-	return float64(written.Load()) / took.Seconds(), nil
+	return written.Load(), took, nil
 }

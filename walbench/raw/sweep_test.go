@@ -125,6 +125,45 @@ func TestSeqSliceEndsInTime(t *testing.T) {
 	}
 }
 
+// TestSeqRate: one file serves many measurements, each of whole slices that together take as long as was asked.
+func TestSeqRate(t *testing.T) {
+	w := newWatch(t)
+	c := smallSeq()
+	s, err := OpenSeq(t.Context(), w.FS, "d", c, nil)
+	must(t, err)
+	syncs := func() (n int) {
+		for _, op := range w.ops {
+			if op.Kind == vfs.OpSync {
+				n++
+			}
+		}
+		return n
+	}
+	filled := syncs()
+	for i := range 3 {
+		began := time.Now()
+		rate, err := s.Rate(t.Context(), Point{Mode: Group, Block: 4096, Depth: 3}, 2*time.Millisecond)
+		must(t, err)
+		if took := time.Since(began); took < 2*time.Millisecond || rate < float64(c.GroupBytes)/took.Seconds() {
+			t.Errorf("%v bytes/s in %v, want at least one slice and 2 ms", rate, took)
+		}
+		if n := syncs() - filled; n <= i {
+			t.Errorf("%d syncs after %d measurements: what was written was not made durable", n, i+1)
+		}
+	}
+	w.fail = func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if rate, err := s.Rate(t.Context(), Point{Mode: Group, Block: 4096, Depth: 1}, time.Millisecond); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a sync that fails: %v bytes/s, %v", rate, err)
+	}
+	must(t, s.Close())
+	w.wantEmpty(t)
+}
+
 func TestSeqWriteFails(t *testing.T) {
 	for _, kind := range []vfs.Kind{vfs.OpOpen, vfs.OpWrite, vfs.OpSync} {
 		for _, errno := range []syscall.Errno{syscall.EIO, syscall.EINVAL} {

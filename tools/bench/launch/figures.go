@@ -8,28 +8,36 @@ import (
 	"ackline/tools/stats"
 )
 
-// pairSource says how a pair is made from the figures of slices.
+// pairSources say how a pair is made from the figures of slices. A record that a consumer has in hand crossed two links and
+// was made durable between them, as the floor's answer did: that is its limit, counted from when the request was sent.
 var pairSources = []struct {
-	pair, unit, figure string
-	percentile         float64 // needs this many samples in the launch; 0 for none
-	more               bool    // more is better: the ratio is turned round
+	pair, unit, system, floor string
+	percentile                float64 // needs this many samples in the launch; 0 for none
+	endToEnd                  bool    // they are the consumer's
+	more                      bool    // more is better: the ratio is turned round
 }{
-	{"p50", "us", "latency_us_p50", 50, false},
-	{"p99", "us", "latency_us_p99", 99, false},
-	{"rate", "1/s", "requests_per_second", 0, true},
+	{"p50", "us", "latency_us_p50", "latency_us_p50", 50, false, false},
+	{"p99", "us", "latency_us_p99", "latency_us_p99", 99, false, false},
+	{"e2e-p50", "us", "end_to_end_us_p50", "service_us_p50", 50, true, false},
+	{"e2e-p99", "us", "end_to_end_us_p99", "service_us_p99", 99, true, false},
+	{"rate", "1/s", "requests_per_second", "requests_per_second", 0, false, true},
 }
 
 // pairs makes the pairs of a launch: slices are averaged in log, and a percentile that too few samples stand behind is
 // left out.
-func pairs(slices []record.Slice, merged map[side]*hist.Set, gated []string) []record.Pair {
+func pairs(slices []record.Slice, merged map[side]*hist.Set, endToEnd *hist.Hist, gated []string) []record.Pair {
 	var out []record.Pair
 	for _, src := range pairSources {
-		sys, n := logMean(slices, record.System, src.figure)
-		floor, m := logMean(slices, record.Floor, src.figure)
+		sys, n := logMean(slices, record.System, src.system)
+		floor, m := logMean(slices, record.Floor, src.floor)
 		if math.IsNaN(sys) || math.IsNaN(floor) {
 			continue
 		}
-		if src.percentile > 0 && !(merged[record.System].Response.Supports(src.percentile) && merged[record.Floor].Response.Supports(src.percentile)) {
+		samples := merged[record.System].Response
+		if src.endToEnd {
+			samples = endToEnd
+		}
+		if src.percentile > 0 && !(samples.Supports(src.percentile) && merged[record.Floor].Response.Supports(src.percentile)) {
 			continue
 		}
 		p := record.Pair{Name: src.pair, Unit: src.unit, System: sys, Floor: floor, Ratio: sys / floor, Excess: sys - floor, Slices: min(n, m)}
@@ -62,8 +70,8 @@ func logMean(slices []record.Slice, s side, name string) (float64, int) {
 
 // sums are the figures of a launch that are means over slices weighted by requests, and those that are maxima.
 var (
-	perRequest = []string{"cpu_ns_per_request", "context_switches_per_request", "io_calls_per_request", "client_cpu_ns_per_request", "device_writes_per_request",
-		"device_flushes_per_request", "device_bytes_per_user_byte"}
+	means = []string{"cpu_ns_per_request", "context_switches_per_request", "io_calls_per_request", "client_cpu_ns_per_request", "device_writes_per_request",
+		"device_flushes_per_request", "device_bytes_per_user_byte", "drain_ms", "early_reads_fraction"}
 	maxima = []string{"resident_bytes"}
 )
 
@@ -71,7 +79,7 @@ var (
 func figures(slices []record.Slice) []record.Figure {
 	var out []record.Figure
 	for _, s := range []side{record.System, record.Floor} {
-		for _, name := range perRequest {
+		for _, name := range means {
 			if f, ok := weighted(slices, s, name); ok {
 				out = append(out, f)
 			}

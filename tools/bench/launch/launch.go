@@ -4,8 +4,10 @@
 // than chance must be the same in each, and everything that could make one meaningless must be noticed. Broker and floor
 // are started anew on empty directories and warmed up until their medians stand still. Then they take turns, A B B A, in
 // slices short enough that the disk's mood is the same for both; before the other side's turn the broker is asked to write
-// what it owes the disk, and the kernel's counters say whether anybody else wrote. At the end everything that was
-// acknowledged is read back. A launch that breaks a rule is kept with its reasons and published without figures.
+// what it owes the disk, and the kernel's counters say whether anybody else wrote, and how much CPU time the host took. Where
+// bytes per second are measured, the time of that writing counts too: a rate of bytes that are not on the disk yet is the
+// memory's. At the end everything that was acknowledged is read back. A launch that breaks a rule is kept with its reasons and
+// published without figures.
 package launch
 
 import (
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"ackline/profiles"
+	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/target"
 )
@@ -32,16 +35,24 @@ type Plan struct {
 	Out      string // where raw files go
 	Device   string // as in /proc/diskstats, "" when there is none
 	Method   string // sync method of both sides
+	Disk     Disk   // nil: what the disk itself can do is not measured
 	Programs target.Programs
 	Progress func(step string) // called when a step begins; may be nil
+}
+
+// Disk measures the disk alone.
+type Disk interface {
+	// DurableRate writes as fast as the disk makes sequential writes durable, for at least length, and returns bytes per second.
+	DurableRate(ctx context.Context, length time.Duration) (float64, error)
 }
 
 // launch is a Plan that is being run.
 type launch struct {
 	Plan
-	rec   *record.Launch
-	work  string // fresh directory on the disk
-	began time.Time
+	rec    *record.Launch
+	work   string // fresh directory on the disk
+	began  time.Time
+	others int // reasons that a host which takes CPU time away does not explain
 }
 
 // Run runs one launch. The record says everything that went wrong with the measurement; an error means that the bench
@@ -54,11 +65,16 @@ func Run(ctx context.Context, p Plan) (record.Launch, error) {
 		return rec, err
 	}
 	l := &launch{Plan: p, rec: &rec, work: work, began: time.Now()}
+	before, err := proc.ReadCPU("/proc")
+	if err != nil {
+		return rec, errors.Join(err, os.RemoveAll(work))
+	}
 	run := map[string]func(context.Context) error{
-		profiles.Produce: l.produce, profiles.Fetch: l.fetch, profiles.Recovery: l.recovery,
+		profiles.Produce: l.produce, profiles.Fetch: l.fetch, profiles.Recovery: l.recovery, profiles.Sweep: l.sweep,
 	}[p.Scenario.Workload.Kind]
 	err = run(ctx)
-	err = errors.Join(err, os.RemoveAll(work))
+	after, readErr := proc.ReadCPU("/proc")
+	err = errors.Join(err, readErr, os.RemoveAll(work))
 	rec.Seconds = time.Since(l.began).Seconds()
 	if ctx.Err() != nil {
 		return rec, context.Cause(ctx)
@@ -66,20 +82,37 @@ func Run(ctx context.Context, p Plan) (record.Launch, error) {
 	if err != nil {
 		l.fail("%v", err)
 	}
-	if rec.Verdict != record.OK {
-		rec.Pairs = nil // figures stay for diagnosis, comparisons do not
-	}
+	l.finish(after.Sub(before).StolenFraction())
 	return rec, nil
+}
+
+// finish notes what the host took of this machine's CPUs, and whether that is all that speaks against the launch.
+func (l *launch) finish(stolen float64) {
+	l.figure(record.Host, record.StolenFraction, "1", stolen)
+	if l.rec.Verdict == record.Invalid && l.others == 0 {
+		l.rec.HostOnly = true
+		l.rec.Reasons = append(l.rec.Reasons, fmt.Sprintf("nothing but the host speaks against this launch: it took %.1f%% of this machine's CPU time meanwhile", 100*stolen))
+	}
+	if l.rec.Verdict != record.OK {
+		l.rec.Pairs = nil // figures stay for diagnosis, comparisons do not
+	}
 }
 
 // fail notes that the launch has no figures.
 func (l *launch) fail(format string, args ...any) {
+	l.others++
 	l.rec.Verdict = record.Failed
 	l.rec.Reasons = append(l.rec.Reasons, fmt.Sprintf(format, args...))
 }
 
 // invalid notes that the launch's figures mean nothing.
 func (l *launch) invalid(format string, args ...any) {
+	l.others++
+	l.invalidByHost(format, args...)
+}
+
+// invalidByHost is invalid for a reason that a host brings about which takes CPU time away.
+func (l *launch) invalidByHost(format string, args ...any) {
 	if l.rec.Verdict == record.OK {
 		l.rec.Verdict = record.Invalid
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"ackline/loadgen/check"
 	"ackline/loadgen/client"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
@@ -47,7 +48,15 @@ func open(ctx context.Context, w profiles.Workload, c run.Config) (session, erro
 func openProduce(ctx context.Context, w profiles.Workload, addr string, runID uint64) (*produceLoad, error) {
 	c := run.Default()
 	c.Brokers, c.Topic, c.Create, c.Keep = []string{addr}, topic, true, true // the directory goes, and the topic with it
-	c.Partitions, c.ValueBytes, c.Client, c.RunID = int32(w.Partitions), w.RecordBytes, clientConfig(w), runID
+	c.Partitions, c.ValueBytes, c.Client, c.RunID, c.EndToEnd = int32(w.Partitions), w.RecordBytes, clientConfig(w), runID, w.EndToEnd
+	s, err := open(ctx, w, c)
+	return &produceLoad{s}, err
+}
+
+// openLibrary connects franz-go, set up to measure the system and not the library's defaults, to a topic that is there.
+func openLibrary(ctx context.Context, w profiles.Workload, addr string, runID uint64) (*produceLoad, error) {
+	c := run.Default()
+	c.Brokers, c.Topic, c.Driver, c.ValueBytes, c.Client, c.RunID = []string{addr}, topic, run.DriverKgo, w.RecordBytes, clientConfig(w), runID
 	s, err := open(ctx, w, c)
 	return &produceLoad{s}, err
 }
@@ -75,9 +84,13 @@ func openEcho(ctx context.Context, w profiles.Workload, addr string, runID uint6
 	return openFloor(ctx, w, addr, runID)
 }
 
-func (l *session) slice(ctx context.Context, length, discard time.Duration, seed uint64) (sample, error) {
-	s, err := l.s.Slice(ctx, run.Spec{For: length - discard, Discard: discard,
-		Arrivals: pace.Spec{Kind: pace.Kind(l.workload.Arrivals), RatePerSecond: l.workload.RatePerSecond, Seed: seed}})
+// slice runs the load for a length of time.
+func (l *session) slice(ctx context.Context, what stretch) (sample, error) {
+	if what.rate == 0 {
+		what.rate = l.workload.RatePerSecond
+	}
+	s, err := l.s.Slice(ctx, run.Spec{For: what.length - what.discard, Discard: what.discard,
+		Arrivals: pace.Spec{Kind: pace.Kind(l.workload.Arrivals), RatePerSecond: what.rate, Seed: what.seed}})
 	if err != nil {
 		return sample{}, err
 	}
@@ -92,16 +105,31 @@ func (l *session) slice(ctx context.Context, length, discard time.Duration, seed
 		bytes = s.Counts.AllRecords * int64(l.workload.RecordBytes)
 	}
 	l.acked, l.records, l.bytes = l.acked+s.Counts.AllAcked, l.records+s.Counts.AllRecords, l.bytes+bytes
-	out := sample{hist: s.Set, counted: time.Duration(s.Counts.WindowSeconds * 1e9), requests: s.Counts.Acked, failures: s.Counts.Failed,
-		all: s.Counts.AllAcked, userBytes: bytes}
+	return l.sample(s, bytes), nil
+}
+
+// sample is what counts of a slice.
+func (l *session) sample(s *run.Slice, userBytes int64) sample {
+	out := sample{hist: s.Set, counted: time.Duration(s.Counts.WindowSeconds * 1e9), endedNS: s.Tail.Window.To, requests: s.Counts.Acked,
+		failures: s.Counts.Failed, unsent: s.Counts.Unsent, all: s.Counts.AllAcked, userBytes: userBytes,
+		stolen: s.Generator.StolenSeconds > 0 && s.Generator.ThrottledSeconds == 0,
+		ends:   l.workload.EndToEnd, endToEnd: s.EndToEnd, delivery: s.Delivery, early: s.EarlyReads}
+	out.rated = out.counted
 	out.replyBytes = s.Counts.AllAcked * int64(l.replyBytes())
 	for _, r := range s.Verdict().Reasons {
-		out.invalid = append(out.invalid, r.Text)
+		out.invalid = append(out.invalid, cause{r.Text, r.Code})
 	}
-	if s.Counts.Failed > 0 {
-		out.invalid = append(out.invalid, fmt.Sprintf("%d operations failed:%s", s.Counts.Failed, oneLine(s.Counts.Errors)))
+	failed := s.Counts.Failed
+	if l.workload.Kind == profiles.Sweep {
+		failed -= s.Counts.Unsent // a side that is saturated is what a sweep looks for
 	}
-	return out, nil
+	if failed > 0 {
+		out.invalid = append(out.invalid, cause{text: fmt.Sprintf("%d operations failed:%s", failed, oneLine(s.Counts.Errors))})
+	}
+	if s.Unread > 0 {
+		out.invalid = append(out.invalid, cause{text: fmt.Sprintf("the consumer never saw %d of the records that were acknowledged", s.Unread)})
+	}
+	return out
 }
 
 func oneLine(errs []string) string { return " " + strings.Join(errs, "; ") }
@@ -117,12 +145,17 @@ func (l *produceLoad) verify(ctx context.Context) (*record.DataCheck, error) {
 	if err != nil {
 		return nil, err
 	}
+	return dataCheck(r), nil
+}
+
+// dataCheck is a report as the record keeps it.
+func dataCheck(r *check.Report) *record.DataCheck {
 	c := &record.DataCheck{Acknowledged: r.Acked, Read: r.Read, Missing: r.Lost, Duplicated: r.Duplicated, Reordered: r.Reordered,
 		Misplaced: r.WrongOffset, Damaged: r.WrongBytes, Unknown: r.Unacked, OK: r.Passed()}
 	if len(r.Examples) > 0 {
 		c.Detail = r.Examples[0]
 	}
-	return c, nil
+	return c
 }
 
 // firstAckPoll is how often a write is tried until the broker takes it, firstAckLimit for how long.
@@ -185,8 +218,9 @@ func writeOnce(addr string, request []byte) (time.Time, error) {
 	return at, err
 }
 
-// caughtUp waits until the broker's partitions end at or behind everything that was acknowledged, and returns when.
-func (l *produceLoad) caughtUp(ctx context.Context, addr string) (time.Time, error) {
+// caughtUp waits until the broker's partitions end at or behind everything that was acknowledged, to this load and by others
+// to others, and returns when.
+func (l *produceLoad) caughtUp(ctx context.Context, addr string, others int64) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, firstAckLimit)
 	defer cancel()
 	c, err := cluster.New([]string{addr}, l.workload.Timeout())
@@ -206,7 +240,7 @@ func (l *produceLoad) caughtUp(ctx context.Context, addr string) (time.Time, err
 		for _, e := range ends {
 			sum += e
 		}
-		if sum >= l.records {
+		if sum >= l.records+others {
 			return time.Now(), nil
 		}
 		select {

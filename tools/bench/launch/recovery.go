@@ -22,7 +22,9 @@ const preloadSlice = 100 * time.Millisecond
 
 // recovery measures how long a killed broker is away, beside the least that any recovery must do: read what the WAL holds
 // once. The broker is killed without warning after PreloadBytes were acknowledged, the page cache is emptied, and the
-// clock runs from the start of the new process.
+// clock runs from the start of the new process: until it says that it is ready, until the first write is acknowledged, until
+// everything acknowledged before can be read, and, where the workload has a probe, until latencies are what they were (package
+// probe says what that means).
 func (l *launch) recovery(ctx context.Context) error {
 	l.step("starting the broker")
 	broker, err := l.startBroker(ctx, "broker.log")
@@ -38,23 +40,23 @@ func (l *launch) recovery(ctx context.Context) error {
 	if err := l.preload(ctx, writer); err != nil {
 		return errors.Join(err, broker.Err())
 	}
-	written, acked := writer.bytes, writer.acked
+	out, err := l.before(ctx, broker.Addr)
+	if err != nil {
+		return errors.Join(err, broker.Err())
+	}
+	written, entries := writer.bytes, writer.acked+out.acked()
 	broker.Kill()
 
-	cold, first, err := l.restart(ctx, &broker, writer)
+	cold, times, err := l.comeBack(ctx, &broker, writer, out)
 	if err != nil {
 		return err
 	}
-	bytes, began := broker.RecoveredBytes, broker.Began()
+	bytes := broker.RecoveredBytes
 	if bytes < written {
 		l.invalid("recovery read %d bytes of the WAL, %d were acknowledged since the start: a checkpoint came between, so that less was recovered than meant; "+
 			"a larger ring_bytes would keep it away", bytes, written)
 	}
-	caughtUp, err := writer.caughtUp(ctx, broker.Addr)
-	if err != nil {
-		return errors.Join(err, broker.Err())
-	}
-	if err := l.check(ctx, writer); err != nil {
+	if err := errors.Join(l.check(ctx, writer), l.check(ctx, out)); err != nil {
 		return err
 	}
 	broker.Kill()
@@ -63,18 +65,60 @@ func (l *launch) recovery(ctx context.Context) error {
 		return err
 	}
 	least := stats.LogMean([]float64{cold.read, reread})
-	for _, p := range []struct {
-		name   string
-		system time.Duration
-	}{{"open", cold.open}, {"first-ack", first}, {"caught-up", caughtUp.Sub(began)}} {
-		ms := float64(p.system.Nanoseconds()) / 1e6
-		l.rec.Pairs = append(l.rec.Pairs, record.Pair{Name: p.name, Unit: "ms", System: ms, Floor: least, Ratio: ms / least, Excess: ms - least, Slices: 1,
-			Gated: p.name == "first-ack"})
+	for _, t := range times {
+		ms := float64(t.after.Nanoseconds()) / 1e6
+		l.rec.Pairs = append(l.rec.Pairs, record.Pair{Name: t.until, Unit: "ms", System: ms, Floor: least, Ratio: ms / least, Excess: ms - least, Slices: 1,
+			Gated: t.until == "first-ack"})
 	}
-	l.rec.Requests = acked
+	l.rec.Requests = entries
 	l.figure(record.System, "recovered_bytes", "bytes", float64(bytes))
 	l.figure(record.System, "replay_ms_cold", "ms", float64(cold.replay.Nanoseconds())/1e6)
-	return l.warmReplay(ctx, &broker, float64(acked)/float64(bytes))
+	return l.warmReplay(ctx, &broker, recovered{entries: entries, later: writer.acked + out.acked() - entries, bytes: bytes})
+}
+
+// moment is how long after the start of the new process something was so.
+type moment struct {
+	until string
+	after time.Duration
+}
+
+// comeBack restarts the broker and notes the moments of its return.
+func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *produceLoad, out *outage) (coldStart, []moment, error) {
+	before := out.acked()
+	cold, first, err := l.restart(ctx, broker, writer)
+	if err != nil {
+		return cold, nil, err
+	}
+	b := *broker
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out.after(watching, b.Addr)
+	caughtUp, err := writer.caughtUp(ctx, b.Addr, before)
+	if err != nil {
+		cancel()
+		_, _ = out.wait(b) // it only ends the probe
+		return cold, nil, errors.Join(err, b.Err())
+	}
+	times := []moment{{"open", cold.open}, {"first-ack", first}, {"caught-up", caughtUp.Sub(b.Began())}}
+	restored, err := out.wait(b)
+	if err == nil && restored > 0 {
+		times = append(times, moment{"p99-restored", restored})
+	}
+	return cold, times, err
+}
+
+// recovered is what the WAL held when the broker came back, and what was written later.
+type recovered struct {
+	entries, later int64
+	bytes          int64 // of entries
+}
+
+// in estimates how many entries a recovery of so many bytes read: all, unless a checkpoint freed some of them meanwhile.
+func (r recovered) in(bytes int64) float64 {
+	if bytes >= r.bytes {
+		return float64(r.entries + r.later)
+	}
+	return float64(r.entries) / float64(r.bytes) * float64(bytes)
 }
 
 // coldStart is what a restart took.
@@ -156,8 +200,8 @@ func (l *launch) ringFile() (string, error) {
 }
 
 // warmReplay restarts the killed broker once more, with everything in the page cache, for the cost of replaying entries
-// without the disk. perByte is the number of requests that stand behind a byte of the WAL.
-func (l *launch) warmReplay(ctx context.Context, broker **target.Broker, perByte float64) error {
+// without the disk.
+func (l *launch) warmReplay(ctx context.Context, broker **target.Broker, held recovered) error {
 	l.step("restarting from a warm cache")
 	for range 2 { // the first one warms the cache
 		b, err := l.startBroker(ctx, "broker-warm.log")
@@ -168,7 +212,7 @@ func (l *launch) warmReplay(ctx context.Context, broker **target.Broker, perByte
 		*broker = b
 	}
 	b := *broker
-	if entries := perByte * float64(b.RecoveredBytes); entries >= 10_000 {
+	if entries := held.in(b.RecoveredBytes); entries >= 10_000 {
 		l.figure(record.System, "replay_ms_per_10000", "ms", float64(b.RecoveredIn.Nanoseconds())/1e6*10_000/entries)
 	}
 	return nil

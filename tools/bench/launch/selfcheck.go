@@ -51,7 +51,7 @@ func (c *contest) selfCheck(ctx context.Context) (err error) {
 
 	under := func(l load) func(context.Context, time.Duration, uint64) (float64, error) {
 		return func(ctx context.Context, d time.Duration, seed uint64) (float64, error) {
-			smp, err := l.slice(ctx, d, 0, seed)
+			smp, err := l.slice(ctx, stretch{length: d, seed: seed})
 			if err != nil {
 				return 0, err
 			}

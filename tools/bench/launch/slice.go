@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ackline/loadgen/hist"
+	"ackline/loadgen/result"
 	"ackline/tools/bench/disk"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
@@ -18,12 +19,39 @@ import (
 type sample struct {
 	hist       *hist.Set     // of the operations that began after the discarded part
 	counted    time.Duration // length of the part that is not discarded
+	endedNS    int64         // CLOCK_MONOTONIC, of that part's end
+	drain      time.Duration // from there until its side owed the disk nothing
+	rated      time.Duration // what requests are divided by for the rate: counted, and drain where the rate is of bytes that are durable
 	requests   int64         // acknowledged within the counted part
-	failures   int64         // within the counted part
+	failures   int64         // within the counted part, those that were never sent included
+	unsent     int64         // of them: there was never room, because those before were not answered
 	all        int64         // acknowledged in the whole slice: what the counters belong to
 	userBytes  int64         // record bytes that were written in the whole slice
 	replyBytes int64         // that the measured side wrote to sockets in the whole slice
-	invalid    []string      // why the generator does not vouch for it
+	invalid    []cause       // why the generator does not vouch for it
+	stolen     bool          // the host took CPU time away, and no limit of a control group was reached
+
+	ends     bool       // a consumer is there, or it is the floor's slice beside such a one
+	endToEnd *hist.Hist // sent → in the consumer's hand; nil without a consumer
+	delivery *hist.Hist // acknowledged → in the consumer's hand, 0 when it was there first
+	early    int64      // were in hand before the producer had its answer
+}
+
+// cause is one reason against a slice. code is "" when it is none of the generator's.
+type cause struct {
+	text string
+	code result.Code
+}
+
+// byHost tells whether a host that takes CPU time away brings this cause about, when it took that share of it during the slice.
+func (c cause) byHost(fraction float64, stolen bool) bool {
+	switch c.code {
+	case result.CPULimit:
+		return stolen
+	case result.Lag, result.Starved:
+		return fraction > record.StolenWorthTelling
+	}
+	return false
 }
 
 // p50us is the median response, in µs.
@@ -34,6 +62,7 @@ func (s sample) p50us() float64 {
 // reading is everything the kernel counts at one moment.
 type reading struct {
 	at     time.Time
+	cpu    proc.CPU // of the whole machine
 	device disk.Counters
 	own    proc.Counters // of the side that is being measured
 	other  proc.Counters // of the side that should be idle
@@ -51,6 +80,9 @@ type side = record.Side
 func (m *meter) take(s side) (reading, error) {
 	r := reading{at: time.Now()}
 	var err error
+	if r.cpu, err = proc.ReadCPU("/proc"); err != nil {
+		return r, err
+	}
 	if m.device != "" {
 		if r.device, err = disk.Read("/", m.device); err != nil {
 			return r, err
@@ -108,35 +140,34 @@ func foreign(length time.Duration, deviceBytes, ownBytes, otherBytes int64) stri
 
 // judge turns a sample and the readings around it into a slice.
 func judge(number int, s side, began time.Time, smp sample, before, after reading, hasDevice bool) record.Slice {
+	length, stolen := after.at.Sub(before.at), after.cpu.Sub(before.cpu).StolenFraction()
 	dev, own := after.device.Sub(before.device), after.own.Sub(before.own)
 	other, bench := after.other.Sub(before.other), after.bench.Sub(before.bench)
-	sl := record.Slice{Number: number, Side: s, StartNs: before.at.Sub(began).Nanoseconds(), LengthNs: after.at.Sub(before.at).Nanoseconds(),
-		Requests: smp.requests, Failures: smp.failures, Verdict: record.OK}
-	sl.Reasons = append(sl.Reasons, smp.invalid...)
+	sl := record.Slice{Number: number, Side: s, StartNs: before.at.Sub(began).Nanoseconds(), LengthNs: length.Nanoseconds(),
+		Requests: smp.requests, Failures: smp.failures, Verdict: record.OK, HostOnly: true}
+	against := func(c cause) {
+		sl.Verdict, sl.Reasons = record.Invalid, append(sl.Reasons, c.text)
+		sl.HostOnly = sl.HostOnly && c.byHost(stolen, smp.stolen)
+	}
+	for _, c := range smp.invalid {
+		against(c)
+	}
 	if hasDevice {
-		length := after.at.Sub(before.at)
 		if why := foreign(length, dev.WriteBytes, own.AtMost(smp.replyBytes)+bench.AtMost(0), other.OnDevice(0)); why != "" {
-			sl.Reasons = append(sl.Reasons, why)
+			against(cause{text: why})
 		}
 	}
 	if smp.requests == 0 {
-		sl.Reasons = append(sl.Reasons, "nothing was acknowledged")
+		against(cause{text: "nothing was acknowledged"})
 	}
-	if len(sl.Reasons) > 0 {
-		sl.Verdict = record.Invalid
-	}
+	sl.HostOnly = sl.HostOnly && sl.Verdict != record.OK
 	add := func(name, unit string, v float64) {
 		sl.Figures = append(sl.Figures, record.Figure{Name: name, Unit: unit, Side: s, Value: v})
 	}
 	if smp.requests > 0 {
-		timeout := hist.HighestNS
-		for _, p := range []struct {
-			name string
-			p    float64
-		}{{"latency_us_p50", 50}, {"latency_us_p99", 99}} {
-			add(p.name, "us", float64(smp.hist.Response.Percentile(p.p, timeout).NS)/1e3)
-		}
-		add("requests_per_second", "1/s", float64(smp.requests)/smp.counted.Seconds())
+		smp.latencies(add)
+		add("requests_per_second", "1/s", float64(smp.requests)/smp.rated.Seconds())
+		add("drain_ms", "ms", float64(smp.drain.Nanoseconds())/1e6)
 	}
 	if all := float64(smp.all); all > 0 {
 		add("cpu_ns_per_request", "ns/request", float64(own.CPUNs)/all)
@@ -152,5 +183,25 @@ func judge(number int, s side, began time.Time, smp sample, before, after readin
 		}
 	}
 	add("resident_bytes", "bytes", float64(own.ResidentBytes))
+	sl.Figures = append(sl.Figures, record.Figure{Name: record.StolenFraction, Unit: "1", Side: record.Host, Value: stolen})
 	return sl
+}
+
+// latencies adds the percentiles of every distribution that the slice has.
+func (s sample) latencies(add func(name, unit string, v float64)) {
+	for _, d := range []struct {
+		name string
+		h    *hist.Hist
+		has  bool
+	}{{"latency", s.hist.Response, true}, {"service", s.hist.Service, s.ends}, {"end_to_end", s.endToEnd, s.endToEnd != nil}} {
+		if !d.has {
+			continue
+		}
+		for _, p := range []float64{50, 99} {
+			add(fmt.Sprintf("%s_us_p%g", d.name, p), "us", float64(d.h.Percentile(p, hist.HighestNS).NS)/1e3)
+		}
+	}
+	if s.endToEnd != nil && s.endToEnd.Count() > 0 {
+		add("early_reads_fraction", "1", float64(s.early)/float64(s.endToEnd.Count()))
+	}
 }

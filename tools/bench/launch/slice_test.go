@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ackline/loadgen/hist"
+	"ackline/loadgen/result"
 	"ackline/tools/bench/disk"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
@@ -46,7 +47,7 @@ func TestInodeWritesAreNotForeign(t *testing.T) {
 
 // smooth is a sample of n requests that all took about us.
 func smooth(n int, us float64) sample {
-	s := sample{hist: hist.NewSet(), counted: time.Second, requests: int64(n), all: int64(2 * n), userBytes: int64(n) * 2000, replyBytes: 5600}
+	s := sample{hist: hist.NewSet(), counted: time.Second, rated: time.Second, requests: int64(n), all: int64(2 * n), userBytes: int64(n) * 2000, replyBytes: 5600}
 	for range n {
 		s.hist.Record(0, 0, 0, int64(us*1000))
 	}
@@ -90,7 +91,7 @@ func TestJudgeSlice(t *testing.T) {
 		t.Errorf("without a device nothing is known about it: %+v", sl)
 	}
 	late := smooth(10, 100)
-	late.invalid = []string{"the generator was late"}
+	late.invalid = []cause{{"the generator was late", result.Lag}}
 	if sl := judge(0, record.Floor, began, late, before, after, true); sl.Verdict != record.Invalid || sl.Reasons[0] != "the generator was late" {
 		t.Errorf("a slice that the generator does not vouch for: %+v", sl)
 	}
@@ -108,8 +109,15 @@ func TestSpoilCycle(t *testing.T) {
 	if spoilCycle(cycle) || cycle[0].Verdict != record.Invalid || !strings.Contains(cycle[0].Reasons[0], "slice 5") || len(cycle[1].Reasons) != 1 {
 		t.Errorf("a cycle with a bad slice: %+v", cycle)
 	}
-	if got := firstBad(cycle).Number; got != 4 {
-		t.Errorf("the first bad slice is %d", got)
+	if bad, host := firstBad(cycle); bad.Number != 5 || host {
+		t.Errorf("the first bad slice is %d, by the host: %v; want 5, which is bad by itself, and not by the host", bad.Number, host)
+	}
+	cycle = []record.Slice{{Number: 0, Verdict: record.OK}, {Number: 1, Verdict: record.Invalid, Reasons: []string{"stolen"}, HostOnly: true}}
+	if spoilCycle(cycle) || !cycle[0].HostOnly {
+		t.Errorf("a cycle that the host spoilt: %+v", cycle)
+	}
+	if bad, host := firstBad(cycle); bad.Number != 1 || !host {
+		t.Errorf("the first bad slice is %d, by the host: %v; want 1 by the host", bad.Number, host)
 	}
 }
 
@@ -132,7 +140,7 @@ func turns(system, floor []float64) []record.Slice {
 func TestPairs(t *testing.T) {
 	slices := turns([]float64{200, 800}, []float64{100, 400})
 	sets := map[side]*hist.Set{record.System: smooth(20_000, 400).hist, record.Floor: smooth(20_000, 200).hist}
-	got := pairs(slices, sets, []string{"p50"})
+	got := pairs(slices, sets, hist.NewLatency(), []string{"p50"})
 	if len(got) != 3 {
 		t.Fatalf("pairs %+v, want p50, p99 and rate", got)
 	}
@@ -145,11 +153,11 @@ func TestPairs(t *testing.T) {
 		t.Errorf("rate %+v, want a ratio of 2: more is better, and the ratio says how much worse", rate)
 	}
 	sets[record.Floor] = smooth(9_999, 200).hist
-	if got := pairs(slices, sets, nil); len(got) != 2 || got[1].Name != "rate" {
+	if got := pairs(slices, sets, hist.NewLatency(), nil); len(got) != 2 || got[1].Name != "rate" {
 		t.Errorf("pairs %+v: a p99 of 9,999 requests has too few samples beyond it", got)
 	}
 	slices[1].Verdict, slices[3].Verdict = record.Invalid, record.Invalid
-	if got := pairs(slices, sets, nil); len(got) != 0 {
+	if got := pairs(slices, sets, hist.NewLatency(), nil); len(got) != 0 {
 		t.Errorf("pairs %+v without a valid slice of the floor", got)
 	}
 }

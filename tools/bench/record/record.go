@@ -81,7 +81,7 @@ type Results struct {
 // Scenario is what was run, as it was in effect.
 type Scenario struct {
 	Name          string            `json:"name"`      // unique within the run, a word: "latency-1", "steady-2000"
-	Operation     string            `json:"operation"` // "Produce", "Fetch" or "Recovery"
+	Operation     string            `json:"operation"` // "Produce" (a sweep too), "Fetch" or "Recovery"
 	Topology      string            `json:"topology"`  // "single"
 	Workload      string            `json:"workload"`  // the profile's name: "latency", "steady", ...
 	Tuning        string            `json:"tuning"`    // "default"
@@ -98,9 +98,11 @@ type Launch struct {
 	Started    time.Time   `json:"started"`
 	Seconds    float64     `json:"seconds"`
 	Verdict    Verdict     `json:"verdict"`
-	Reasons    []string    `json:"reasons,omitempty"` // for every verdict but OK, one sentence each
-	Requests   int64       `json:"requests"`          // acknowledged by the system in slices that count
+	Reasons    []string    `json:"reasons,omitempty"`   // for every verdict but OK, one sentence each
+	HostOnly   bool        `json:"host_only,omitempty"` // Invalid, and everything against it is what a host that takes CPU time away brings about
+	Requests   int64       `json:"requests"`            // acknowledged by the system in slices that count
 	Slices     []Slice     `json:"slices,omitempty"`
+	Rungs      []Rung      `json:"rungs,omitempty"` // of a sweep, in the order they ran
 	Pairs      []Pair      `json:"pairs,omitempty"`
 	Figures    []Figure    `json:"figures,omitempty"`
 	Stages     []Stage     `json:"stages,omitempty"`
@@ -116,23 +118,24 @@ type Slice struct {
 	StartNs  int64    `json:"start_ns"` // since the launch began; the first DiscardNs of the slice are not in the figures
 	LengthNs int64    `json:"length_ns"`
 	Requests int64    `json:"requests"`
-	Failures int64    `json:"failures"`
+	Failures int64    `json:"failures"` // answered with an error, not answered in time, or due and never sent
 	Verdict  Verdict  `json:"verdict"`
 	Reasons  []string `json:"reasons,omitempty"`
+	HostOnly bool     `json:"host_only,omitempty"` // as in Launch
 	Figures  []Figure `json:"figures"`
 }
 
 // Figure is one number. Names carry the quantity, Unit how it is counted; both are stable across commits.
 type Figure struct {
 	Name  string  `json:"name"` // "latency_us_p50", "cpu_ns_per_request"
-	Unit  string  `json:"unit"` // "us", "ns/request", "1/s", "bytes", "bytes/byte", "1", "s"
+	Unit  string  `json:"unit"` // "us", "ms", "ns/request", "1/s", "bytes", "bytes/s", "bytes/byte", "1", "s"
 	Side  Side    `json:"side"`
 	Value float64 `json:"value"`
 }
 
 // Pair is one quantity of system and floor in one launch. System and Floor are log-means over the launch's slices.
 type Pair struct {
-	Name   string  `json:"name"` // "p50", "p99", "p99.9", "rate"
+	Name   string  `json:"name"` // "p50", "p99", "rate", "e2e-p50", "first-ack", "p99-restored", …
 	Unit   string  `json:"unit"`
 	System float64 `json:"system"`
 	Floor  float64 `json:"floor"`
@@ -169,6 +172,17 @@ type DataCheck struct {
 	Unknown      int64  `json:"unknown,omitempty"` // read but never acknowledged: unfinished operations, allowed
 	OK           bool   `json:"ok"`
 	Detail       string `json:"detail,omitempty"` // the first difference, for people
+}
+
+// Plus is what two checks of one topic found together, each of what it had written itself.
+func (c *DataCheck) Plus(o *DataCheck) *DataCheck {
+	sum := &DataCheck{Acknowledged: c.Acknowledged + o.Acknowledged, Read: c.Read + o.Read, Missing: c.Missing + o.Missing,
+		Duplicated: c.Duplicated + o.Duplicated, Reordered: c.Reordered + o.Reordered, Misplaced: c.Misplaced + o.Misplaced,
+		Damaged: c.Damaged + o.Damaged, Unknown: c.Unknown + o.Unknown, OK: c.OK && o.OK, Detail: c.Detail}
+	if sum.Detail == "" {
+		sum.Detail = o.Detail
+	}
+	return sum
 }
 
 // Hist returns the launch's histogram of that name and side, nil when there is none.

@@ -95,19 +95,36 @@ func Spread(r *Results, scenario string, side Side, name string) (e stats.Estima
 // Judge says whether the run as a whole may be published, with the reasons against it. A run with a scenario that has
 // no OK launch, or with a ratio that cannot be true, is Invalid; one in which a launch failed is Failed.
 func Judge(r *Results) (Verdict, []string) {
-	verdict, reasons := OK, []string(nil)
+	verdict, reasons, _ := judge(r)
+	return verdict, reasons
+}
+
+// HostOnly says that a run is Invalid and that nothing but a host which took CPU time away speaks against it: measured again
+// on a quieter machine, or at a quieter hour, it may well be valid.
+func HostOnly(r *Results) bool {
+	verdict, _, others := judge(r)
+	return verdict == Invalid && others == 0
+}
+
+// judge is Judge, with the number of reasons that a host which takes CPU time away does not explain.
+func judge(r *Results) (verdict Verdict, reasons []string, others int) {
+	verdict = OK
 	worse := func(v Verdict, format string, args ...any) {
 		if v == Failed || verdict == OK {
 			verdict = v
 		}
+		others++
 		reasons = append(reasons, fmt.Sprintf(format, args...))
 	}
 	for _, s := range r.Scenarios {
-		good, total, why := 0, 0, ""
+		good, total, host, why := 0, 0, 0, ""
 		for _, l := range r.Of(s.Name) {
 			total++
 			if why == "" && l.Verdict != OK {
 				why = fmt.Sprintf("; launch %d: %s", l.Number, first(l.Reasons))
+			}
+			if l.HostOnly {
+				host++
 			}
 			switch l.Verdict {
 			case OK:
@@ -116,7 +133,12 @@ func Judge(r *Results) (Verdict, []string) {
 				worse(Failed, "%s, launch %d failed: %s", s.Name, l.Number, first(l.Reasons))
 			}
 		}
-		if good == 0 {
+		switch {
+		case good > 0:
+		case host > 0 && host == total:
+			worse(Invalid, "%s: none of %d launches is valid, and only because the host took CPU time away from this machine%s", s.Name, total, why)
+			others--
+		default:
 			worse(Invalid, "%s: none of %d launches is valid%s", s.Name, total, why)
 		}
 	}
@@ -135,7 +157,7 @@ func Judge(r *Results) (Verdict, []string) {
 	if r.Interrupted {
 		worse(Invalid, "the run was interrupted")
 	}
-	return verdict, reasons
+	return verdict, reasons, others
 }
 
 func first(s []string) string {

@@ -42,6 +42,8 @@ type Config struct {
 	Progress func(Progress) // called when anything begins; may be nil
 	// Launch runs one launch; nil means launch.Run.
 	Launch func(context.Context, launch.Plan) (record.Launch, error)
+	// Disk measures the disk alone; nil means to look for the best way to do that, where a scenario needs it.
+	Disk launch.Disk
 }
 
 // Progress says how far a run is.
@@ -72,12 +74,21 @@ func Run(ctx context.Context, c Config) (*record.Results, string, error) {
 	}
 	r, err := c.results()
 	if err == nil {
-		err = c.rounds(ctx, r, work, out)
+		err = c.all(ctx, r, work, out)
 	}
 	err = errors.Join(err, remove())
 	r.Ended = time.Now().UTC().Truncate(time.Second)
 	r.Interrupted = ctx.Err() != nil
 	return r, out, errors.Join(err, record.Write(filepath.Join(out, record.ResultsName), r), point(c.Out, out))
+}
+
+// all runs every launch, with the disk at hand.
+func (c *Config) all(ctx context.Context, r *record.Results, work, out string) error {
+	closeDisk, err := c.findDisk(ctx, r, work, seqConfig())
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.rounds(ctx, r, work, out), closeDisk())
 }
 
 // needs is how much the largest launch puts on the disk, with room for segments and two rings.
@@ -146,11 +157,23 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 	set("broker_window_us", int64(s.Tuning.WindowUs))
 	set("broker_gc_percent", int64(s.Tuning.GCPercent))
 	set("broker_max_procs", int64(s.Tuning.MaxProcs))
-	if w.RatePerSecond > 0 {
-		out.Configuration["rate_per_second"] = strconv.FormatFloat(w.RatePerSecond, 'g', -1, 64)
+	set("library_slice_ms", int64(sc.LibrarySliceMs))
+	set("probe_limit_ms", int64(w.ProbeLimitMs))
+	set(record.ObjectiveKey, int64(w.ObjectiveP99Us))
+	for _, f := range []struct {
+		key   string
+		value float64
+	}{{"rate_per_second", w.RatePerSecond}, {"rate_factor", w.RateFactor}, {"rate_limit_per_second", w.RateLimitPerSecond},
+		{"probe_rate_per_second", w.ProbeRatePerSecond}} {
+		if f.value > 0 {
+			out.Configuration[f.key] = strconv.FormatFloat(f.value, 'f', -1, 64)
+		}
+	}
+	if w.EndToEnd {
+		out.Configuration["end_to_end"] = "true"
 	}
 	switch w.Kind {
-	case profiles.Produce:
+	case profiles.Produce, profiles.Sweep:
 		out.Operation, out.FloorIs = "Produce", "durable echo"
 	case profiles.Fetch:
 		out.Operation, out.FloorIs = "Fetch", "TCP echo"
@@ -160,7 +183,20 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 	return out
 }
 
-func (c *Config) total() int { return c.Suite.Launches * len(c.Suite.Scenarios) }
+func (c *Config) total() (n int) {
+	for _, sc := range c.Suite.Scenarios {
+		n += c.Suite.LaunchesOf(sc)
+	}
+	return n
+}
+
+// roundCount is how many rounds there are: a scenario with fewer launches than others is in the first ones only.
+func (c *Config) roundCount() (n int) {
+	for _, sc := range c.Suite.Scenarios {
+		n = max(n, c.Suite.LaunchesOf(sc))
+	}
+	return n
+}
 
 func (c *Config) tell(p Progress) {
 	if c.Progress != nil {
@@ -172,16 +208,19 @@ func (c *Config) tell(p Progress) {
 func (c *Config) rounds(ctx context.Context, r *record.Results, work, out string) error {
 	left := newEstimate(c.Suite)
 	done := 0
-	for round := range c.Suite.Launches {
+	for round := range c.roundCount() {
 		for i, sc := range c.Suite.Scenarios {
+			if round >= c.Suite.LaunchesOf(sc) {
+				continue
+			}
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			began := time.Now()
 			l, err := c.Launch(ctx, launch.Plan{Suite: c.Suite, Scenario: sc, Number: round + 1,
-				Seed: launch.Mix(c.Seed + uint64(round)<<32 + uint64(i)), Dir: work, Out: out, Device: device(c.Place), Method: r.SyncMethod,
+				Seed: launch.Mix(c.Seed + uint64(round)<<32 + uint64(i)), Dir: work, Out: out, Device: device(c.Place), Method: r.SyncMethod, Disk: c.Disk,
 				Programs: c.Programs, Progress: func(step string) {
-					c.tell(Progress{Done: done, Total: c.total(), Scenario: fmt.Sprintf("%s, launch %d of %d", sc.Name, round+1, c.Suite.Launches),
+					c.tell(Progress{Done: done, Total: c.total(), Scenario: fmt.Sprintf("%s, launch %d of %d", sc.Name, round+1, c.Suite.LaunchesOf(sc)),
 						Step: step, Left: left.remaining(time.Since(began))})
 				}})
 			if err != nil {
@@ -232,7 +271,7 @@ type estimate struct {
 func newEstimate(s *profiles.Suite) *estimate {
 	e := &estimate{each: map[string]time.Duration{}, left: map[string]int{}}
 	for _, sc := range s.Scenarios {
-		e.each[sc.Name], e.left[sc.Name] = s.EstimateScenario(sc), s.Launches
+		e.each[sc.Name], e.left[sc.Name] = s.EstimateScenario(sc), s.LaunchesOf(sc)
 	}
 	return e
 }

@@ -29,9 +29,14 @@ func config(t *testing.T, one func(context.Context, launch.Plan) (record.Launch,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{Suite: s, Place: place, Dir: "here", Out: t.TempDir(), Seed: 7, Launch: one,
+	return Config{Suite: s, Place: place, Dir: "here", Out: t.TempDir(), Seed: 7, Launch: one, Disk: noDisk{},
 		Started: time.Date(2026, 11, 23, 12, 30, 5, 0, time.UTC)}
 }
+
+// noDisk is a disk that launches which are made up do not ask.
+type noDisk struct{}
+
+func (noDisk) DurableRate(context.Context, time.Duration) (float64, error) { panic("asked") }
 
 func TestRunWritesEverythingDown(t *testing.T) {
 	var order []string
@@ -100,6 +105,95 @@ func TestRunWritesEverythingDown(t *testing.T) {
 	}
 }
 
+// A scenario with launches of its own is in the first rounds only, and the disk is at hand in every launch.
+func TestFewerLaunchesOfOne(t *testing.T) {
+	var order []string
+	c := config(t, func(_ context.Context, p launch.Plan) (record.Launch, error) {
+		order = append(order, fmt.Sprintf("%d%c", p.Number, p.Scenario.Name[0]))
+		if p.Disk == nil {
+			t.Errorf("launch %d of %s has no disk", p.Number, p.Scenario.Name)
+		}
+		return record.Launch{Number: p.Number, Scenario: p.Scenario.Name, Verdict: record.OK}, nil
+	})
+	c.Suite.Scenarios, c.Suite.Launches = c.Suite.Scenarios[:2], 3
+	c.Suite.Scenarios[0].Launches = 1
+	most := 0
+	c.Progress = func(p Progress) { most = max(most, p.Total) }
+	if _, _, err := Run(context.Background(), c); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(order, " "); got != "1l 1s 2s 3s" || most != 4 {
+		t.Errorf("ran %s of %d, want 1l 1s 2s 3s of 4", got, most)
+	}
+	c.Suite.Scenarios[0].Launches = 5
+	if got := c.roundCount(); got != 5 {
+		t.Errorf("%d rounds, want 5", got)
+	}
+}
+
+func TestFindDisk(t *testing.T) {
+	small := raw.SeqConfig{Blocks: []int{4096}, Depths: []int{1, 2}, Rounds: 1, FileBytes: 64 << 10, GroupBytes: 16 << 10, SliceTime: time.Hour}
+	c := config(t, nil)
+	c.Disk = nil
+	r := &record.Results{}
+	work := t.TempDir()
+	closer, err := c.findDisk(t.Context(), r, work, small)
+	if err != nil || len(r.Notes) != 1 {
+		t.Fatalf("%v, notes %q", err, r.Notes)
+	}
+	if c.Disk == nil {
+		if !strings.Contains(r.Notes[0], "was not measured") {
+			t.Errorf("without O_DIRECT: notes %q", r.Notes)
+		}
+	} else {
+		if rate, err := c.Disk.DurableRate(t.Context(), 1); err != nil || rate <= 0 || !strings.Contains(r.Notes[0], "blocks of 4 KiB") {
+			t.Errorf("%v bytes a second, %v; notes %q", rate, err, r.Notes)
+		}
+	}
+	if err := closer(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(work); len(left) != 0 {
+		t.Errorf("left on the disk: %v", left)
+	}
+	c = config(t, nil)
+	c.Disk = nil
+	if _, err := c.findDisk(t.Context(), r, filepath.Join(work, "none"), small); err == nil || !strings.Contains(err.Error(), "durable rate") {
+		t.Errorf("a directory that is not there: %v", err)
+	}
+	c.Suite.Scenarios = c.Suite.Scenarios[:1] // no throughput
+	if _, err := c.findDisk(t.Context(), r, filepath.Join(work, "none"), small); err != nil || c.Disk != nil {
+		t.Errorf("looked for a disk that nobody asks: %v", err)
+	}
+	if s := seqConfig(); s.Validate() != nil {
+		t.Error(s.Validate())
+	}
+}
+
+// What is in effect is written down, of every scenario kind.
+func TestDescribe(t *testing.T) {
+	s, err := profiles.LoadSuite("full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]record.Scenario{}
+	for _, sc := range s.Scenarios {
+		got[sc.Name] = describe(s, sc)
+	}
+	for _, c := range []struct{ scenario, key, want string }{
+		{"latency-1", "library_slice_ms", "300"}, {"end-to-end", "end_to_end", "true"}, {"steady-2000", "end_to_end", ""},
+		{"sweep", record.ObjectiveKey, "2000"}, {"sweep", "rate_factor", "1.5"}, {"sweep", "rate_limit_per_second", "250000"},
+		{"sweep", "rate_per_second", "4000"}, {"recovery", "probe_rate_per_second", "1000"}, {"recovery", "probe_limit_ms", "15000"},
+	} {
+		if v := got[c.scenario].Configuration[c.key]; v != c.want {
+			t.Errorf("%s: %s is %q, want %q", c.scenario, c.key, v, c.want)
+		}
+	}
+	if sc := got["sweep"]; sc.Operation != "Produce" || sc.FloorIs != "durable echo" {
+		t.Errorf("the sweep is %+v", sc)
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := config(t, func(ctx context.Context, p launch.Plan) (record.Launch, error) {
@@ -141,11 +235,11 @@ func TestEstimateLearns(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEstimate(s)
-	if got := e.remaining(0); got != s.Estimate() {
-		t.Errorf("at the start %v, want %v", got, s.Estimate())
+	if got := e.remaining(0); got != s.Estimate()-s.EstimateStart() {
+		t.Errorf("at the first launch %v, want %v", got, s.Estimate()-s.EstimateStart())
 	}
 	e.took("latency-1", time.Minute)
-	rest := s.Estimate() - time.Duration(s.Launches)*s.EstimateScenario(s.Scenarios[0])
+	rest := s.Estimate() - s.EstimateStart() - time.Duration(s.Launches)*s.EstimateScenario(s.Scenarios[0])
 	if got := e.remaining(0); got != rest+5*time.Minute {
 		t.Errorf("after a launch of a minute %v, want five such and %v", got, rest)
 	}

@@ -27,10 +27,6 @@ type Bar struct {
 // measure finds in a launch of a scenario the value that a bar judges; false when the launch does not have it.
 type measure func(c *scenario, l *record.Launch) (float64, bool)
 
-// DurableRate is the figure (side Host, bytes/s) in which a launch keeps the best durable sequential rate of the disk:
-// what throughput is held against, because a floor that answers single requests need not reach it.
-const DurableRate = "durable_bytes_per_second"
-
 // Bars is the one table of them, for the first milestone: a single node.
 var Bars = []Bar{
 	{Name: "latency p50 / floor", Operation: "Produce", Workload: "latency", Topology: "single", Pair: "p50",
@@ -90,10 +86,11 @@ func figure(side record.Side, name string) measure {
 	return func(_ *scenario, l *record.Launch) (float64, bool) { return l.Get(side, name) }
 }
 
-// shareOfDisk is the rate of acknowledged record bytes over what the disk alone can make durable.
+// shareOfDisk is the rate of acknowledged record bytes, the time included in which the system wrote what it owed, over what
+// the disk alone can make durable: a floor that answers single requests need not reach that.
 func shareOfDisk(c *scenario, l *record.Launch) (float64, bool) {
 	p, ok := l.Pair("rate")
-	disk, measured := l.Get(record.Host, DurableRate)
+	disk, measured := l.Get(record.Host, record.DurableRate)
 	perRequest := 1.0
 	for _, key := range []string{"record_bytes", "records_per_request"} {
 		n, err := strconv.ParseFloat(c.Configuration[key], 64)

@@ -95,7 +95,7 @@ func perRequest(f record.Figure) bool {
 
 // delta is the smallest change that anybody acts on, as a share: policy, not noise.
 func delta(name string) float64 {
-	if name == "p50" {
+	if strings.HasSuffix(name, "p50") {
 		return 0.03
 	}
 	return 0.10

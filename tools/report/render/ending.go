@@ -40,15 +40,26 @@ func Ending(r *record.Results) []string {
 // oneLine keeps the columns, which clean would close up.
 func oneLine(s string) string { return s[:min(11, len(s))] + clean(s[min(11, len(s)):]) }
 
+// validity is the verdict, what the host took if that is much, and the first reason. What the host took comes first: it
+// explains, and the line may be cut.
 func validity(v *view) string {
-	if v.verdict == record.OK {
-		return "yes"
+	text := "yes"
+	if v.verdict != record.OK {
+		text = strings.ToUpper(string(v.verdict))
 	}
-	more := ""
+	if v.hostOnly {
+		text += " because of the host alone"
+	}
+	if theft := v.theft(); theft != "" {
+		text += "; " + theft
+	}
 	if n := len(v.reasons) - 1; n > 0 {
-		more = fmt.Sprintf(" (and %d more)", n)
+		text += fmt.Sprintf(" (and %d more)", n)
 	}
-	return strings.ToUpper(string(v.verdict)) + more + ": " + v.reasons[0]
+	if v.verdict != record.OK {
+		text += ": " + v.reasons[0]
+	}
+	return text
 }
 
 // lead is the scenario that the headline is about: latency of one request at a time, else the first published one.

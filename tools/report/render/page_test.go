@@ -192,7 +192,7 @@ func TestBars(t *testing.T) {
 	if _, ok := shareOfDisk(c, l); ok {
 		t.Error("a share of a disk that was not measured")
 	}
-	l.Figures = []record.Figure{{Name: DurableRate, Side: record.Host, Value: 64 * 1024 * 6000}}
+	l.Figures = []record.Figure{{Name: record.DurableRate, Side: record.Host, Value: 64 * 1024 * 6000}}
 	if v, ok := shareOfDisk(c, l); !ok || v != 0.5 {
 		t.Errorf("3,000 requests of 64 KiB are %v of a disk that does 6,000, want 0.5", v)
 	}

@@ -24,6 +24,12 @@ func writeHead(p *page, v *view) {
 	p.item("%s, %s CPUs, %s, Linux %s", r.Host.Get("cpu"), r.Host.Get("cpus"), r.Host.Get("virtualization"), r.Host.Get("kernel"))
 	p.item("%s on %s in %s, %s free; synced with %s; floor version %d", r.Host.Get("file_system"), r.Host.Get("device"), r.Dir,
 		size(float64(r.FreeBytes)), orElse(r.SyncMethod, "an unknown method"), r.FloorVersion)
+	if theft := v.theft(); theft != "" {
+		p.text("**%s.**", strings.ToUpper(theft[:1])+theft[1:])
+	}
+	if v.hostOnly {
+		p.text("Nothing but the host speaks against this run: on a quieter machine, or at a quieter hour, it may well be valid.")
+	}
 	if v.verdict != record.OK {
 		p.text("**This run is %s**; what is concerned publishes no figure.", strings.ToUpper(string(v.verdict)))
 		p.gap()
@@ -63,6 +69,8 @@ func writeHeadline(p *page, v *view) {
 		c := &v.scenarios[i]
 		if c.spoilt != "" {
 			p.item("**%s** publishes nothing: %s.", c.Name, c.spoilt)
+		} else if knees, ok := c.knees(); ok {
+			p.item("**%s**: %s.", c.Name, knees)
 		} else if worst, total, ok := c.slowest(); ok {
 			p.item("**%s**: the slowest stage is **%s**, %s of %s (medians). To try next: %s.", c.Name, worst.name,
 				quantity(worst.p50, "us"), quantity(total, "us"), c.next())
@@ -118,6 +126,7 @@ func writeScenario(p *page, c *scenario) {
 		}
 		p.table([]string{"of", "system", "floor", "limit_ratio", "excess", "launches"}, rows)
 	}
+	writeSweep(p, c)
 	if len(c.stages) > 0 {
 		rows := [][]string{}
 		for _, s := range c.stages {

@@ -111,7 +111,7 @@ func TestEnding(t *testing.T) {
 // was meant to be data.
 func TestLines(t *testing.T) {
 	old := Remember(sample("0123456789ab", 1))
-	for name, r := range map[string]*record.Results{"good": sample("ba9876543210", 1), "spoiled": spoiled()} {
+	for name, r := range map[string]*record.Results{"good": sample("ba9876543210", 1), "spoiled": spoiled(), "whole": whole()} {
 		page := render(t, r, old)
 		allowed := regexp.MustCompile(`^(goos|goarch|fingerprint|profile): \S+$`)
 		for i, line := range strings.Split(string(page), "\n") {
@@ -138,7 +138,7 @@ func TestLines(t *testing.T) {
 				if len(rec.Config) != 4 {
 					t.Errorf("%s: %d configuration lines hold for %s, want 4: %v", name, len(rec.Config), rec.Name, rec.Config)
 				}
-				if !regexp.MustCompile(`^(Produce|Fetch|Recovery)/topo=single/load=[a-z]+(-\d+)?-2$`).Match(rec.Name) {
+				if !regexp.MustCompile(`^(Produce|Fetch|Recovery)/topo=single/load=[a-z]+(-[a-z0-9]+)*-2$`).Match(rec.Name) {
 					t.Errorf("%s: name %s, want topology, load and GOMAXPROCS", name, rec.Name)
 				}
 			}

@@ -14,6 +14,8 @@ type view struct {
 	previous  *Previous
 	verdict   record.Verdict
 	reasons   []string
+	stolen    float64 // share of the CPU time that the host took; 0 when it is not worth telling
+	hostOnly  bool    // the run is INVALID, and only because of that
 	scenarios []scenario
 	bars      []judged
 }
@@ -37,6 +39,10 @@ type stage struct {
 func newView(d *Document) *view {
 	v := &view{r: d.Results, previous: d.Previous}
 	v.verdict, v.reasons = record.Judge(v.r)
+	v.hostOnly = record.HostOnly(v.r)
+	if f, ok := record.Stolen(v.r); ok && f > record.StolenWorthTelling {
+		v.stolen = f
+	}
 	sums := record.Summarise(v.r)
 	for _, s := range v.r.Scenarios {
 		c := scenario{Scenario: s, all: v.r.Of(s.Name)}
@@ -102,6 +108,14 @@ func stages(launches []record.Launch) []stage {
 		out = append(out, stage{n, stats.Median(p50[n]), stats.Median(p99[n])})
 	}
 	return out
+}
+
+// theft says what the host took, "" when that is not worth telling.
+func (v *view) theft() string {
+	if v.stolen == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the host took %.1f%% of this machine's CPU: expect wide intervals", 100*v.stolen)
 }
 
 // pair returns the scenario's summary of that name.

@@ -1,0 +1,95 @@
+package profiles
+
+import "time"
+
+// What a launch costs beside its slices, for Estimate. Measured on a small virtual machine.
+const (
+	launchOverhead = 1200 * time.Millisecond // starting and stopping processes, reading what was written back
+	capacityCheck  = 1000 * time.Millisecond // reading back as much as the system takes
+	sliceOverhead  = 40 * time.Millisecond   // draining between slices
+	restart        = 1000 * time.Millisecond
+	writeRate      = 400 << 20 // bytes per second at which rings are filled and data is preloaded
+	readRate       = 300 << 20 // bytes per second at which preloaded data is read back and compared
+
+	// A launch of a throughput scenario measures the disk's own durable rate for DiskRate before its slices and after them;
+	// for that the run looks once for the best way to write, which takes about diskSweep.
+	DiskRate  = 300 * time.Millisecond
+	diskSweep = 3 * time.Second
+
+	// LibrarySlices is how many slices of LibrarySliceMs a launch has.
+	LibrarySlices = 5
+
+	// ProbeBefore is how long a recovery's probe runs before the kill; what it sees in ProbeIgnored is not normal yet, because
+	// the broker still moves what was preloaded into segments. probeAfter is about how long it runs afterwards.
+	ProbeBefore  = 2500 * time.Millisecond
+	ProbeIgnored = 500 * time.Millisecond
+	probeAfter   = 2500 * time.Millisecond
+)
+
+// RungRequests is how many requests the slice of a rung is made for: a p99 takes 10,000, and the number of Poisson arrivals
+// stays within four standard deviations (100 each) of what is expected.
+const RungRequests = 10_400
+
+// RungLength is the length of a sweep's slice at one rate, the discarded part included: SliceMs, or as long as RungRequests take.
+func (s *Suite) RungLength(sc Scenario, ratePerSecond float64) time.Duration {
+	return max(ms(sc.SliceMs), ms(s.DiscardMs)+time.Duration(RungRequests/ratePerSecond*float64(time.Second)))
+}
+
+func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// EstimateScenario is about how long one launch of sc takes when it warms up at once.
+func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
+	w := &sc.Workload
+	at := func(bytes int64, perSecond int64) time.Duration {
+		return time.Duration(float64(bytes) / float64(perSecond) * float64(time.Second))
+	}
+	rings := int64(2)
+	if w.Kind == Fetch || w.Kind == Recovery {
+		rings = 1 // the floor has none
+	}
+	total := launchOverhead + at(rings*w.RingBytes+w.PreloadBytes, writeRate)
+	if w.Kind == Recovery {
+		total += 3*restart + at(w.PreloadBytes, readRate)
+		if w.ProbeRatePerSecond > 0 {
+			total += ProbeBefore + probeAfter
+		}
+		return total
+	}
+	total += 2 * 5 * ms(s.WarmWindowMs)
+	if w.Kind == Sweep {
+		for _, rate := range w.Rungs() {
+			total += 2 * (s.RungLength(sc, rate) + sliceOverhead)
+		}
+		return total + capacityCheck
+	}
+	total += time.Duration(4*sc.Cycles) * (ms(sc.SliceMs) + sliceOverhead)
+	if w.OneAtATime() {
+		total += 3*ms(s.CheckSliceMs) + LibrarySlices*ms(sc.LibrarySliceMs)
+	}
+	if w.Capacity() {
+		total += capacityCheck
+	}
+	if w.Throughput() {
+		total += 2 * DiskRate
+	}
+	return total
+}
+
+// Estimate is about how long the whole suite takes.
+func (s *Suite) Estimate() time.Duration {
+	total := s.EstimateStart()
+	for _, sc := range s.Scenarios {
+		total += time.Duration(s.LaunchesOf(sc)) * s.EstimateScenario(sc)
+	}
+	return total
+}
+
+// EstimateStart is about how long a run takes before its first launch.
+func (s *Suite) EstimateStart() time.Duration {
+	for _, sc := range s.Scenarios {
+		if sc.Workload.Throughput() {
+			return diskSweep
+		}
+	}
+	return 0
+}

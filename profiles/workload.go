@@ -1,0 +1,174 @@
+package profiles
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Kinds of workload.
+const (
+	Produce  = "produce"  // requests of pre-encoded record batches, beside the bare durable echo
+	Fetch    = "fetch"    // reads of records that were written before, beside a bare TCP echo
+	Recovery = "recovery" // kill -9 with a full WAL, restart from a cold cache, beside reading the ring once
+	Sweep    = "sweep"    // produce at a ladder of rates, up to saturation, beside the bare durable echo at the same rates
+)
+
+// Arrivals of requests.
+const (
+	Closed   = "closed"   // the next one when the last was answered: measures capacity or a single writer
+	Constant = "constant" // from a schedule, evenly spaced
+	Poisson  = "poisson"  // from a schedule, as independent users arrive
+)
+
+// Workload is the load on one broker. It is the same on the floor.
+type Workload struct {
+	Name              string  `toml:"-" json:"name"`
+	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery or sweep
+	Note              string  `toml:"note" json:"note"`                               // one line for people
+	Arrivals          string  `toml:"arrivals" json:"arrivals"`                       // closed, constant or poisson
+	RatePerSecond     float64 `toml:"rate_per_second" json:"rate_per_second"`         // of all connections; 0 with closed arrivals; sweep: of the lowest rung
+	Connections       int     `toml:"connections" json:"connections"`                 //
+	InFlight          int     `toml:"in_flight" json:"in_flight"`                     // requests outstanding on each connection at most
+	Partitions        int     `toml:"partitions" json:"partitions"`                   // requests go round them; each has its own raft group
+	RecordBytes       int     `toml:"record_bytes" json:"record_bytes"`               // value of a record; keys are empty
+	RecordsPerRequest int     `toml:"records_per_request" json:"records_per_request"` // above 1 the figures are called batched
+	TimeoutMs         int     `toml:"timeout_ms" json:"timeout_ms"`                   // after which an operation counts as failed
+	RingBytes         int64   `toml:"ring_bytes" json:"ring_bytes"`                   // WAL ring and floor's ring: small enough to wrap twice
+	PreloadBytes      int64   `toml:"preload_bytes" json:"preload_bytes"`             // fetch, recovery: written before the clock starts
+	FetchBytes        int     `toml:"fetch_bytes" json:"fetch_bytes"`                 // fetch: most bytes of records in an answer
+	// EndToEnd adds, to a produce workload, a consumer in the same process that waits at the end of each partition.
+	EndToEnd bool `toml:"end_to_end" json:"end_to_end,omitempty"`
+	// RateFactor, RateLimitPerSecond and ObjectiveP99Us belong to a sweep: each rung's rate is so many times the one before,
+	// none is above the limit, and the knee is the highest one at which the p99 is at most the objective.
+	RateFactor         float64 `toml:"rate_factor" json:"rate_factor,omitempty"`
+	RateLimitPerSecond float64 `toml:"rate_limit_per_second" json:"rate_limit_per_second,omitempty"`
+	ObjectiveP99Us     int     `toml:"objective_p99_us" json:"objective_p99_us,omitempty"`
+	// ProbeRatePerSecond and ProbeLimitMs belong to a recovery: single records at that rate, evenly spaced, before the kill and
+	// from the first acknowledgement after it until the p99 is restored, for at most so long. 0: that is not measured.
+	ProbeRatePerSecond float64 `toml:"probe_rate_per_second" json:"probe_rate_per_second,omitempty"`
+	ProbeLimitMs       int     `toml:"probe_limit_ms" json:"probe_limit_ms,omitempty"`
+	// GatedPairs take part in a comparison's verdict: "p50", "p99", "rate", "e2e-p50", "e2e-p99".
+	GatedPairs []string `toml:"gated_pairs" json:"gated_pairs"`
+}
+
+// DefaultWorkload holds the values that a workload file need not name.
+func DefaultWorkload() Workload {
+	return Workload{Arrivals: Closed, Connections: 1, InFlight: 1, Partitions: 1, RecordBytes: 1024, RecordsPerRequest: 1,
+		TimeoutMs: 10_000, RingBytes: 64 << 20}
+}
+
+func (w *Workload) setName(name string) { w.Name = name }
+
+// Timeout is TimeoutMs.
+func (w *Workload) Timeout() time.Duration { return time.Duration(w.TimeoutMs) * time.Millisecond }
+
+// Batched says that a request carries more than one record.
+func (w *Workload) Batched() bool { return w.RecordsPerRequest > 1 }
+
+// Fill is the load that writes what a fetch workload then reads: the same records, in batches, as fast as it goes.
+func (w Workload) Fill() Workload {
+	w.Kind, w.Arrivals, w.RatePerSecond = Produce, Closed, 0
+	w.Connections, w.InFlight = 4, 4
+	w.RecordsPerRequest = max(1, min(16, 1<<20/w.RecordBytes))
+	return w
+}
+
+// OneAtATime says that a single request is outstanding: what the floor can be told from its parts by.
+func (w *Workload) OneAtATime() bool {
+	return w.Kind == Produce && w.Arrivals == Closed && w.Connections == 1 && w.InFlight == 1
+}
+
+// Capacity says that as much is written as the system takes.
+func (w *Workload) Capacity() bool {
+	return w.Kind == Produce && w.Arrivals == Closed && !w.OneAtATime()
+}
+
+// Throughput says that the rate at which bytes become durable is what is measured: writes in batches, as many as the system
+// takes. Its slices count from their first request until nothing is owed to the disk any more, and beside them the disk's
+// own durable rate is measured.
+func (w *Workload) Throughput() bool { return w.Capacity() && w.Batched() }
+
+// Rungs are the rates of a sweep, the lowest first.
+func (w *Workload) Rungs() []float64 {
+	var out []float64
+	for rate := w.RatePerSecond; rate <= w.RateLimitPerSecond && len(out) < mostRungs; rate *= w.RateFactor {
+		out = append(out, math.Round(rate))
+	}
+	return out
+}
+
+const (
+	// minRingBytes is the smallest ring that floor and broker both accept.
+	minRingBytes = 8 << 20
+	// mostRungs and leastRungs bound a sweep: it has to end, and a single rung has no knee.
+	mostRungs, leastRungs = 40, 2
+	// leastProbeMs is a few times as long as the stretch that a p99 is taken over.
+	leastProbeMs = 3000
+)
+
+// Validate reports every value that cannot be right.
+func (w *Workload) Validate() error {
+	var errs []error
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep), "kind = %q: want produce, fetch, recovery or sweep", w.Kind)
+	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
+	open := w.Arrivals == Constant || w.Arrivals == Poisson
+	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)
+	want(open || w.RatePerSecond == 0, "rate_per_second = %v: closed arrivals have no rate", w.RatePerSecond)
+	for _, n := range []struct {
+		name       string
+		value, max int
+	}{
+		{"connections", w.Connections, 4096}, {"in_flight", w.InFlight, 65536}, {"partitions", w.Partitions, 4096},
+		{"record_bytes", w.RecordBytes, 8 << 20}, {"records_per_request", w.RecordsPerRequest, 65536}, {"timeout_ms", w.TimeoutMs, 600_000},
+	} {
+		want(n.value >= 1 && n.value <= n.max, "%s = %d: want 1 to %d", n.name, n.value, n.max)
+	}
+	want(w.RecordBytes*w.RecordsPerRequest <= 1<<20, "record_bytes × records_per_request = %d: a request of more than 1 MiB is refused "+
+		"by Kafka's defaults", w.RecordBytes*w.RecordsPerRequest)
+	want(w.RingBytes >= minRingBytes && w.RingBytes%4096 == 0, "ring_bytes = %d: want at least %d and a multiple of 4096", w.RingBytes, minRingBytes)
+	want(!oneOf(w.Kind, Fetch, Recovery) || w.PreloadBytes > 0, "preload_bytes = %d: %s needs something written before", w.PreloadBytes, w.Kind)
+	want(w.Kind != Fetch || w.FetchBytes > 0, "fetch_bytes = %d: want the most bytes in an answer", w.FetchBytes)
+	want(!w.EndToEnd || w.Kind == Produce && !w.Batched(), "end_to_end: only a produce workload with one record in a request has a consumer")
+	for _, p := range w.GatedPairs {
+		want(oneOf(p, "p50", "p99", "rate") || w.EndToEnd && oneOf(p, "e2e-p50", "e2e-p99"), "gated_pairs: %q: want p50, p99 or rate, with "+
+			"end_to_end also e2e-p50 or e2e-p99", p)
+	}
+	w.validateSweep(want)
+	w.validateProbe(want)
+	return errors.Join(errs...)
+}
+
+func (w *Workload) validateSweep(want func(ok bool, format string, args ...any)) {
+	if w.Kind != Sweep {
+		want(w.RateFactor == 0 && w.RateLimitPerSecond == 0 && w.ObjectiveP99Us == 0,
+			"rate_factor, rate_limit_per_second and objective_p99_us belong to a sweep, this is %s", w.Kind)
+		return
+	}
+	want(w.Arrivals == Poisson, "arrivals = %q: a sweep's are poisson", w.Arrivals)
+	want(len(w.GatedPairs) == 0, "gated_pairs: a sweep has none")
+	want(w.ObjectiveP99Us > 0, "objective_p99_us = %d: want more than 0", w.ObjectiveP99Us)
+	if !(w.RateFactor >= 1.1 && w.RateFactor <= 10) {
+		want(false, "rate_factor = %v: want 1.1 to 10", w.RateFactor)
+		return
+	}
+	n := len(w.Rungs())
+	want(n >= leastRungs && n < mostRungs, "rate_limit_per_second = %v: from %v on by factors of %v that makes %d rungs, want %d to %d",
+		w.RateLimitPerSecond, w.RatePerSecond, w.RateFactor, n, leastRungs, mostRungs-1)
+}
+
+func (w *Workload) validateProbe(want func(ok bool, format string, args ...any)) {
+	if w.ProbeRatePerSecond == 0 && w.ProbeLimitMs == 0 {
+		return
+	}
+	want(w.Kind == Recovery, "probe_rate_per_second and probe_limit_ms belong to a recovery, this is %s", w.Kind)
+	want(w.ProbeRatePerSecond >= 200 && w.ProbeRatePerSecond <= 10_000, "probe_rate_per_second = %v: want 200 (two samples beyond a "+
+		"second's p99) to 10000", w.ProbeRatePerSecond)
+	want(w.ProbeLimitMs >= leastProbeMs && w.ProbeLimitMs <= 120_000, "probe_limit_ms = %d: want %d to 120000", w.ProbeLimitMs, leastProbeMs)
+}

@@ -1,0 +1,330 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"ackline/loadgen/hist"
+	"ackline/loadgen/pace"
+	"ackline/tools/bench/proc"
+	"ackline/tools/bench/record"
+	"ackline/tools/bench/target"
+)
+
+// load is an open way to put one side under a workload's load. Connections stay open from slice to slice.
+type load interface {
+	slice(ctx context.Context, s stretch) (sample, error)
+	replyBytes() int
+	close() error
+}
+
+// stretch says how one slice of load is to be.
+type stretch struct {
+	length, discard time.Duration // of the length, the beginning is not counted
+	seed            uint64        // two slices with one seed have the same arrivals
+	rate            float64       // arrivals per second where there is a schedule; 0: the workload's
+}
+
+// contest is two sides taking turns.
+type contest struct {
+	*launch
+	loads    map[side]load
+	alive    map[side]interface{ Err() error } // the process of each side
+	settle   func(context.Context) error       // makes the system write what it owes the disk
+	meter    meter
+	slices   []record.Slice
+	sets     map[side]*hist.Set // of the cycles that count
+	endToEnd *hist.Hist         // of the same; empty without a consumer
+	delivery *hist.Hist         // of the same
+	logs     map[side][]interval
+	all      map[side]int64 // acknowledged in all slices, discarded parts included
+}
+
+// interval is one slice's histograms, for the .hlog.
+type interval struct {
+	start, end time.Time
+	set        *hist.Set
+}
+
+// order is a cycle: A B B A, so that a steady drift hits both sides alike.
+var order = [4]side{record.System, record.Floor, record.Floor, record.System}
+
+// opponent is what the system is compared with: a floor that makes everything durable, or the bare echo.
+type opponent struct {
+	durable bool
+	log     string
+	open    func(ctx context.Context, c *launch, addr string) (*session, error)
+}
+
+// compete warms the system up, starts its opponent beside it, warms that up too and then lets measure do the rest.
+func (l *launch) compete(ctx context.Context, broker *target.Broker, system load, against opponent, measure func(context.Context, *contest) error) (err error) {
+	c := &contest{launch: l, settle: broker.Checkpoint, loads: map[side]load{record.System: system},
+		alive: map[side]interface{ Err() error }{record.System: broker},
+		meter: meter{device: l.Device, pid: map[side]int{record.System: broker.PID()}},
+		sets:  map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: hist.NewSet()}, endToEnd: hist.NewLatency(), delivery: hist.NewDelay(),
+		logs: map[side][]interval{}, all: map[side]int64{}}
+	if err := c.warmUp(ctx, record.System); err != nil {
+		return err
+	}
+	floor, err := l.startFloor(ctx, against.durable, system.replyBytes(), against.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, floor.Stop(target.StopTimeout)) }()
+	other, err := against.open(ctx, l, floor.Addr)
+	if err != nil {
+		return err
+	}
+	defer other.close()
+	c.loads[record.Floor], c.alive[record.Floor], c.meter.pid[record.Floor] = other, floor, floor.PID()
+	if err := c.warmUp(ctx, record.Floor); err != nil {
+		return err
+	}
+	return measure(ctx, c)
+}
+
+// withBroker runs something beside a fresh broker, which is stopped afterwards.
+func (l *launch) withBroker(ctx context.Context, do func(*target.Broker) error) (err error) {
+	l.step("starting the broker")
+	broker, err := l.startBroker(ctx, "broker.log")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, broker.Stop(target.StopTimeout)) }()
+	return do(broker)
+}
+
+// warmUp runs a side until its medians stand still.
+func (c *contest) warmUp(ctx context.Context, s side) error {
+	c.step("warming up the %s", s)
+	window, limit := time.Duration(c.Suite.WarmWindowMs)*time.Millisecond, time.Duration(c.Suite.WarmLimitMs)*time.Millisecond
+	before, err := proc.ReadCPU("/proc")
+	if err != nil {
+		return err
+	}
+	n := uint64(0)
+	reason, err := warm(ctx, window, limit, func(ctx context.Context, w time.Duration) (float64, error) {
+		n++
+		smp, err := c.loads[s].slice(ctx, stretch{length: w, seed: c.sub(1000 + n)})
+		if err != nil {
+			return 0, err
+		}
+		return smp.p50us(), nil
+	})
+	after, readErr := proc.ReadCPU("/proc")
+	if reason != "" && readErr == nil && after.Sub(before).StolenFraction() > record.StolenWorthTelling {
+		c.invalidByHost("the %s %s", s, reason)
+	} else if reason != "" {
+		c.invalid("the %s %s", s, reason)
+	}
+	if err == nil && s == record.System {
+		err = c.settle(ctx)
+	}
+	return c.explain(s, err)
+}
+
+// explain adds to an error what the process of that side said if it has ended.
+func (c *contest) explain(s side, err error) error {
+	if p := c.alive[s]; err != nil && p != nil {
+		return errors.Join(err, p.Err())
+	}
+	return err
+}
+
+// run lets the sides take turns.
+func (c *contest) run(ctx context.Context) error {
+	s := stretch{length: time.Duration(c.Scenario.SliceMs) * time.Millisecond, discard: time.Duration(c.Suite.DiscardMs) * time.Millisecond}
+	if c.Scenario.Workload.Throughput() {
+		s.discard = 0 // the drain pays for all that was written, so all of it counts
+	}
+	for cycle := range c.Scenario.Cycles {
+		first := len(c.slices)
+		var samples []sample
+		for i, who := range order {
+			n := cycle*len(order) + i
+			c.step("slice %d of %d: %s", n+1, c.Scenario.Cycles*len(order), who)
+			s.seed = c.sub(uint64(n / 2)) // neighbours share their arrivals: A B, then B A
+			smp, err := c.turn(ctx, n, who, s)
+			if err != nil {
+				return c.explain(who, err)
+			}
+			samples = append(samples, smp)
+		}
+		if !spoilCycle(c.slices[first:]) {
+			continue
+		}
+		for i, smp := range samples {
+			c.sets[order[i]].Merge(smp.hist)
+			if smp.endToEnd != nil {
+				c.endToEnd.Merge(smp.endToEnd)
+				c.delivery.Merge(smp.delivery)
+			}
+		}
+	}
+	return nil
+}
+
+// turn runs one slice between two readings of all counters. The slice ends when its side owes the disk nothing: the system
+// is asked to write its segments and a checkpoint, the floor has made everything durable before it answered.
+func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample, error) {
+	before, err := c.meter.take(s)
+	if err != nil {
+		return sample{}, err
+	}
+	smp, err := c.loads[s].slice(ctx, what)
+	if err != nil {
+		return smp, err
+	}
+	end := time.Now()
+	if s == record.System {
+		if err := c.settle(ctx); err != nil {
+			return smp, err
+		}
+	}
+	// From the end of the arrivals on, on either side: the answers that were still due, the client's own sums (a few ms in
+	// which a broker goes on flushing) and the settling.
+	smp.drain = time.Duration(pace.Now() - smp.endedNS)
+	smp.rated = smp.counted
+	if c.Scenario.Workload.Throughput() {
+		smp.rated += smp.drain
+	}
+	after, err := c.meter.take(s)
+	if err != nil {
+		return smp, err
+	}
+	c.slices = append(c.slices, judge(n, s, c.began, smp, before, after, c.meter.device != ""))
+	c.all[s] += smp.all
+	c.logs[s] = append(c.logs[s], interval{start: end.Add(-smp.counted), end: end, set: smp.hist})
+	return smp, nil
+}
+
+// spoiltBy ends the reason of a slice that is invalid only because of another one.
+const spoiltBy = " of its cycle is invalid"
+
+// spoilCycle says whether a cycle counts. One bad slice spoils its cycle: without it the rest is no longer balanced
+// against drift.
+func spoilCycle(cycle []record.Slice) bool {
+	bad, host := -1, true
+	for _, sl := range cycle {
+		if sl.Verdict != record.OK {
+			bad, host = sl.Number, host && sl.HostOnly
+		}
+	}
+	if bad < 0 {
+		return true
+	}
+	for i := range cycle {
+		if cycle[i].Verdict == record.OK {
+			cycle[i].Verdict, cycle[i].HostOnly = record.Invalid, host
+			cycle[i].Reasons = append(cycle[i].Reasons, fmt.Sprintf("slice %d%s", bad, spoiltBy))
+		}
+	}
+	return false
+}
+
+// conclude fills the record from the slices.
+func (c *contest) conclude() error {
+	c.rec.Slices = c.slices
+	c.rec.Pairs = pairs(c.slices, c.sets, c.endToEnd, c.Scenario.Workload.GatedPairs)
+	c.rec.Figures = append(c.rec.Figures, figures(c.slices)...)
+	good := 0
+	for _, sl := range c.slices {
+		if sl.Verdict == record.OK {
+			good++
+			if sl.Side == record.System {
+				c.rec.Requests += sl.Requests
+			}
+		}
+	}
+	if good == 0 && len(c.slices) > 0 {
+		bad, host := firstBad(c.slices)
+		tell := c.invalid
+		if host {
+			tell = c.invalidByHost
+		}
+		tell("no cycle of slices is valid; slice %d: %s", bad.Number, bad.Reasons[0])
+	}
+	c.consumed()
+	for _, s := range []side{record.System, record.Floor} {
+		set := c.sets[s]
+		if good == 0 { // for diagnosis
+			for _, i := range c.logs[s] {
+				set.Merge(i.set)
+			}
+		}
+		for _, h := range []struct {
+			name string
+			h    *hist.Hist
+		}{{"response", set.Response}, {"service", set.Service}, {"lag", set.Lag}, {"backlog", set.Backlog}} {
+			c.rec.Histograms = append(c.rec.Histograms, record.Histogram{Side: s, Name: h.name, Hist: h.h})
+		}
+		if n := set.Response.Failed(); n > 0 {
+			c.invalid("%d operations of the %s failed", n, s)
+		}
+		if n := set.OutOfRange(); n > 0 {
+			c.invalid("%d latencies of the %s are outside of what a histogram holds", n, s)
+		}
+		if err := c.writeLog(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// consumed records what the consumer saw, beside the pairs: from the producer's answer until the record was in hand.
+func (c *contest) consumed() {
+	if c.endToEnd.Total() == 0 {
+		return
+	}
+	if n := c.endToEnd.OutOfRange() + c.delivery.OutOfRange(); n > 0 {
+		c.invalid("%d end-to-end latencies are outside of what a histogram holds", n)
+	}
+	for _, p := range []float64{50, 99} {
+		if c.delivery.Supports(p) {
+			c.figure(record.System, fmt.Sprintf("delivery_us_p%g", p), "us", float64(c.delivery.Percentile(p, hist.HighestNS).NS)/1e3)
+		}
+	}
+	c.rec.Histograms = append(c.rec.Histograms, record.Histogram{Side: record.System, Name: "end-to-end", Hist: c.endToEnd})
+}
+
+// firstBad is the first slice that is invalid for a reason of its own. host: so is none for which the host is not to blame.
+func firstBad(slices []record.Slice) (bad record.Slice, host bool) {
+	found := false
+	host = true
+	for _, sl := range slices {
+		if sl.Verdict == record.OK {
+			continue
+		}
+		host = host && sl.HostOnly
+		if !found && !strings.HasSuffix(sl.Reasons[0], spoiltBy) {
+			bad, found = sl, true
+		}
+	}
+	if !found {
+		panic(fmt.Sprintf("launch: %d slices, none of them invalid by itself", len(slices)))
+	}
+	return bad, host
+}
+
+// writeLog writes a side's histograms as an HdrHistogram log with one interval per slice.
+func (c *contest) writeLog(s side) error {
+	f, err := os.Create(c.path(string(s) + ".hlog"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	log, err := hist.NewLog(f, c.began, fmt.Sprintf("%s, launch %d, %s, seed %d", c.Scenario.Name, c.Number, s, c.Seed))
+	if err != nil {
+		return err
+	}
+	for _, i := range c.logs[s] {
+		if err := log.Interval(i.start, i.end, i.set); err != nil {
+			return err
+		}
+	}
+	return nil
+}
