@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +26,7 @@ func do(t *testing.T, args ...string) (code int, out, errOut string) {
 // short makes a run of a second and a half.
 func short(b *brokertest.Cluster, args ...string) []string {
 	return append([]string{"--brokers", b.Addr(), "--topic", "t", "--create", "--rate", "400", "--for", "1300ms", "--warm-up", "200ms", "--judge", "0",
-		"--size", "200", "--timeout", "2s"}, args...)
+		"--size", "200", "--timeout", "2m"}, args...)
 }
 
 func TestUsage(t *testing.T) {
@@ -60,12 +59,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().String()
-	l.Close()
+	nobody := brokertest.Refused(t)
 	b := brokertest.Start(t, 1)
 	b.Create("there", 1)
 	for _, c := range []struct {
@@ -170,7 +164,7 @@ func TestBrokerDies(t *testing.T) {
 	// The first progress line comes from within the run.
 	w := &trigger{on: " 1 s measure", do: func() { b.Kill(1) }}
 	var out bytes.Buffer
-	args := short(b, "--for", "1h", "--timeout", "300ms")
+	args := short(b, "--for", "1h", "--timeout", "2s")
 	if code := run(context.Background(), args, &out, w); code != exitInvalid || !strings.Contains(out.String(), "ended-early") {
 		t.Errorf("exit %d:\n%s%s", code, out.String(), w.text())
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"ackline/broker/kwire"
@@ -123,7 +124,7 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 		c.pending.Add(1)
 		h.pending.Add(1)
 	}
-	if err := p.Append(records, info, ack); err != nil {
+	if err := p.Append(records, info, t.Settings.SegmentBytes, ack); err != nil {
 		if ack != nil {
 			c.pending.Add(-1)
 			h.pending.Add(-1)
@@ -166,10 +167,22 @@ func (h *Handler) Deliver(head *partition.Ack) {
 	corkers.Put(k)
 }
 
+// throttle tells how long the client is to wait, in milliseconds, and has its connection muted for as long: it may not listen,
+// and with acks=0 it hears nothing.
+func (h *Handler) throttle(r *server.Request) int32 {
+	ms := h.throttleMs.Load()
+	if ms > 0 {
+		r.Mute = time.Duration(ms) * time.Millisecond
+		h.Counters.ProduceThrottle.Observe(r.Mute.Nanoseconds())
+	}
+	return ms
+}
+
 // answer encodes the reply of a decided request.
 func (h *Handler) answer(c *produceCall) *server.Request {
 	r := c.request
 	c.request = nil
+	throttleMs := h.throttle(r)
 	if c.req.Acks == 0 {
 		r.Buf = r.Buf[:0]
 		return r
@@ -195,7 +208,7 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 			i++
 		}
 	}
-	r.Buf = e.End(0, hints)
+	r.Buf = e.End(throttleMs, hints)
 	return r
 }
 

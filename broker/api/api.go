@@ -73,12 +73,17 @@ type Handler struct {
 	cancel context.CancelFunc
 	waits  sync.WaitGroup
 
-	pids    producerIDs
-	pending atomic.Int64 // batches that wait for their commit
+	pids       producerIDs
+	pending    atomic.Int64 // batches that wait for their commit
+	throttleMs atomic.Int32 // that Produce responses tell clients to wait
 }
 
 // Pending is the number of batches that wait for their commit.
 func (h *Handler) Pending() int64 { return h.pending.Load() }
+
+// SetThrottle sets how long Produce responses tell their clients to wait from here on, in milliseconds; their connections are
+// not read for as long. 0 is not at all, as it is in the beginning.
+func (h *Handler) SetThrottle(ms int32) { h.throttleMs.Store(ms) }
 
 // New returns a handler.
 func New(cfg Config) *Handler {
@@ -90,6 +95,7 @@ func New(cfg Config) *Handler {
 	}
 	h := &Handler{cfg: cfg}
 	h.Counters.FetchDuration = histogram.New(histogram.Latency)
+	h.Counters.ProduceThrottle = histogram.New(histogram.Latency)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }

@@ -11,8 +11,9 @@ import (
 type Counters struct {
 	Requests [80]atomic.Uint64 // by request key
 
-	ProduceRecords, ProduceBytes atomic.Uint64 // accepted
-	ProduceErrors                ByCode        // partitions in responses
+	ProduceRecords, ProduceBytes atomic.Uint64        // accepted
+	ProduceErrors                ByCode               // partitions in responses
+	ProduceThrottle              *histogram.Histogram // ns, of the responses that told their clients to wait
 
 	FetchRequests, FetchBytes atomic.Uint64
 	FetchErrors               ByCode

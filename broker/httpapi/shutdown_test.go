@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"runtime/trace"
 	"strings"
@@ -38,9 +40,14 @@ func TestShutdownWaits(t *testing.T) {
 	if err := <-r.served; err != nil {
 		t.Errorf("Serve returned %v", err)
 	}
+	// The kernel may still take a connection, for the moment until Shutdown has closed the listener; nobody answers there.
 	if conn, err := net.Dial("tcp", r.addr); err == nil {
+		conn.SetDeadline(time.Now().Add(patience))
+		_, _ = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		if got, err := io.ReadAll(conn); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a connection after Shutdown was answered %q, %v", got, err)
+		}
 		conn.Close()
-		t.Error("a connection was accepted after Shutdown")
 	}
 	select {
 	case err := <-down:
@@ -58,7 +65,7 @@ func TestShutdownWaits(t *testing.T) {
 
 func TestShutdownGivesUp(t *testing.T) {
 	entered, ended := make(chan struct{}), make(chan error, 1)
-	r := start(t, Config{CheckpointTimeout: 20 * time.Second}, Sources{Checkpoint: func(ctx context.Context) error {
+	r := start(t, Config{CheckpointTimeout: time.Hour}, Sources{Checkpoint: func(ctx context.Context) error {
 		close(entered)
 		<-ctx.Done()
 		ended <- ctx.Err()

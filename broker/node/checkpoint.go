@@ -40,19 +40,21 @@ func (d *dirty) remove(g id.GroupID) {
 	d.mu.Unlock()
 }
 
-func (d *dirty) list() []id.GroupID {
+func (d *dirty) empty() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := make([]id.GroupID, 0, len(d.in))
-	for g := range d.in {
-		l = append(l, g)
-	}
-	return l
+	return len(d.in) == 0
 }
 
-// flushPoll is how often a node that writes looks whether a partition has enough to flush and the ring enough to free. An
-// idle node does not look.
-const flushPoll = 20 * time.Millisecond
+// list appends the set.
+func (d *dirty) list(to []id.GroupID) []id.GroupID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for g := range d.in {
+		to = append(to, g)
+	}
+	return to
+}
 
 // checkpointTimeout ends a checkpoint that waits for space in the ring or for a disk that hangs; the next one tries again.
 const checkpointTimeout = time.Minute
@@ -60,41 +62,38 @@ const checkpointTimeout = time.Minute
 // flushLoop moves applied records into segments while the node writes, and takes checkpoints.
 func (n *Node) flushLoop() {
 	defer n.loops.Done()
-	ticker := time.NewTicker(flushPoll)
-	defer ticker.Stop()
-	ticker.Stop()
-	ticking, last := false, time.Now()
+	last, written, groups := time.Now(), uint64(0), []id.GroupID(nil)
 	for {
 		select {
 		case <-n.stopping:
 			return
-		case <-n.dirty.wake:
-			if !ticking {
-				ticking = true
-				ticker.Reset(flushPoll)
-			}
-			continue
-		case <-ticker.C:
+		case <-n.flushDue:
 		}
-		groups := n.dirty.list()
-		if len(groups) == 0 {
-			ticking = false
-			ticker.Stop()
+		if groups = n.dirty.list(groups[:0]); len(groups) == 0 {
 			continue
 		}
 		n.flushLarge(groups)
-		used, usable := n.wal.Usage()
 		due := time.Since(last) >= time.Duration(n.cfg.Storage.CheckpointIntervalS)*time.Second
-		if due || used*100 >= usable*int64(n.cfg.Storage.CheckpointPercent) {
+		if end := n.wal.Stats().Bytes.Load(); due || n.ringFills(end-written) {
 			ctx, cancel := context.WithTimeout(context.Background(), checkpointTimeout)
 			if err := n.Checkpoint(ctx); err != nil {
 				n.checkpointErrors.Add(1)
 				n.log.Error("checkpoint failed", "err", err)
+			} else {
+				written = end
 			}
 			cancel()
 			last = time.Now()
 		}
 	}
+}
+
+// ringFills tells whether enough of the ring is in use for a checkpoint, and whether one is likely to give some of it free: what
+// quiet groups hold is not its to free, and a checkpoint at every look, for as long as they hold it, costs each write in
+// between a sync on the same disk. Close to the end every bit counts. since is the bytes written since the last checkpoint.
+func (n *Node) ringFills(since uint64) bool {
+	used, usable := n.wal.Usage()
+	return used*100 >= usable*int64(n.cfg.Storage.CheckpointPercent) && (since >= uint64(usable/16) || used*100 >= usable*90)
 }
 
 // expirePoll is how often producers are looked for whose time-out has passed, while any wait.
@@ -160,9 +159,11 @@ func (n *Node) storageFailed(err error) {
 func (n *Node) Checkpoint(ctx context.Context) error {
 	n.checkpointing.Lock()
 	defer n.checkpointing.Unlock()
+	n.saving.Store(true) // before the set of dirty groups shrinks: see pollLoop
+	defer n.saving.Store(false)
 	began := time.Now()
 	var waits []<-chan struct{}
-	for _, g := range n.dirty.list() {
+	for _, g := range n.dirty.list(nil) {
 		done, err := n.checkpointGroup(g)
 		if err != nil {
 			n.storageFailed(err)

@@ -71,6 +71,14 @@ type LimitsConfig struct {
 	Connections int `toml:"connections"`
 	// IdleTimeoutS closes a connection that asks nothing for so many seconds. 0: 600.
 	IdleTimeoutS int `toml:"idle_timeout_s"`
+	// ThrottlePercent of the ring in use is where producers begin to be slowed: from there on Produce responses carry a
+	// throttle time, and the broker does not read a connection for as long once it has sent one. Above
+	// storage.checkpoint_percent, so that a checkpoint has had room to free the ring first; 100 is never. 0: halfway between
+	// storage.checkpoint_percent and 100, which is 75.
+	ThrottlePercent int `toml:"throttle_percent"`
+	// ThrottleMaxMs is the throttle time at a full ring, in milliseconds. It rises with the third power of what is used above
+	// ThrottlePercent. 0: 1000.
+	ThrottleMaxMs int `toml:"throttle_max_ms"`
 	// GCPercent is Go's GOGC: by how much the heap may grow, in percent of what lives, before it is collected. 0: what the
 	// environment says, or 300.
 	GCPercent int `toml:"gc_percent"`
@@ -110,6 +118,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Limits.FrameBytes, 16<<20)
 	setDefault(&c.Limits.Connections, 10_000)
 	setDefault(&c.Limits.IdleTimeoutS, 600)
+	setDefault(&c.Limits.ThrottlePercent, (c.Storage.CheckpointPercent+100)/2)
+	setDefault(&c.Limits.ThrottleMaxMs, 1000)
 	setDefault(&c.Topics.DefaultPartitions, 1)
 	return c
 }
@@ -138,6 +148,11 @@ func (c Config) Validate() error {
 	}
 	if p := c.Storage.CheckpointPercent; p < 5 || p > 75 {
 		wrong("storage.checkpoint_percent is %d, it must be 5 to 75", p)
+	} else if t := c.Limits.ThrottlePercent; t <= p || t > 100 {
+		wrong("limits.throttle_percent is %d, it must be above storage.checkpoint_percent, which is %d, and at most 100", t, p)
+	}
+	if ms := c.Limits.ThrottleMaxMs; ms < 1 || ms > maxThrottleMs {
+		wrong("limits.throttle_max_ms is %d, it must be 1 to %d", ms, maxThrottleMs)
 	}
 	for _, f := range []struct {
 		name string

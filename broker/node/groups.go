@@ -93,8 +93,7 @@ func (n *Node) newPartition(g id.GroupID) *partition.Partition {
 
 // openGroup opens this node's replica of a partition and, when it is the only voter, makes it leader.
 func (n *Node) openGroup(e meta.Event, self id.ReplicaID) error {
-	if r := n.hosts.get(e.Group); r != nil {
-		r.part.Configure(e.Topic.Settings.SegmentBytes)
+	if n.hosts.get(e.Group) != nil {
 		return nil
 	}
 	part := n.replay.parts[e.Group]
@@ -102,7 +101,6 @@ func (n *Node) openGroup(e meta.Event, self id.ReplicaID) error {
 	if part == nil {
 		part = n.newPartition(e.Group)
 	}
-	part.Configure(e.Topic.Settings.SegmentBytes)
 	at, conf, applied := part.Recovered()
 	log, err := seglog.Open(seglog.Options{FS: n.fs, Dir: n.dir.group(e.Group), Group: e.Group, Files: n.files}, at)
 	if err != nil {

@@ -64,7 +64,9 @@ type Node struct {
 	http     *httpapi.Server // nil without one
 	httpLn   net.Listener
 
-	checkpointing sync.Mutex // one checkpoint at a time
+	flushDue      chan struct{} // capacity 1: from pollLoop to flushLoop
+	checkpointing sync.Mutex    // one checkpoint at a time
+	saving        atomic.Bool   // one is under way
 
 	// Counters and histograms (ns) of background work, read by metrics.
 	checkpoints, flushes           *histogram.Histogram
@@ -86,7 +88,7 @@ func Open(cfg Config, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, fs: o.FS, log: o.Log, now: stage.Now, stages: stage.NewSet(), checkpoints: newLatency(), flushes: newLatency(),
-		stopping: make(chan struct{}), ended: make(chan struct{})}
+		flushDue: make(chan struct{}, 1), stopping: make(chan struct{}), ended: make(chan struct{})}
 	if n.fs == nil {
 		n.fs = vfs.OS()
 	}
@@ -112,7 +114,7 @@ func Open(cfg Config, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() { n.wal.Close() })
-	loops := []func(){n.reconcile, n.flushLoop, n.retentionLoop, n.expireLoop}
+	loops := []func(){n.reconcile, n.pollLoop, n.flushLoop, n.retentionLoop, n.expireLoop}
 	n.loops.Add(len(loops))
 	undo = append(undo, func() { close(n.stopping); n.loops.Wait() })
 	for _, loop := range loops {

@@ -13,13 +13,14 @@ import (
 //	offset  size  field
 //	0       1     0xFF
 //	1       1     kind
-//	2       8     log start offset, big-endian (kind 1)
+//	2       8     big-endian; kind 1: log start offset, kind 2: segment size in bytes
 const (
-	commandMark     = 0xFF
-	commandKindAt   = 1
-	commandLogStart = 1
-	logStartAt      = 2
-	logStartBytes   = 10
+	commandMark         = 0xFF
+	commandKindAt       = 1
+	commandLogStart     = 1
+	commandSegmentBytes = 2
+	argumentAt          = 2
+	commandBytes        = 10
 )
 
 const entryNormal = 0 // raft's number for an entry that is not a configuration change
@@ -37,17 +38,57 @@ func (p *Partition) command(data []byte) error {
 	if len(data) < 2 {
 		return fmt.Errorf("a command of %d bytes", len(data))
 	}
-	switch kind := data[commandKindAt]; kind {
-	case commandLogStart:
-		if len(data) != logStartBytes {
-			return fmt.Errorf("a log-start command of %d bytes; it has %d", len(data), logStartBytes)
-		}
-		start := id.Offset(binary.BigEndian.Uint64(data[logStartAt:]))
-		p.logStart = max(p.logStart, min(start, p.appliedNext))
-		return nil
-	default:
+	kind := data[commandKindAt]
+	if kind != commandLogStart && kind != commandSegmentBytes {
 		return fmt.Errorf("unknown command %d; a newer release wrote it", kind)
 	}
+	if len(data) != commandBytes {
+		return fmt.Errorf("a command %d of %d bytes; it has %d", kind, len(data), commandBytes)
+	}
+	argument := int64(binary.BigEndian.Uint64(data[argumentAt:]))
+	switch kind {
+	case commandLogStart:
+		p.logStart = max(p.logStart, min(id.Offset(argument), p.appliedNext))
+	case commandSegmentBytes:
+		if argument < 1 {
+			return fmt.Errorf("a segment size of %d bytes", argument)
+		}
+		p.segmentBytes = argument
+	}
+	return nil
+}
+
+func newCommand(kind byte, argument uint64) []byte {
+	data := make([]byte, commandBytes)
+	data[0], data[commandKindAt] = commandMark, kind
+	binary.BigEndian.PutUint64(data[argumentAt:], argument)
+	return data
+}
+
+// Where a segment begins is decided in apply (take), from the bytes of the batches and the segment size, so every replica
+// must change the size at the same entry: one that took it from the topic's configuration at a time of its own, or with a
+// restart, would cut elsewhere. So the size is part of the state that replicas share, and a leader that is asked to append
+// under another size than its log will have proposes the new one first, in front of that batch. A partition that is not
+// written to keeps its size, which nobody notices.
+
+// resize proposes a segment size, unless the log has it already. 0 is no wish.
+func (p *Partition) resize(to int64) error {
+	if to == p.decidedSize || to <= 0 {
+		return nil
+	}
+	index, _, err := p.cfg.Group.ProposeLocked(newCommand(commandSegmentBytes, uint64(to)))
+	if err == nil {
+		p.decidedSize, p.resizedAt = to, index
+	}
+	return err
+}
+
+// sizeIn returns the segment size that an entry sets.
+func sizeIn(data []byte) (int64, bool) {
+	if len(data) != commandBytes || data[0] != commandMark || data[commandKindAt] != commandSegmentBytes {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(data[argumentAt:])), true
 }
 
 // AdvanceLogStart proposes that records below start be no longer readable. Replicas then drop the segments that hold
@@ -64,9 +105,6 @@ func (p *Partition) AdvanceLogStart(start id.Offset) error {
 	if start > p.high {
 		return fmt.Errorf("%w: log start %d beyond the high watermark %d", ErrOffsetOutOfRange, start, p.high)
 	}
-	data := make([]byte, logStartBytes)
-	data[0], data[commandKindAt] = commandMark, commandLogStart
-	binary.BigEndian.PutUint64(data[logStartAt:], uint64(start))
-	_, _, err := p.cfg.Group.ProposeLocked(data)
+	_, _, err := p.cfg.Group.ProposeLocked(newCommand(commandLogStart, uint64(start)))
 	return err
 }

@@ -96,6 +96,8 @@ type fixture struct {
 	log *seglog.Log
 	out []partition.Ack
 	now int64
+
+	segmentBytes int64 // the topic's segment.bytes, 0 for no wish
 }
 
 func newFixture(t *testing.T, segmentBytes int64) *fixture {
@@ -109,7 +111,8 @@ func newFixture(t *testing.T, segmentBytes int64) *fixture {
 // open opens a partition on the fixture's disk, from a checkpoint's payload.
 func (f *fixture) open(at seglog.Checkpoint, payload []byte, segmentBytes int64) {
 	f.t.Helper()
-	f.p = partition.New(partition.Config{SegmentBytes: segmentBytes, Deliver: f.deliver, Now: func() int64 { f.now++; return f.now }})
+	f.segmentBytes = segmentBytes
+	f.p = partition.New(partition.Config{Deliver: f.deliver, Now: func() int64 { f.now++; return f.now }})
 	if payload != nil {
 		if err := f.p.RecoverCheckpoint(payload); err != nil {
 			f.t.Fatal(err)
@@ -140,7 +143,7 @@ func (f *fixture) produce(part, n int, mod ...func([]byte)) error {
 	if err != nil {
 		f.t.Fatalf("the test's batch is refused: %v", err)
 	}
-	return f.p.Append(b, info, &partition.Ack{Part: part})
+	return f.p.Append(b, info, f.segmentBytes, &partition.Ack{Part: part})
 }
 
 func (f *fixture) mustProduce(part, n int, mod ...func([]byte)) {

@@ -15,6 +15,8 @@ type Base struct {
 	Term     id.Term
 	Next     id.Offset // the offset that the next record takes
 	LogStart id.Offset
+	// SegmentBytes is the size at which a segment is closed.
+	SegmentBytes int64
 
 	producers []byte
 }
@@ -22,19 +24,24 @@ type Base struct {
 // A Base as bytes, little-endian:
 //
 //	offset  size  field
-//	0       1     version, 1
+//	0       1     version, 2
 //	1       8     index
 //	9       8     term
 //	17      8     next offset
 //	25      8     log start
-//	33      ...   producers
+//	33      8     segment size in bytes; version 1 has none, and means DefaultSegmentBytes
+//	41      ...   producers
 const (
-	baseVersion  = 1
-	baseIndexAt  = 1
-	baseTermAt   = 9
-	baseNextAt   = 17
-	baseStartAt  = 25
-	baseFixedLen = 33
+	baseVersion   = 2
+	baseIndexAt   = 1
+	baseTermAt    = 9
+	baseNextAt    = 17
+	baseStartAt   = 25
+	baseSegmentAt = 33
+	baseFixedLen  = 41
+
+	baseVersion1  = 1
+	base1FixedLen = 33
 )
 
 // encodeBase encodes the state as of the applied index.
@@ -46,27 +53,37 @@ func (p *Partition) encodeBase() []byte {
 	b = le.AppendUint64(b, uint64(p.appliedTerm))
 	b = le.AppendUint64(b, uint64(p.appliedNext))
 	b = le.AppendUint64(b, uint64(p.logStart))
+	b = le.AppendUint64(b, uint64(p.segmentBytes))
 	return p.producers.encode(b, p.applied)
 }
 
 // DecodeBase reads what a checkpoint stored.
 func DecodeBase(b []byte) (Base, error) {
-	if len(b) < baseFixedLen {
-		return Base{}, fmt.Errorf("partition: stored state of %d bytes; it has at least %d", len(b), baseFixedLen)
+	fixed := baseFixedLen
+	if len(b) > 0 && b[0] == baseVersion1 {
+		fixed = base1FixedLen
 	}
-	if b[0] != baseVersion {
-		return Base{}, fmt.Errorf("partition: stored state of version %d; this program knows %d", b[0], baseVersion)
+	if len(b) < fixed {
+		return Base{}, fmt.Errorf("partition: stored state of %d bytes; it has at least %d", len(b), fixed)
+	}
+	if b[0] != baseVersion && b[0] != baseVersion1 {
+		return Base{}, fmt.Errorf("partition: stored state of version %d; this program knows %d and %d", b[0], baseVersion1, baseVersion)
 	}
 	le := binary.LittleEndian
 	at := Base{
-		Index:     id.Index(le.Uint64(b[baseIndexAt:])),
-		Term:      id.Term(le.Uint64(b[baseTermAt:])),
-		Next:      id.Offset(le.Uint64(b[baseNextAt:])),
-		LogStart:  id.Offset(le.Uint64(b[baseStartAt:])),
-		producers: b[baseFixedLen:],
+		Index:        id.Index(le.Uint64(b[baseIndexAt:])),
+		Term:         id.Term(le.Uint64(b[baseTermAt:])),
+		Next:         id.Offset(le.Uint64(b[baseNextAt:])),
+		LogStart:     id.Offset(le.Uint64(b[baseStartAt:])),
+		SegmentBytes: DefaultSegmentBytes,
+		producers:    b[fixed:],
 	}
-	if at.Next < 0 || at.LogStart < 0 || at.LogStart > at.Next {
-		return Base{}, fmt.Errorf("partition: stored state with log start %d and next offset %d", at.LogStart, at.Next)
+	if fixed > baseSegmentAt {
+		at.SegmentBytes = int64(le.Uint64(b[baseSegmentAt:]))
+	}
+	if at.Next < 0 || at.LogStart < 0 || at.LogStart > at.Next || at.SegmentBytes < 1 {
+		return Base{}, fmt.Errorf("partition: stored state with log start %d, next offset %d and segments of %d bytes",
+			at.LogStart, at.Next, at.SegmentBytes)
 	}
 	var ps producers
 	return at, ps.decode(at.producers)

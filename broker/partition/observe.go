@@ -12,12 +12,15 @@ import (
 // the new term's own no-op.
 func (p *Partition) Lead(term id.Term, tail []Entry) {
 	p.leading, p.term, p.leader = true, term, 0
-	p.decidedNext, p.decided = p.appliedNext, p.decided[:0]
+	p.decidedNext, p.decided, p.decidedSize = p.appliedNext, p.decided[:0], p.segmentBytes
 	p.producers.truncate(p.applied + 1)
 	p.readyAt = p.applied
 	for _, e := range tail {
 		p.readyAt = e.Index
 		if !isData(&e) {
+			if size, ok := sizeIn(e.Data); ok && e.Type == entryNormal {
+				p.decidedSize, p.resizedAt = size, e.Index
+			}
 			continue
 		}
 		info := kwire.PeekBatch(e.Data)
@@ -57,6 +60,9 @@ func (p *Partition) Dropped(from id.Index, err error) {
 			p.decidedNext, p.decided = d.base, p.decided[:i]
 			break
 		}
+	}
+	if p.resizedAt >= from {
+		p.decidedSize = 0
 	}
 	p.producers.truncate(from)
 }
@@ -174,7 +180,7 @@ func (p *Partition) take(r row, info kwire.BatchInfo, data []byte) error {
 	} else if r.base != p.appliedNext {
 		return fmt.Errorf("partition: entry %d has base offset %d, its predecessors end at %d", r.index, r.base, p.appliedNext)
 	} else {
-		if p.segBytes > 0 && p.segBytes+int64(r.length) > p.cfg.SegmentBytes {
+		if p.segBytes > 0 && p.segBytes+int64(r.length) > p.segmentBytes {
 			r.roll = true
 			p.rolls[r.index] = p.encodeBase()
 			p.segBytes = 0

@@ -64,12 +64,14 @@ var (
 	ErrNotReady = errors.New("partition: the high watermark is not known yet")
 )
 
+// DefaultSegmentBytes is the size at which a segment is closed, in bytes, as long as the log says nothing else. It is part of
+// the format: every replica of every group begins with it.
+const DefaultSegmentBytes = 1 << 30
+
 // Config says what a partition is made of.
 type Config struct {
 	// Group may be set by Open, since a group is made of what recovery found.
 	Group Group
-	// SegmentBytes is the size at which a segment is closed; 0 means 1 GiB. Configure changes it.
-	SegmentBytes int64
 	// MaxProducers bounds the idempotent producers that are remembered; the longest silent is forgotten first. 0 means
 	// 10,000.
 	MaxProducers int
@@ -95,6 +97,8 @@ type Partition struct {
 	appliedNext id.Offset // offset after the last applied record
 	logStart    id.Offset
 	producers   producers
+	// segmentBytes is the size at which a segment is closed. It changes by command alone.
+	segmentBytes int64
 
 	leading     bool
 	term        id.Term
@@ -104,6 +108,8 @@ type Partition struct {
 	high        id.Offset // high watermark
 	decidedNext id.Offset
 	decided     []decision // proposed, not applied, in index order
+	decidedSize int64      // what segmentBytes will be at the end of the leader's log; 0: it is to be proposed again
+	resizedAt   id.Index   // of the newest command that was proposed for that
 	waiting     []*Ack     // in index order
 	late        []*Ack     // duplicates that wait for their original, in any order
 
@@ -176,9 +182,6 @@ func (a *Ack) Complete() {
 // New returns a partition that holds nothing. Recovery feeds it what the WAL holds (Recover…), Open gives it its segments,
 // and from then on its group tells it the rest.
 func New(cfg Config) *Partition {
-	if cfg.SegmentBytes == 0 {
-		cfg.SegmentBytes = 1 << 30
-	}
 	if cfg.MaxProducers == 0 {
 		cfg.MaxProducers = 10_000
 	}
@@ -187,16 +190,8 @@ func New(cfg Config) *Partition {
 			*f = func() {}
 		}
 	}
-	return &Partition{cfg: cfg, producers: producers{max: cfg.MaxProducers}, rolls: map[id.Index][]byte{}}
-}
-
-// Configure sets the size at which a segment is closed, in bytes. It may be called before Join, and then without a lock.
-func (p *Partition) Configure(segmentBytes int64) {
-	if p.cfg.Group != nil {
-		p.cfg.Group.Lock()
-		defer p.cfg.Group.Unlock()
-	}
-	p.cfg.SegmentBytes = segmentBytes
+	return &Partition{cfg: cfg, producers: producers{max: cfg.MaxProducers}, rolls: map[id.Index][]byte{},
+		segmentBytes: DefaultSegmentBytes}
 }
 
 // Close closes the segments, without syncing them. Nothing may be read or flushed any more.
@@ -208,8 +203,9 @@ func (p *Partition) Close() error {
 
 // Append decides on a batch and proposes it: checks the producer's sequence, gives it its offset, patches offset and
 // epoch into it. The batch belongs to the log from then on. When Append returns nil the ack is delivered later; ack may
-// be nil, for a producer that does not wait. On an error nothing was proposed. Drive the WAL afterwards.
-func (p *Partition) Append(batch []byte, info kwire.BatchInfo, ack *Ack) error {
+// be nil, for a producer that does not wait. On an error the batch was not proposed. segmentBytes is the topic's segment.bytes
+// now; 0 leaves it as it is. Drive the WAL afterwards.
+func (p *Partition) Append(batch []byte, info kwire.BatchInfo, segmentBytes int64, ack *Ack) error {
 	p.cfg.Group.Lock()
 	defer p.cfg.Group.Unlock()
 	if !p.leading {
@@ -224,6 +220,9 @@ func (p *Partition) Append(batch []byte, info kwire.BatchInfo, ack *Ack) error {
 			p.answerDuplicate(dup, ack)
 			return nil
 		}
+	}
+	if err := p.resize(segmentBytes); err != nil {
+		return err
 	}
 	base := p.decidedNext
 	kwire.PatchBatch(batch, int64(base), int32(p.term))

@@ -90,7 +90,7 @@ func (p *Partition) RecoverCheckpoint(payload []byte) error {
 	rec.entries = rec.entries[:copy(rec.entries, rec.entries[n:])]
 	if p.applied <= base.Index {
 		p.applied, p.appliedTerm, p.appliedNext = base.Index, base.Term, base.Next
-		p.high, p.committed, p.segBytes = base.Next, base.Index, at.SegBytes
+		p.high, p.committed, p.segBytes, p.segmentBytes = base.Next, base.Index, at.SegBytes, base.SegmentBytes
 		if err := p.producers.decode(base.producers); err != nil {
 			return err
 		}

@@ -46,6 +46,8 @@ type Conn struct {
 	partialSince atomic.Int64 // when the frame that is arriving began, or its last 64 KiB; 0: none is
 	blockedSince atomic.Int64 // when the write began that the client's slowness holds up; 0: none
 	ending       atomic.Bool  // closed, or shutting down: the reader should end
+
+	mutedUntil atomic.Int64 // nothing is read before; 0: now. Raised with mu held, set to 0 by the reader
 }
 
 // RemoteAddr is the client's address.
@@ -76,6 +78,7 @@ func (c *Conn) push(r *Request) bool {
 		for c.full() && !c.ending.Load() {
 			c.room.Wait()
 		}
+		c.read.resume()
 	}
 	defer c.mu.Unlock()
 	if c.ending.Load() {
@@ -120,6 +123,9 @@ func (c *Conn) pop(n int) (first *Request) {
 		c.headOff = 0
 		c.queued -= len(r.Buf)
 		c.n--
+		if r.Mute > 0 {
+			c.mute(r.Mute)
+		}
 		if c.head = r.next; c.head == nil {
 			c.tail = nil
 		}

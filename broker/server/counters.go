@@ -22,6 +22,7 @@ type Counters struct {
 
 	PipelineWaits atomic.Uint64 // readers that stopped: MaxPipeline or MaxQueuedReplyBytes
 	MemoryWaits   atomic.Uint64 // readers that stopped: MaxInflightBytes
+	Mutes         atomic.Uint64 // readers that stopped: Request.Mute
 }
 
 // Cause is why a connection ended.

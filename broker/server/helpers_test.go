@@ -11,8 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ackline/broker/kwire"
 )
+
+// patience is what only a hanging test exceeds, however little of the machine it gets.
+const patience = 2 * time.Minute
 
 // frame builds a request of DescribeCluster version 0, which has an empty layout as far as the server goes.
 func frame(correlation int32, body []byte) []byte {
@@ -105,9 +110,7 @@ func startOn(t testing.TB, cfg Config, h Handler, ln net.Listener) *fixture {
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		if n := s.InflightBytes(); n != 0 {
-			t.Errorf("%d bytes of the budget were not given back", n)
-		}
+		f.until("the budget to be given back", func() bool { return s.InflightBytes() == 0 })
 	})
 	return f
 }
@@ -115,7 +118,7 @@ func startOn(t testing.TB, cfg Config, h Handler, ln net.Listener) *fixture {
 // end shuts down, within a time that only a hanging test exceeds.
 func (f *fixture) end() {
 	f.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := f.Shutdown(ctx); err != nil {
 			f.t.Errorf("Shutdown: %v", err)
@@ -163,11 +166,23 @@ func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(200 * time.Microsecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); <-tick.C {
+	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for: %s", what)
 		}
 	}
+}
+
+// arrived waits until so many bytes stand in the server's socket, unread: that a client's Write has returned does not say so.
+func (f *fixture) arrived(c *Conn, n int) {
+	f.t.Helper()
+	f.until(fmt.Sprintf("%d bytes to arrive", n), func() (all bool) {
+		err := c.raw.Control(func(fd uintptr) {
+			waiting, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+			all = err == nil && waiting >= n
+		})
+		return err == nil && all
+	})
 }
 
 // ended waits until so many connections ended for a cause.
@@ -181,7 +196,7 @@ func (f *fixture) ended(cause Cause, n uint64) {
 // gone waits until the server closes the connection, and returns what came before.
 func gone(t testing.TB, c net.Conn) []byte {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(15 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	b, err := io.ReadAll(c)
 	if ne, ok := err.(net.Error); ok && ne.Timeout() {
 		t.Fatalf("the connection is still open")

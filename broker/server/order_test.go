@@ -225,6 +225,7 @@ func TestOneReadOneFlushOneWrite(t *testing.T) {
 		all = append(all, frame(i+1, []byte(strings.Repeat("x", 1000)))...)
 	}
 	write(t, c, all)
+	f.arrived(f.only(), len(all))
 	close(rest)
 	for i := range int32(31) {
 		if n, _ := readReply(t, c); n != i {
@@ -268,9 +269,11 @@ func TestWaitingReadersFlushFirst(t *testing.T) {
 			c := f.dial()
 			write(t, c, frame(0, nil))
 			<-first
-			write(t, c, bytes.Repeat(frame(7, make([]byte, 1000)), 20))
+			all := bytes.Repeat(frame(7, make([]byte, 1000)), 20)
+			write(t, c, all)
+			f.arrived(f.only(), len(all))
 			close(rest)
-			c.SetReadDeadline(time.Now().Add(15 * time.Second))
+			c.SetReadDeadline(time.Now().Add(patience))
 			for range 21 {
 				readReply(t, c)
 			}

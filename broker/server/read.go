@@ -49,6 +49,7 @@ type reader struct {
 	iov     [2]syscall.Iovec
 	got     int           // result of attempt
 	errno   syscall.Errno // result of attempt
+	muted   bool          // result of attempt: nothing was read, because nothing may be
 }
 
 type readBuffer struct{ b []byte }
@@ -68,6 +69,9 @@ func (r *reader) run() Cause {
 				return CauseShutdown // or whatever close was called with
 			}
 			return CauseClient
+		}
+		if r.c.muted() && !r.sitOut() { // since we began to read; the bytes wait in the read buffer
+			return CauseShutdown
 		}
 		r.now = r.c.server.cfg.Now()
 		r.c.lastActive.Store(r.now)
@@ -93,8 +97,13 @@ func (r *reader) receive() (int, error) {
 		}
 		return r.c.nc.Read(r.buf.b)
 	}
-	if err := r.c.raw.Read(r.attempt); err != nil {
-		return 0, err
+	for again := true; again; again = r.muted {
+		if err := r.c.raw.Read(r.attempt); err != nil {
+			return 0, err
+		}
+		if r.muted && !r.sitOut() {
+			return 0, errEnding
+		}
 	}
 	switch {
 	case r.errno != 0:
@@ -105,9 +114,14 @@ func (r *reader) receive() (int, error) {
 	return r.got, nil
 }
 
+var errEnding = errors.New("server: the connection ends")
+
 // newAttempt makes the closure once, so that a read allocates nothing.
 func (r *reader) newAttempt() {
 	r.attempt = func(fd uintptr) bool {
+		if r.muted = r.c.muted(); r.muted {
+			return true
+		}
 		r.acquire()
 		iov := r.iov[:0]
 		if rest := r.frame[r.fill:]; len(rest) > 0 {
@@ -239,12 +253,18 @@ func (r *reader) take(n int64, growing bool) bool {
 		if !b.take(r.c.taker, n, growing, r.c.ending.Load) {
 			return false
 		}
-		r.now = r.c.server.cfg.Now()
-		r.began, r.progress = r.now, 0
+		r.resume()
 		r.c.partialSince.Store(r.now)
 	}
 	r.cost += n
 	return true
+}
+
+// resume begins the time of the frame that is arriving anew: the reader has waited for something that its client is not to
+// blame for.
+func (r *reader) resume() {
+	r.now = r.c.server.cfg.Now()
+	r.began, r.progress = r.now, 0
 }
 
 // serve hands the complete frame to the handler. False: the connection ends.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"time"
 
 	"ackline/broker/kwire"
 	"ackline/broker/stage"
@@ -32,6 +33,9 @@ type Request struct {
 	// kwire.AppendResponse(r.Buf, …)); another slice may be put here and becomes the server's. Empty at completion: no
 	// reply is sent.
 	Buf []byte
+	// Mute is for how long the connection is not read once the reply was sent, or without one once its turn came. Set it
+	// before completion; zero is not at all.
+	Mute time.Duration
 	// Scratch is the handler's. It keeps its value when the Request is used again, for any connection, so that
 	// what it points to can be reused too.
 	Scratch any

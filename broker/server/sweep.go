@@ -59,7 +59,8 @@ func (c *Conn) overdue(now int64, pressed bool) (Cause, bool) {
 	c.mu.Lock()
 	idle := c.n == 0 && !c.readDone
 	c.mu.Unlock()
-	if idle && c.partialSince.Load() == 0 && exceeds(c.lastActive.Load(), cfg.IdleTimeout) {
+	since := max(c.lastActive.Load(), c.mutedUntil.Load()) // a muted client has no say
+	if idle && c.partialSince.Load() == 0 && exceeds(since, cfg.IdleTimeout) {
 		return CauseIdle, true
 	}
 	return 0, false

@@ -60,6 +60,9 @@ func (c *Conn) gather() (size int, some bool) {
 	o.n = 0
 	for r := c.head; r != nil && r.done && o.n < maxIovecs && size < maxAttempt; r = r.next {
 		some = true
+		if r.Mute > 0 { // not only once it is sent: the client may be quicker than we are
+			c.mute(r.Mute)
+		}
 		if n := len(r.Buf); n > 0 {
 			o.iov[o.n].Base = &r.Buf[0]
 			o.iov[o.n].SetLen(n)
@@ -197,12 +200,18 @@ func (c *Conn) write() {
 // chunk returns the next bytes to send: a piece of a large reply, or small ones copied together, so that a TLS
 // connection does not send a record for each. Needs mu and writing.
 func (c *Conn) chunk(buf *[writerBuffer]byte) []byte {
+	if c.head.Mute > 0 { // as in gather
+		c.mute(c.head.Mute)
+	}
 	first := c.head.Buf[c.headOff:]
 	if len(first) >= writerBuffer {
 		return first[:min(len(first), writerChunk)]
 	}
 	n := copy(buf[:], first)
 	for r := c.head.next; r != nil && r.done && n+len(r.Buf) <= writerBuffer; r = r.next {
+		if r.Mute > 0 {
+			c.mute(r.Mute)
+		}
 		n += copy(buf[n:], r.Buf)
 	}
 	return buf[:n]

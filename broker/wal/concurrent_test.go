@@ -100,9 +100,12 @@ func TestConcurrentAppends(t *testing.T) {
 	}
 }
 
+// bulk makes the entries large enough that they fill the ring several times even if all groups share every batch.
+var bulk = make([]byte, 800)
+
 func (c *client) run(t *testing.T, n int) {
 	for i := range n {
-		c.append(fmt.Appendf(nil, "group %d entry %d", c.group, i+1))
+		c.append(append(fmt.Appendf(nil, "group %d entry %d ", c.group, i+1), bulk...))
 		if i%7 == 6 {
 			from := c.w.First(c.group)
 			es, err := c.w.Entries(c.group, from, c.next+1, 1<<20)

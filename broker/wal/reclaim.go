@@ -14,7 +14,7 @@ import (
 // called from Collect or Durable, nor with a lock that those take.
 //
 // Space is free up to the oldest record that any group needs. A busy group's checkpoints move that on; a quiet group would
-// hold the ring up for as long as it is quiet. So while more than half of the ring is in use, the groups whose oldest
+// hold the ring up for as long as it is quiet. So while more than a quarter of the ring is in use, the groups whose oldest
 // record lies in its oldest quarter have all of their live records written again at the tail, as one batch's part: a
 // crash between two halves would leave a log cut short. The writer's role does it, which puts the copies in the group's own
 // order. Groups with much to move wait for their checkpoint instead.
@@ -107,7 +107,7 @@ func (w *WAL) plan() []pin {
 	}
 	head, tail := w.queue.bounds()
 	oldest := pins[0].oldest
-	if used := int64(tail - oldest); used <= w.file.Size()/2 {
+	if used := int64(tail - oldest); used <= w.file.Size()/4 {
 		return nil
 	}
 	target := oldest + (tail-oldest)/4

@@ -20,17 +20,18 @@ import (
 // Faults is what the cluster does wrong. The zero value does everything right. Counts are per partition: 3 means the
 // third batch and no other.
 type Faults struct {
-	Delay        time.Duration // before each Produce is answered
-	Mute         bool          // Produce is stored and not answered
-	Code         int16         // Produce is refused with this error code
-	LoseBatch    int           // acknowledged, not stored
-	RepeatBatch  int           // stored twice
-	SwapBatch    int           // stored after the batch that follows it
-	MovedBatch   int           // acknowledged with the offset of the one before
-	CorruptBatch int           // a byte of its value is changed, and the CRC made right again
-	BadCRCBatch  int           // a byte is changed, and the CRC left as it was
-	ShortReply   bool          // Produce answers end too early
-	MinProduce   int16         // lowest Produce version advertised; 0 means 3
+	Until        <-chan struct{} // Produce is not handled before this is closed
+	Mute         bool            // Produce is stored and not answered
+	MuteFrom     int             // the same from this Produce request of the cluster on
+	Code         int16           // Produce is refused with this error code
+	LoseBatch    int             // acknowledged, not stored
+	RepeatBatch  int             // stored twice
+	SwapBatch    int             // stored after the batch that follows it
+	MovedBatch   int             // acknowledged with the offset of the one before
+	CorruptBatch int             // a byte of its value is changed, and the CRC made right again
+	BadCRCBatch  int             // a byte is changed, and the CRC left as it was
+	ShortReply   bool            // Produce answers end too early
+	MinProduce   int16           // lowest Produce version advertised; 0 means 3
 }
 
 // Cluster is a fake cluster of some nodes that share one memory.
@@ -48,7 +49,7 @@ type Cluster struct {
 type node struct {
 	id       int32
 	listener net.Listener
-	addr     string
+	addr     string // held by a reservation for as long as the cluster lives, dead or not
 	conns    map[net.Conn]bool
 	dead     bool
 }
@@ -67,9 +68,9 @@ func Start(t testing.TB, nodes int) *Cluster {
 	c := &Cluster{t: t, topics: map[string][]*partition{}, counts: map[int16]int{}}
 	c.grown = sync.NewCond(&c.mu)
 	for i := range nodes {
-		n := &node{id: int32(i + 1), conns: map[net.Conn]bool{}}
+		n := &node{id: int32(i + 1), addr: Refused(t), conns: map[net.Conn]bool{}}
 		c.nodes = append(c.nodes, n)
-		c.listen(n, "127.0.0.1:0")
+		c.listen(n)
 	}
 	t.Cleanup(func() {
 		for i := range c.nodes {
@@ -79,13 +80,13 @@ func Start(t testing.TB, nodes int) *Cluster {
 	return c
 }
 
-func (c *Cluster) listen(n *node, addr string) {
-	l, err := net.Listen("tcp", addr)
+func (c *Cluster) listen(n *node) {
+	l, err := listen(n.addr)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.mu.Lock()
-	n.listener, n.addr, n.dead = l, l.Addr().String(), false
+	n.listener, n.dead = l, false
 	c.mu.Unlock()
 	go func() {
 		for {
@@ -123,7 +124,7 @@ func (c *Cluster) Kill(id int32) {
 }
 
 // Restart brings a killed node back at its old address, with its memory.
-func (c *Cluster) Restart(id int32) { c.listen(c.nodes[id-1], c.nodes[id-1].addr) }
+func (c *Cluster) Restart(id int32) { c.listen(c.nodes[id-1]) }
 
 // Break changes what the cluster does wrong.
 func (c *Cluster) Break(f Faults) {
@@ -230,13 +231,16 @@ func (c *Cluster) handle(n *node, body []byte) []byte {
 	c.mu.Lock()
 	c.counts[key]++
 	f := c.faults
+	mute := f.Mute || f.MuteFrom > 0 && c.counts[int16(kmsg.Produce)] >= f.MuteFrom
 	c.mu.Unlock()
 	var resp kmsg.Response
 	switch r := req.(type) {
 	case *kmsg.ProduceRequest:
-		time.Sleep(f.Delay)
+		if f.Until != nil {
+			<-f.Until
+		}
 		resp = c.produce(n, r, f)
-		if f.Mute {
+		if mute {
 			return nil
 		}
 	case *kmsg.FetchRequest:

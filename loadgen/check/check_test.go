@@ -84,12 +84,15 @@ func TestLedgerRefusesToGoBack(t *testing.T) {
 	l.Acked(0, 5, 1, 1)
 }
 
+// patience is what only a hanging test exceeds, however little of the machine it gets.
+const patience = 2 * time.Minute
+
 // produce writes n operations through the wire driver while the cluster is broken in some way, and verifies.
 func produce(t *testing.T, partitions, connections, n int, f brokertest.Faults) *Report {
 	t.Helper()
 	b := brokertest.Start(t, 1)
 	b.Create("t", partitions)
-	cl, err := cluster.New([]string{b.Addr()}, 2*time.Second)
+	cl, err := cluster.New([]string{b.Addr()}, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +102,7 @@ func produce(t *testing.T, partitions, connections, n int, f brokertest.Faults) 
 		t.Fatal(err)
 	}
 	p := frame.NewPayloads(77, 100)
-	d, err := client.OpenProduce(ctx, client.Config{Connections: connections, InFlight: 3, Threads: 1}, cl, top, p)
+	d, err := client.OpenProduce(ctx, client.Config{Connections: connections, InFlight: 3, Threads: 1, Timeout: patience}, cl, top, p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,12 +21,15 @@ import (
 
 const topic = "t"
 
+// patience is what only a hanging test exceeds, however little of the machine it gets.
+const patience = 2 * time.Minute
+
 // setup starts a cluster with a topic.
 func setup(t *testing.T, nodes, partitions int) (*brokertest.Cluster, *cluster.Cluster, cluster.Topic) {
 	t.Helper()
 	b := brokertest.Start(t, nodes)
 	b.Create(topic, partitions)
-	cl, err := cluster.New([]string{b.Addr()}, 2*time.Second)
+	cl, err := cluster.New([]string{b.Addr()}, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +40,12 @@ func setup(t *testing.T, nodes, partitions int) (*brokertest.Cluster, *cluster.C
 	return b, cl, top
 }
 
+// openProduce opens the wire driver. Without a time-out of its own an operation may take as long as a test is waited for.
 func openProduce(t *testing.T, cfg Config, cl *cluster.Cluster, top cluster.Topic, size int) *Wire {
 	t.Helper()
+	if cfg.Timeout == 0 {
+		cfg.Timeout = patience
+	}
 	w, err := OpenProduce(context.Background(), cfg, cl, top, frame.NewPayloads(1, size))
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +59,7 @@ func drive(t *testing.T, w Worker, n int) []Op {
 	t.Helper()
 	var out []Op
 	done := func(op *Op) { out = append(out, *op) }
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for sent := 0; len(out) < n; {
 		for w.Room() > 0 && sent < n {
 			w.Submit(pace.Now(), pace.Now())
@@ -63,7 +70,7 @@ func drive(t *testing.T, w Worker, n int) []Op {
 			t.Fatalf("after %d of %d: %v", len(out), n, err)
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d operations after 20 s", len(out), n)
+			t.Fatalf("%d of %d operations after %v", len(out), n, patience)
 		}
 	}
 	if w.InFlight() != 0 {
@@ -139,7 +146,7 @@ func TestLargeRequests(t *testing.T) {
 	for _, inFlight := range []int{1, 4} {
 		_, cl, top := setup(t, 1, 1)
 		d := openProduce(t, Config{InFlight: inFlight, RecordsPerRequest: 300}, cl, top, 30_000)
-		check(t, drive(t, d.Workers()[0], 12), 300)
+		check(t, drive(t, d.Workers()[0], 6), 300)
 	}
 }
 
@@ -160,17 +167,19 @@ func TestPrepareChangesNothing(t *testing.T) {
 
 func TestWaitKeepsItsDeadline(t *testing.T) {
 	b, cl, top := setup(t, 1, 1)
-	b.Break(brokertest.Faults{Delay: 40 * time.Millisecond})
+	answer := make(chan struct{})
+	b.Break(brokertest.Faults{Until: answer})
 	w := openProduce(t, Config{InFlight: 2}, cl, top, 100).Workers()[0]
 	w.Submit(pace.Now(), pace.Now())
 	w.Flush()
 	until := pace.Now() + 5_000_000
-	if err := w.Wait(until, func(*Op) { t.Error("answered at once") }); err != nil {
+	if err := w.Wait(until, func(*Op) { t.Error("answered at once") }); err != nil { // returns at all: nothing else ends it
 		t.Fatal(err)
 	}
-	if late := pace.Now() - until; late < 0 || late > 30_000_000 {
-		t.Errorf("returned %d ns after its deadline", late)
+	if early := until - pace.Now(); early > 0 {
+		t.Errorf("returned %d ns before its deadline", early)
 	}
+	close(answer)
 	answered := 0
 	for answered == 0 {
 		if err := w.Wait(pace.Now()+1e8, func(*Op) { answered++ }); err != nil {
@@ -191,7 +200,7 @@ func TestPeerGoesInTheMiddleOfAFrame(t *testing.T) {
 				return false
 			}
 		}, 60, func([]byte) {})
-		fl, err := OpenFloor(context.Background(), Config{InFlight: inFlight, RecordsPerRequest: 12}, addr, topic, frame.NewPayloads(1, 1<<20))
+		fl, err := OpenFloor(context.Background(), Config{InFlight: inFlight, RecordsPerRequest: 12, Timeout: patience}, addr, topic, frame.NewPayloads(1, 1<<20))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,15 +259,14 @@ func TestBrokerComesBack(t *testing.T) {
 
 func waitRoom(t *testing.T, w Worker) {
 	t.Helper()
-	for range 500 {
-		if w.Room() > 0 {
-			return
-		}
+	for deadline := time.Now().Add(patience); w.Room() == 0; {
 		if err := w.Wait(pace.Now()+10_000_000, func(*Op) {}); err != nil {
 			t.Fatal(err)
 		}
+		if time.Now().After(deadline) {
+			t.Fatal("the connection did not come back")
+		}
 	}
-	t.Fatal("the connection did not come back")
 }
 
 func TestBrokerStaysAway(t *testing.T) {
@@ -267,15 +275,19 @@ func TestBrokerStaysAway(t *testing.T) {
 		w := openProduce(t, Config{InFlight: inFlight, Timeout: 300 * time.Millisecond}, cl, top, 100).Workers()[0]
 		drive(t, w, 5)
 		b.Kill(1)
-		start := time.Now()
-		var err error
-		for err == nil && time.Since(start) < 10*time.Second {
-			err = w.Wait(pace.Now()+1e8, func(*Op) {})
-		}
+		err := waitForError(w)
 		if err == nil || !strings.Contains(err.Error(), "connection refused") || !strings.Contains(err.Error(), "no connection for 300ms") {
-			t.Errorf("%d in flight: after %v: %v", inFlight, time.Since(start), err)
+			t.Errorf("%d in flight: %v", inFlight, err)
 		}
 	}
+}
+
+// waitForError waits until the worker gives up.
+func waitForError(w Worker) (err error) {
+	for deadline := time.Now().Add(patience); err == nil && time.Now().Before(deadline); {
+		err = w.Wait(pace.Now()+1e8, func(*Op) {})
+	}
+	return err
 }
 
 func TestSilenceTimesOut(t *testing.T) {
@@ -312,13 +324,7 @@ func TestRefusalThatStaysIsFatal(t *testing.T) {
 	b.Break(brokertest.Faults{Code: kerr.MessageTooLarge.Code})
 	w.Submit(pace.Now(), pace.Now())
 	w.Flush()
-	var err error
-	for range 100 {
-		if err = w.Wait(pace.Now()+1e8, func(*Op) {}); err != nil {
-			break
-		}
-	}
-	if !errors.Is(err, kerr.MessageTooLarge) {
+	if err := waitForError(w); !errors.Is(err, kerr.MessageTooLarge) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -445,9 +451,7 @@ func TestFloorOutOfStepIsNoticed(t *testing.T) {
 }
 
 func TestFloorThatIsNotThere(t *testing.T) {
-	l, _ := net.Listen("tcp", "127.0.0.1:0")
-	l.Close()
-	_, err := OpenFloor(context.Background(), Config{}, l.Addr().String(), topic, frame.NewPayloads(1, 100))
+	_, err := OpenFloor(context.Background(), Config{}, brokertest.Refused(t), topic, frame.NewPayloads(1, 100))
 	if err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("got %v", err)
 	}

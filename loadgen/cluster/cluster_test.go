@@ -11,9 +11,12 @@ import (
 	"ackline/loadgen/brokertest"
 )
 
+// patience is what only a hanging test exceeds, however little of the machine it gets.
+const patience = 2 * time.Minute
+
 func ask(t *testing.T, brokers ...string) *Cluster {
 	t.Helper()
-	c, err := New(brokers, time.Second)
+	c, err := New(brokers, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,24 +78,26 @@ func TestSilentSeedIsNotWaitedFor(t *testing.T) {
 	defer l.Close()
 	b := brokertest.Start(t, 1)
 	b.Create("t", 1)
-	c, _ := New([]string{l.Addr().String(), b.Addr()}, time.Minute)
-	began := time.Now()
-	if _, err := c.Topic(context.Background(), "t"); err != nil || time.Since(began) > 10*time.Second {
-		t.Errorf("after %v: %v", time.Since(began), err)
+	c, _ := New([]string{l.Addr().String(), b.Addr()}, time.Hour)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := c.Topic(ctx, "t"); err != nil {
+		t.Error(err)
 	}
 }
 
-// What listens may be anything. Each gets an error that says so, and soon.
+// What listens may be anything. Each gets an error that says so, before any time is up but for the one that says nothing.
 func TestNotABroker(t *testing.T) {
 	for name, c := range map[string]struct {
-		serve func(net.Conn)
-		says  string
+		serve   func(net.Conn)
+		timeout time.Duration
+		says    string
 	}{
-		"closes":      {func(c net.Conn) { c.Close() }, ""},
-		"speaks HTTP": {func(c net.Conn) { c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "Kafka-protocol listener"},
-		"speaks TLS":  {func(c net.Conn) { c.Write([]byte{21, 3, 3, 0, 2, 2, 70, 0}) }, "Kafka-protocol listener"},
-		"says little": {func(c net.Conn) { c.Write([]byte{0, 0, 0, 5, 0, 0, 0, 1, 0}) }, "ApiVersions"},
-		"is silent":   {func(net.Conn) {}, "timeout"},
+		"closes":      {func(c net.Conn) { c.Close() }, time.Hour, ""},
+		"speaks HTTP": {func(c net.Conn) { c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, time.Hour, "Kafka-protocol listener"},
+		"speaks TLS":  {func(c net.Conn) { c.Write([]byte{21, 3, 3, 0, 2, 2, 70, 0}) }, time.Hour, "Kafka-protocol listener"},
+		"says little": {func(c net.Conn) { c.Write([]byte{0, 0, 0, 5, 0, 0, 0, 1, 0}) }, time.Hour, "ApiVersions"},
+		"is silent":   {func(net.Conn) {}, 300 * time.Millisecond, "timeout"},
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -107,12 +112,13 @@ func TestNotABroker(t *testing.T) {
 				c.serve(conn)
 			}
 		}()
-		began := time.Now()
-		cl, _ := New([]string{l.Addr().String()}, 300*time.Millisecond)
-		err = cl.Check(context.Background())
-		if err == nil || !strings.Contains(err.Error(), c.says) || time.Since(began) > 5*time.Second {
-			t.Errorf("%s: after %v: %v", name, time.Since(began), err)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		cl, _ := New([]string{l.Addr().String()}, c.timeout)
+		err = cl.Check(ctx)
+		if err == nil || !strings.Contains(err.Error(), c.says) || ctx.Err() != nil {
+			t.Errorf("%s: %v", name, err)
 		}
+		cancel()
 		l.Close()
 	}
 }

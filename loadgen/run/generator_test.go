@@ -142,6 +142,25 @@ func TestStarvedGeneratorIsInvalid(t *testing.T) {
 	}
 }
 
+// A generator that collects garbage all the time says so. The monitor is moved by hand: how long a collection takes, and so how
+// much of the time it covers, is the machine's.
+func TestCollectingGeneratorIsInvalid(t *testing.T) {
+	at := pace.Now()
+	mon := &monitor{gcAt: at, gcBefore: at, cycles: collections()}
+	window := result.Span{From: at, To: at + 100*collectEvery.Nanoseconds()}
+	tail := result.Tail{Total: 10_000, Window: window}
+	for at < window.To {
+		runtime.GC()
+		at += collectEvery.Nanoseconds()
+		mon.lookGarbage(at)
+		tail.Ops = append(tail.Ops, result.TailOp{Intended: at - 500_000, Acked: at})
+	}
+	tail.Garbage = mon.garbage
+	if v := result.Judge(result.Evidence{Set: hist.NewSet(), Tail: tail}); !v.Has(result.Garbage) {
+		t.Errorf("garbage %+v in %+v: %+v", mon.garbage, window, v)
+	}
+}
+
 // machine writes the files that a monitor reads.
 type machine struct{ root string }
 

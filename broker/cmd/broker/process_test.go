@@ -17,6 +17,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// patience is what only a hanging test exceeds, however little of the machine it gets.
+const patience = 2 * time.Minute
+
 // build compiles the broker once for all tests of this package.
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "ackline-broker")
@@ -64,6 +67,12 @@ func startProcess(t *testing.T, dir string, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if p.cmd.ProcessState == nil { // the test failed before it stopped the broker
+			p.cmd.Process.Kill()
+			p.cmd.Wait()
+		}
+	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "broker ready: kafka ") {
 		p.cmd.Wait()
@@ -156,13 +165,16 @@ func produceUntilKilled(t *testing.T, p *process, round int, acked map[int64]str
 			}
 		}
 	}()
-	deadline := time.Now().Add(20 * time.Second)
-	for enough := false; !enough; {
+	deadline := time.Now().Add(patience)
+	for want := 300 + round*17%500; ; {
 		mu.Lock()
-		enough = len(fresh) > 300+round*17%500
+		got := len(fresh)
 		mu.Unlock()
+		if got > want {
+			break
+		}
 		if time.Now().After(deadline) {
-			t.Fatalf("round %d: %d records acknowledged in 20 s", round, len(fresh))
+			t.Fatalf("round %d: %d records acknowledged in %v", round, got, patience)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -192,7 +204,7 @@ func checkAcked(t *testing.T, addr string, round int, acked map[int64]string) {
 	if !ok || end.Err != nil {
 		t.Fatalf("round %d: end offset: %v", round, end.Err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	found, seen := 0, map[string]int64{}
 	for next := int64(0); next < end.Offset; {

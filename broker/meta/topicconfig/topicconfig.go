@@ -78,7 +78,8 @@ var keys = []Key{
 	}, {
 		Name: "segment.bytes", Type: Int, Default: "1073741824", min: 4096, max: math.MaxInt32,
 		setting: func(s *Settings) *int64 { return &s.SegmentBytes },
-		Doc:     "The size in bytes at which a segment is closed and a new one begun. Retention drops whole segments.",
+		Doc: "The size in bytes at which a segment is closed and a new one begun; a change counts from the next batch on. " +
+			"Retention drops whole segments.",
 	}, {
 		Name: "unclean.leader.election.enable", Type: Boolean, Default: "false", values: []string{"false"},
 		Doc: "A replica that lacks acknowledged records is never elected.",

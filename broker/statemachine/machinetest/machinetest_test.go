@@ -181,7 +181,7 @@ func TestSuiteCanFail(t *testing.T) {
 	for _, m := range mistakes {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMistake$", "-test.timeout=1m")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMistake$", "-test.timeout=10m")
 			cmd.Env = append(os.Environ(), "MACHINETEST_MISTAKE="+m.name)
 			out, err := cmd.CombinedOutput()
 			if err == nil {
