@@ -122,8 +122,8 @@ func TestFewerLaunchesOfOne(t *testing.T) {
 	if _, _, err := Run(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(order, " "); got != "1l 1s 2s 3s" || most != 4 {
-		t.Errorf("ran %s of %d, want 1l 1s 2s 3s of 4", got, most)
+	if got := strings.Join(order, " "); got != "1l 1i 2i 3i" || most != 4 {
+		t.Errorf("ran %s of %d, want 1l 1i 2i 3i of 4", got, most)
 	}
 	c.Suite.Scenarios[0].Launches = 5
 	if got := c.roundCount(); got != 5 {
