@@ -42,6 +42,7 @@ var only = map[string][]string{
 	"broker/statemachine/...": {"broker/id"},
 	"broker/wal/...":          {"broker/id", "broker/vfs", "broker/syncmethod", "broker/metric/histogram"},
 	"broker/seglog/...":       {"broker/id", "broker/vfs"},
+	"broker/transport/...":    {"broker/id"},
 	"broker/meta/...":         {"broker/id", "broker/statemachine"},
 	"broker/cmd/broker":       {"broker/node", "tools/version"},
 	"tools/stats":             {},
