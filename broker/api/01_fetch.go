@@ -29,11 +29,7 @@ func (h *Handler) fetch(r *server.Request, q *kmsg.FetchRequest) {
 		h.sendFetch(r, resp, bytes)
 		return
 	}
-	h.waits.Add(1)
-	go func() {
-		defer h.waits.Done()
-		h.poll(r, q, resp, bytes, deadline)
-	}()
+	h.async(func() { h.poll(r, q, resp, bytes, deadline) })
 }
 
 // refuseFetch checks what concerns the whole request. Sessions are declined by always answering session 0, so any other

@@ -71,6 +71,8 @@ type Handler struct {
 
 	ctx    context.Context // ends when the node stops: waits end with it
 	cancel context.CancelFunc
+	mu     sync.Mutex // guards closed, and waits against a wait that begins while Close waits
+	closed bool
 	waits  sync.WaitGroup
 
 	pids       producerIDs
@@ -103,7 +105,29 @@ func New(cfg Config) *Handler {
 // Close ends every wait and returns when the last has answered.
 func (h *Handler) Close() {
 	h.cancel()
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
 	h.waits.Wait()
+}
+
+// async runs f, which may have to wait, on a goroutine of its own. Once the handler is closed it runs f at once: whatever f waits
+// for ends with ctx.
+func (h *Handler) async(f func()) {
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.waits.Add(1)
+	}
+	h.mu.Unlock()
+	if closed {
+		f()
+		return
+	}
+	go func() {
+		defer h.waits.Done()
+		f()
+	}()
 }
 
 // Serve implements server.Handler.
@@ -168,13 +192,11 @@ func (h *Handler) wait(r *server.Request, timeoutMs int32, answer func(context.C
 	if timeout <= 0 || timeout > 5*time.Minute {
 		timeout = metadataTimeout
 	}
-	h.waits.Add(1)
-	go func() {
-		defer h.waits.Done()
+	h.async(func() {
 		ctx, cancel := context.WithTimeout(h.ctx, timeout)
 		defer cancel()
 		h.reply(r, answer(ctx))
-	}()
+	})
 }
 
 // locate finds a partition of the catalog; the code says why there is none.
