@@ -15,6 +15,7 @@ import (
 	"ackline/broker/meta"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
+	"ackline/broker/replica/membership"
 	"ackline/broker/statemachine"
 	"ackline/broker/vfs"
 )
@@ -174,7 +175,7 @@ func (m *metaGroup) removeOld() error {
 }
 
 // restore loads the snapshot that a checkpoint names and returns its index and raft's configuration.
-func (m *metaGroup) restore(payload []byte) (id.Index, replica.ConfState, error) {
+func (m *metaGroup) restore(payload []byte) (id.Index, membership.ConfState, error) {
 	if len(payload) < snapFixed || payload[0] != snapVersion {
 		return 0, nil, fmt.Errorf("metadata: a checkpoint of %d bytes that this program cannot read", len(payload))
 	}
@@ -191,5 +192,5 @@ func (m *metaGroup) restore(payload []byte) (id.Index, replica.ConfState, error)
 		return 0, nil, fmt.Errorf("metadata: %s: %w", name, err)
 	}
 	m.snapshot = index
-	return index, replica.ConfState(payload[snapFixed:]), nil
+	return index, membership.ConfState(payload[snapFixed:]), nil
 }

@@ -22,6 +22,8 @@ import (
 	"ackline/broker/metric/histogram"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
+	"ackline/broker/replica/membership"
+	"ackline/broker/replica/raftlog"
 	"ackline/broker/seglog"
 	"ackline/broker/server"
 	"ackline/broker/stage"
@@ -52,7 +54,7 @@ type Node struct {
 	Recovery wal.Recovery
 	replay   *replay
 	files    *seglog.Files
-	budget   *replica.Budget
+	budget   *raftlog.Budget
 	meta     *metaGroup
 	hosts    *hosts
 	events   *events
@@ -157,7 +159,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 		return err
 	}
 	n.files = seglog.NewFiles(n.cfg.Storage.OpenFiles)
-	n.budget = replica.NewBudget(n.cfg.Limits.CacheBytes)
+	n.budget = raftlog.NewBudget(n.cfg.Limits.CacheBytes)
 	n.events = &events{wake: make(chan struct{}, 1)}
 	n.hosts, n.dirty = newHosts(), newDirty()
 	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, led: make(chan struct{}), drive: func() { n.wal.Drive() }}
@@ -280,7 +282,7 @@ func (n *Node) join() error {
 const metaReplica id.ReplicaID = 1
 
 func (n *Node) openMeta() error {
-	var conf replica.ConfState
+	var conf membership.ConfState
 	if len(n.replay.meta) > 0 {
 		var err error
 		if _, conf, err = n.meta.restore(n.replay.meta); err != nil {

@@ -3,13 +3,18 @@ package replica
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
+	"ackline/broker/replica/candidacy"
+	"ackline/broker/replica/peers"
+	"ackline/broker/replica/proposals"
+	"ackline/broker/replica/raftlog"
+	"ackline/broker/replica/readindex"
 	"ackline/broker/wal"
 )
 
@@ -20,32 +25,51 @@ type Group struct {
 
 	cfg Config
 	rn  *raft.RawNode
-	log *Log
-	old *durable
+	log *raftlog.Log
+	old *raftlog.Disk
 
-	hard wal.HardState // what raft last told to store; what of it is durable is in the WAL's index
-	conf pb.ConfState
+	hard    wal.HardState // what raft last told to store; what of it is durable is in the WAL's index
+	conf    pb.ConfState
+	solo    bool           // conf names this replica and no other
+	removed []id.ReplicaID // never part of the group again
+	dead    []id.ReplicaID // on nodes that are dead now
 
 	status  Status
 	applied id.Index
+	broken  error // of reading the log, on the way past raft
 
-	props      []pb.Entry // proposed by the machine, not yet stepped
-	propBytes  int
-	openBytes  int        // proposed and not committed, props included
-	open       []proposal // what openBytes counts, by index
-	queue      []store    // from raft, not yet collected by the WAL
-	inflight   []store    // collected, not yet durable
+	props      proposals.Queue
+	queue      []store // from raft, not yet collected by the WAL
+	inflight   []store // collected, not yet durable
 	checkpoint *checkpoint
 	collected  int64 // monotonic ns at which the newest durable batch was built
 	synced     int64 // and at which it was synced
 
-	elapsed    int // ticks since a leader was heard of
-	timeout    int // ticks at which this follower campaigns
-	jitter     *rand.Rand
+	snapshotAt id.Index // of the last snapshot that was stored
+	restoring  int      // snapshots stored and not restored yet
+
+	clock      candidacy.Clock
+	yield      bool // do not stand: the node is about to stop
+	provoked   bool // a candidate with a shorter log was refused: stand for election
 	moving     bool // leadership is being handed over: no proposals
 	stopped    error
 	enlisted   []Entry // Collect's and apply's scratch
 	collecting bool    // Collect runs
+	handling   bool    // handleReady runs
+
+	// Of a leader.
+	peers     peers.Book
+	leadAt    id.Index // the term's own first entry
+	confIndex id.Index // until it is applied, raft takes no configuration change
+	snaps     snapshots
+	reads     readindex.Queue
+
+	quiet       bool
+	idleTicks   int  // that a leader has had nothing to do
+	intercept   bool // heartbeats' responses go to intercepted, and not to the Sender
+	intercepted []pb.Message
+
+	counters Counters
 }
 
 // Status is what a group tells about itself.
@@ -56,11 +80,7 @@ type Status struct {
 	Commit  id.Index
 	Applied id.Index
 	Last    id.Index
-}
-
-type proposal struct {
-	index id.Index
-	bytes int
+	Stopped bool // see Err
 }
 
 // store is one raft MsgStorageAppend on its way to the disk.
@@ -69,6 +89,7 @@ type store struct {
 	entries   []pb.Entry
 	hard      wal.HardState
 	hasHard   bool
+	snapshot  *Snapshot // before the entries
 	responses []pb.Message
 	collected int64
 	done      []chan struct{} // of a checkpoint: closed when it is durable
@@ -84,7 +105,10 @@ type checkpoint struct {
 // NewGroup opens a replica from what recovery found. The group does nothing until it is told to: Campaign, Step, Tick.
 func NewGroup(cfg Config, st State) (*Group, error) {
 	cfg = cfg.withDefaults()
-	conf, err := st.Conf.decode(cfg.Voters)
+	if cfg.ElectionTicks <= cfg.HeartbeatTicks {
+		return nil, fmt.Errorf("replica: ElectionTicks is %d, it must be more than HeartbeatTicks, which is %d", cfg.ElectionTicks, cfg.HeartbeatTicks)
+	}
+	conf, err := st.Conf.Decode(cfg.Voters)
 	if err != nil {
 		return nil, err
 	}
@@ -102,22 +126,31 @@ func NewGroup(cfg Config, st State) (*Group, error) {
 		panic(fmt.Sprintf("replica: group %d recovered as applied %d, committed %d, last %d",
 			cfg.Group, st.Applied, st.Hard.Commit, st.Last))
 	}
-	g := &Group{cfg: cfg, hard: st.Hard, conf: conf, applied: st.Applied, jitter: rand.New(rand.NewPCG(cfg.Seed, uint64(cfg.Replica)))}
-	g.old = &durable{wal: cfg.WAL, group: cfg.Group, history: cfg.History, flushed: st.Flushed, term: st.FlushedTerm}
+	g := &Group{cfg: cfg, hard: st.Hard, applied: st.Applied, removed: slices.Clone(cfg.Removed),
+		clock: candidacy.New(cfg.ElectionTicks, cfg.Seed, cfg.Replica)}
+	g.old = raftlog.NewDisk(cfg.WAL, cfg.Group, cfg.History, st.Flushed, st.FlushedTerm)
 	lastTerm := st.FlushedTerm
 	if st.Last > st.Flushed {
 		if lastTerm, err = cfg.WAL.Term(cfg.Group, st.Last); err != nil {
 			return nil, fmt.Errorf("replica: group %d: term of the last entry %d: %w", cfg.Group, st.Last, err)
 		}
 	}
-	g.log = NewLog(g.old, cfg.Budget, st.Last, lastTerm)
-	g.drawTimeout()
-	g.rn, err = raft.NewRawNode(&raft.Config{
-		ID:                        uint64(cfg.Replica),
-		ElectionTick:              cfg.ElectionTicks,
-		HeartbeatTick:             1,
+	g.log = raftlog.New(g.old, cfg.Budget, st.Last, lastTerm)
+	g.setConf(conf, st.Applied)
+	if g.rn, err = g.newRaft(); err != nil {
+		return nil, fmt.Errorf("replica: group %d: %w", cfg.Group, err)
+	}
+	g.refreshStatus()
+	return g, nil
+}
+
+func (g *Group) newRaft() (*raft.RawNode, error) {
+	return raft.NewRawNode(&raft.Config{
+		ID:                        uint64(g.cfg.Replica),
+		ElectionTick:              g.cfg.ElectionTicks,
+		HeartbeatTick:             g.cfg.HeartbeatTicks,
 		Storage:                   storage{g},
-		Applied:                   uint64(st.Applied),
+		Applied:                   uint64(g.applied),
 		AsyncStorageWrites:        true,
 		MaxSizePerMsg:             1 << 20,
 		MaxCommittedSizePerReady:  4 << 20,
@@ -131,11 +164,6 @@ func NewGroup(cfg Config, st State) (*Group, error) {
 		DisableProposalForwarding: true,
 		StepDownOnRemoval:         true,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("replica: group %d: %w", cfg.Group, err)
-	}
-	g.refreshStatus()
-	return g, nil
 }
 
 // Lock takes the group's lock, for the Locked methods and for the machine's own state.
@@ -163,56 +191,60 @@ func (g *Group) proposeLocked(e pb.Entry) (id.Index, id.Term, error) {
 	switch {
 	case g.stopped != nil:
 		return 0, 0, g.stopped
-	case !g.status.IsLead || g.moving:
+	case !g.status.IsLead:
 		return 0, 0, ErrNotLeader
-	case g.openBytes > 0 && g.openBytes+len(e.Data) > g.cfg.UncommittedBytes:
+	case g.moving:
+		return 0, 0, ErrMoving
+	case !g.props.Fits(len(e.Data), g.cfg.UncommittedBytes):
 		return 0, 0, ErrBusy
 	}
-	g.props = append(g.props, e)
-	g.propBytes += len(e.Data)
-	g.openBytes += len(e.Data)
-	index := g.status.Last + id.Index(len(g.props))
-	g.open = append(g.open, proposal{index, len(e.Data)})
-	if len(g.conf.Voters) > 1 && len(g.inflight) == 0 && len(g.queue) == 0 {
-		g.stepProposals(1 << 30)
+	index := g.nextIndex()
+	g.props.Add(index, e)
+	term := g.status.Term
+	if !g.solo {
+		g.wake()
+		if len(g.inflight) == 0 && len(g.queue) == 0 && !g.handling {
+			g.stepProposals(1 << 30)
+			if g.stopped != nil {
+				return 0, 0, g.stopped // the machine was told before it could note this proposal
+			}
+		}
 	}
 	g.signal()
-	return index, g.status.Term, nil
+	return index, term, nil
 }
+
+// nextIndex is what the next proposal is promised.
+func (g *Group) nextIndex() id.Index { return g.props.Next(g.status.Last) }
 
 // stepProposals hands queued proposals of about room bytes, at least one, to raft as one MsgProp.
 func (g *Group) stepProposals(room int) {
-	if len(g.props) == 0 {
+	es := g.props.Peek(room)
+	if len(es) == 0 {
 		return
 	}
-	n, size := 0, 0
-	for n < len(g.props) && (n == 0 || size+len(g.props[n].Data) <= room) {
-		size += len(g.props[n].Data)
-		n++
+	if first := g.props.First(); first != g.status.Last+1 {
+		panic(fmt.Sprintf("replica: group %d: a proposal was promised index %d, the log ends at %d", g.cfg.Group, first, g.status.Last))
 	}
-	err := g.rn.Step(pb.Message{Type: pb.MsgProp, From: uint64(g.cfg.Replica), Entries: g.props[:n]})
-	if err != nil {
+	if err := g.rn.Step(pb.Message{Type: pb.MsgProp, From: uint64(g.cfg.Replica), Entries: es}); err != nil {
 		g.dropProposals(err)
 		return
 	}
-	// raft has copied the entries; the array is ours again.
-	rest := copy(g.props, g.props[n:])
-	clear(g.props[rest:])
-	g.props, g.propBytes = g.props[:rest], g.propBytes-size
+	want := g.status.Last + id.Index(len(es))
+	g.props.Taken(len(es)) // raft has copied the entries
 	g.handleReady()
+	if got := g.log.LastIndex(); got != want && g.stopped == nil {
+		panic(fmt.Sprintf("replica: group %d: proposals were to end at index %d, the log ends at %d", g.cfg.Group, want, got))
+	}
 }
 
 func (g *Group) dropProposals(err error) {
-	if len(g.props) == 0 {
+	if g.props.Len() == 0 {
 		return
 	}
-	from := g.status.Last + 1
-	g.open = g.open[:len(g.open)-len(g.props)]
-	g.openBytes -= g.propBytes
-	clear(g.props)
-	g.props, g.propBytes = g.props[:0], 0
+	g.props.Drop()
 	if g.cfg.Observer != nil {
-		g.cfg.Observer.Dropped(from, err)
+		g.cfg.Observer.Dropped(g.props.First(), err)
 	}
 }
 
@@ -231,16 +263,12 @@ func (g *Group) Collect(b *wal.Batch) {
 		g.stepProposals(b.Room())
 	}
 	n := 0
-	for ; !full && n < len(g.queue) && (n == 0 || b.Room() > 0); n++ {
+	for ; n < len(g.queue); n++ {
 		s := &g.queue[n]
-		if s.hasHard {
-			b.HardState(g.cfg.Group, g.cfg.Replica, s.hard)
+		if full && s.snapshot == nil || !full && n > 0 && b.Room() <= 0 {
+			break
 		}
-		if len(s.entries) > 0 {
-			g.enlisted = appendEntries(g.enlisted[:0], s.entries)
-			b.Entries(g.cfg.Group, g.cfg.Replica, g.enlisted)
-			clear(g.enlisted)
-		}
+		g.collect(b, s)
 		s.batch, s.collected, s.entries = b.LSN(), now, nil
 		g.inflight = append(g.inflight, *s)
 	}
@@ -248,10 +276,25 @@ func (g *Group) Collect(b *wal.Batch) {
 	clear(g.queue[rest:])
 	g.queue = g.queue[:rest]
 	g.collecting = false
-	if rest > 0 || len(g.props) > 0 {
+	if rest > 0 || g.props.Len() > 0 {
 		g.signal()
 	}
 	g.Unlock()
+}
+
+// collect adds one store to the batch.
+func (g *Group) collect(b *wal.Batch, s *store) {
+	if s.snapshot != nil {
+		b.Snapshot(g.cfg.Group, g.cfg.Replica, s.snapshot.Index, s.snapshot.Term, s.snapshot.Payload)
+	}
+	if s.hasHard {
+		b.HardState(g.cfg.Group, g.cfg.Replica, s.hard)
+	}
+	if len(s.entries) > 0 {
+		g.enlisted = raftlog.AppendEntries(g.enlisted[:0], s.entries)
+		b.Entries(g.cfg.Group, g.cfg.Replica, g.enlisted)
+		clear(g.enlisted)
+	}
 }
 
 // Durable implements wal.Source: every batch below end is on disk.
@@ -262,6 +305,9 @@ func (g *Group) Durable(end id.LSN) {
 	for ; n < len(g.inflight) && g.inflight[n].batch < end; n++ {
 		s := &g.inflight[n]
 		g.collected, g.synced = s.collected, now
+		if s.snapshot != nil {
+			g.restore(s.snapshot)
+		}
 		g.stepResponses(s.responses)
 		for _, done := range s.done {
 			close(done)
@@ -279,11 +325,15 @@ func (g *Group) Durable(end id.LSN) {
 // stepResponses delivers what raft wanted delivered once a write is durable: to itself and to other nodes.
 func (g *Group) stepResponses(ms []pb.Message) {
 	for i := range ms {
+		if g.stopped != nil {
+			return
+		}
 		if ms[i].To != uint64(g.cfg.Replica) {
 			g.send(ms[i : i+1])
 			continue
 		}
-		if err := g.rn.Step(ms[i]); err != nil && !errors.Is(err, raft.ErrProposalDropped) {
+		// A leader that was removed answers itself and is no peer any more.
+		if err := g.rn.Step(ms[i]); err != nil && !errors.Is(err, raft.ErrProposalDropped) && !errors.Is(err, raft.ErrStepPeerNotFound) {
 			g.fail(fmt.Errorf("replica: group %d: step %v: %w", g.cfg.Group, ms[i].Type, err))
 			return
 		}
@@ -294,21 +344,29 @@ func (g *Group) fail(err error) {
 	if g.stopped != nil {
 		return
 	}
+	if g.status.IsLead && !errors.Is(err, ErrStopped) {
+		g.resign()
+	}
 	g.stopped = err
-	g.dropProposals(err)
+	g.unlead(err)
 	if g.cfg.Observer != nil {
 		g.cfg.Observer.Follow(g.status.Term, 0)
 	}
-	g.status.IsLead = false
+	g.status.IsLead, g.status.Leader, g.status.Stopped = false, 0, true
+	g.tellHost()
+	g.rest()
 }
 
-func appendEntries(dst []Entry, es []pb.Entry) []Entry {
-	for i := range es {
-		dst = append(dst, toEntry(&es[i]))
+// resign tells the voter that has most of the log to take over from a leader that cannot go on. If that is lost,
+// LeaderResigned or the followers' own clocks do the same.
+func (g *Group) resign() {
+	var next Progress
+	for _, p := range g.progress() {
+		if !p.Learner && p.Active && p.replicating && p.Match >= next.Match {
+			next = p
+		}
 	}
-	return dst
-}
-
-func toEntry(e *pb.Entry) Entry {
-	return Entry{Index: id.Index(e.Index), Term: id.Term(e.Term), Type: uint8(e.Type), Data: e.Data}
+	if next.Replica != 0 && g.cfg.Sender != nil {
+		g.transmit([]pb.Message{{Type: pb.MsgTimeoutNow, To: uint64(next.Replica), From: uint64(g.cfg.Replica), Term: uint64(g.status.Term)}})
+	}
 }

@@ -2,7 +2,6 @@ package replica_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -10,15 +9,10 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/replica"
-	"ackline/broker/replica/logtest"
 	"ackline/broker/syncmethod"
 	"ackline/broker/vfs"
 	"ackline/broker/wal"
 )
-
-func TestMemoryLog(t *testing.T) {
-	logtest.Test(t, func(*testing.T) replica.LogStorage { return replica.NewLog(nil, replica.NewBudget(1<<20), 0, 0) }, nil)
-}
 
 func TestProposeOnFollowerFails(t *testing.T) {
 	c := newNet(t, 3)
@@ -69,8 +63,8 @@ func TestFailedSyncCommitsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &net{t: t, peers: map[id.ReplicaID]*peer{}, cut: map[id.ReplicaID]bool{}}
-	p := c.startOn(1, fs, w, 1)
+	c := (&net{t: t}).open(0)
+	p := c.startOn(1, &disk{fs: fs, first: 1}, w, 1)
 	c.elect(1)
 	failing = true
 	i := c.mustPropose(p, "x")
@@ -92,7 +86,7 @@ func TestVoteSurvivesACrash(t *testing.T) {
 		t.Fatal("replica 1 was not elected")
 	}
 	term := c.peers[1].group.Status().Term
-	w := openWAL(t, c.peers[2].fs.CrashClone(3), 1<<20)
+	w := openWAL(t, c.peers[2].disk.crash(3).fs, 1<<20)
 	s, ok := w.State(testGroup)
 	if !ok || s.Hard.Term != term || s.Hard.Vote != 1 {
 		t.Fatalf("after the crash the disk says %+v, want a vote for 1 in term %d", s.Hard, term)
@@ -245,7 +239,7 @@ func TestRestartRecoversLogAndVote(t *testing.T) {
 			c.run()
 		}
 		term := p.group.Status().Term
-		again := newNetOn(t, p.fs.CrashClone(seed))
+		again := newNetOn(t, p.disk.crash(seed))
 		q := again.elect(1)
 		if got := q.data(); !slices.Equal(got, want) {
 			t.Fatalf("seed %d: after the crash %d entries are applied, want %d", seed, len(got), len(want))
@@ -256,9 +250,9 @@ func TestRestartRecoversLogAndVote(t *testing.T) {
 	}
 }
 
-func newNetOn(t *testing.T, fs *vfs.Mem) *net {
-	c := &net{t: t, peers: map[id.ReplicaID]*peer{}, cut: map[id.ReplicaID]bool{}}
-	c.start(1, fs, 1)
+func newNetOn(t *testing.T, d *disk) *net {
+	c := (&net{t: t}).open(0)
+	c.start(1, d, 1)
 	return c
 }
 
@@ -269,19 +263,16 @@ func TestCheckpointFreesTheLogAndRestartGoesOnFromIt(t *testing.T) {
 		c.mustPropose(p, number(k))
 	}
 	c.run()
-	s := p.group.Status()
-	done := p.group.Checkpoint(s.Applied, s.Term, []byte("state"))
-	c.run()
-	select {
-	case <-done:
-	default:
-		t.Fatal("the checkpoint was not durable after the WAL was driven")
-	}
+	covered := p.group.Status().Applied
+	p.checkpoint(0)
 	c.mustPropose(p, "behind")
 	c.run()
-	q := newNetOn(t, p.fs.CrashClone(1)).elect(1)
-	if got := q.data(); !slices.Equal(got, []string{"behind"}) {
-		t.Fatalf("after restart %q is applied, want only what the checkpoint does not cover", got)
+	q := newNetOn(t, p.disk.crash(1)).elect(1)
+	if len(q.applied) == 0 || q.applied[0].Index != covered+1 {
+		t.Fatalf("after restart %v is applied, want only what the checkpoint at %d does not cover", q.applied, covered)
+	}
+	if got := q.data(); len(got) != 21 || got[20] != "behind" {
+		t.Fatalf("after restart the machine has %q", got)
 	}
 }
 
@@ -300,9 +291,8 @@ func TestMachineErrorStopsTheGroup(t *testing.T) {
 }
 
 func TestUncommittedBytesAreBounded(t *testing.T) {
-	fs := vfs.NewMem()
-	c := &net{t: t, peers: map[id.ReplicaID]*peer{}, cut: map[id.ReplicaID]bool{}}
-	p := c.start(1, fs, 1)
+	c := newNet(t, 1)
+	p := c.peers[1]
 	c.elect(1)
 	big := string(make([]byte, 8<<10))
 	busy := 0
@@ -319,60 +309,4 @@ func TestUncommittedBytesAreBounded(t *testing.T) {
 	if _, err := p.propose("x"); err != nil {
 		t.Fatalf("after the commit: %v", err)
 	}
-}
-
-func TestEvictedEntriesAreReadBackFromTheWAL(t *testing.T) {
-	fs := vfs.NewMem()
-	w := openWAL(t, fs, 16<<20) // room for all that the suite writes
-	l := &walLog{w: w, group: 9}
-	logtest.Test(t, func(*testing.T) replica.LogStorage {
-		l.group++
-		return l.open()
-	}, func(replica.LogStorage) { l.settle() })
-}
-
-// walLog is a log on the WAL: what settle has written and evicted is read back from the ring.
-type walLog struct {
-	w     *wal.WAL
-	group id.GroupID
-	*replica.Log
-}
-
-func (l *walLog) open() replica.LogStorage {
-	l.Log = replica.NewLog(replica.OnWAL(l.w, l.group), replica.NewBudget(0), 0, 0)
-	return l
-}
-
-// settle writes every cached entry to the WAL and evicts the older half.
-func (l *walLog) settle() {
-	last := l.LastIndex()
-	first := l.FirstIndex()
-	var es []replica.Entry
-	for i := first; i <= last; i++ {
-		e, err := l.Get(i)
-		if err != nil {
-			panic(err)
-		}
-		es = append(es, replica.Entry{Index: i, Term: id.Term(e.Term), Data: e.Data})
-	}
-	if len(es) == 0 {
-		return
-	}
-	l.w.Signal(&once{group: l.group, es: es})
-	l.w.Drive()
-	l.Evict(first + (last-first)/2)
-}
-
-type once struct {
-	group id.GroupID
-	es    []replica.Entry
-}
-
-func (o *once) Collect(b *wal.Batch) { b.Entries(o.group, 1, o.es) }
-func (o *once) Durable(id.LSN)       {}
-
-func ExampleBudget() {
-	b := replica.NewBudget(10)
-	fmt.Println(b.Used(), b.Over())
-	// Output: 0 false
 }

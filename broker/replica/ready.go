@@ -8,13 +8,19 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
+	"ackline/broker/replica/membership"
+	"ackline/broker/replica/raftlog"
 	"ackline/broker/wal"
 )
 
 // handleReady carries out what raft asks for, until it asks for nothing more. Within one Ready the order is: messages,
 // entries into the log, role, commit, apply; a leader's tail is therefore complete when the machine is told to lead.
 func (g *Group) handleReady() {
-	for g.stopped == nil && g.rn.HasReady() {
+	if g.handling {
+		return // the loop that runs goes on until nothing is left
+	}
+	g.handling = true
+	for g.stopped == nil && g.broken == nil && g.rn.HasReady() {
 		rd := g.rn.Ready()
 		var apply *pb.Message
 		sent := 0
@@ -31,17 +37,22 @@ func (g *Group) handleReady() {
 		}
 		g.send(rd.Messages[:sent])
 		g.followStatus()
+		if g.stopped != nil {
+			break // the machine was told that this is the end
+		}
 		if apply != nil {
 			g.apply(apply)
 		}
+		if len(rd.ReadStates) > 0 {
+			g.readable(rd.ReadStates)
+		}
+		if g.snaps.offered.Index != 0 {
+			g.settleSnapshots()
+		}
 	}
-}
-
-func (g *Group) send(ms []pb.Message) {
-	// Without a Sender there are no other voters, and what raft sends to those that a later configuration names is
-	// lost, as messages may be.
-	if len(ms) > 0 && g.cfg.Sender != nil {
-		g.cfg.Sender.Send(g.cfg.Group, ms)
+	g.handling = false
+	if g.broken != nil {
+		g.fail(fmt.Errorf("replica: group %d: reading its log: %w", g.cfg.Group, g.broken))
 	}
 }
 
@@ -49,6 +60,9 @@ func (g *Group) send(ms []pb.Message) {
 // rides on the group's next entries, and the responses go out as soon as everything before them is durable. They must
 // not go out earlier: they answer for the log's last index.
 func (g *Group) store(m *pb.Message) {
+	if m.Snapshot != nil {
+		g.storeSnapshot(m.Snapshot) // queued, so that what follows answers for it too
+	}
 	hard := g.hard
 	if m.Term != 0 || m.Vote != 0 || m.Commit != 0 {
 		hard = wal.HardState{Term: id.Term(m.Term), Vote: id.ReplicaID(m.Vote), Commit: id.Index(m.Commit)}
@@ -67,6 +81,10 @@ func (g *Group) store(m *pb.Message) {
 			g.stepResponses(m.Responses)
 		}
 		return
+	}
+	if len(m.Entries) > 0 && id.Index(m.Entries[0].Index) <= g.status.Commit {
+		panic(fmt.Sprintf("replica: group %d: entry %d of term %d would be replaced, up to %d is committed", g.cfg.Group,
+			m.Entries[0].Index, m.Entries[0].Term, g.status.Commit))
 	}
 	// The log holds the entries before anything answers for them: raft reads them back through storage.
 	if err := g.log.Append(m.Entries); err != nil {
@@ -90,27 +108,35 @@ func (g *Group) followStatus() {
 	prev := g.status
 	g.refreshStatus()
 	now := g.status
+	if now.Term < prev.Term || now.Commit < prev.Commit {
+		panic(fmt.Sprintf("replica: group %d goes back: term %d to %d, commit index %d to %d", g.cfg.Group, prev.Term, now.Term,
+			prev.Commit, now.Commit))
+	}
+	if now.IsLead && prev.IsLead && now.Term != prev.Term {
+		panic(fmt.Sprintf("replica: group %d: leads in term %d and then in %d, and nobody heard of the end of the first", g.cfg.Group,
+			prev.Term, now.Term))
+	}
 	switch {
-	case now.IsLead && (!prev.IsLead || now.Term != prev.Term):
+	case now.IsLead && !prev.IsLead:
 		g.lead()
 	case !now.IsLead && (prev.IsLead || now.Leader != prev.Leader || now.Term != prev.Term):
 		g.follow(prev.IsLead)
 	}
-	if now.Commit <= prev.Commit {
+	if now.Commit <= prev.Commit || g.stopped != nil {
 		return
 	}
-	n := 0
-	for n < len(g.open) && g.open[n].index <= now.Commit {
-		g.openBytes -= g.open[n].bytes
-		n++
-	}
-	g.open = g.open[:copy(g.open, g.open[n:])]
-	if g.cfg.Observer != nil {
+	g.props.Committed(now.Commit)
+	if g.cfg.Observer != nil && g.restoring == 0 {
 		g.cfg.Observer.Committed(now.Commit, g.collected, g.synced)
 	}
+	g.ask()
 }
 
+// refreshStatus reads raft's status. A group that is stopped has its last: raft does not know that it is.
 func (g *Group) refreshStatus() {
+	if g.stopped != nil {
+		return
+	}
 	s := g.rn.BasicStatus()
 	g.status = Status{
 		Term:    id.Term(s.Term),
@@ -124,7 +150,12 @@ func (g *Group) refreshStatus() {
 }
 
 func (g *Group) lead() {
-	g.elapsed = 0
+	g.clock.Calm()
+	g.leadAt, g.confIndex = g.status.Last, g.status.Last
+	g.snaps = snapshots{}
+	g.peers.Reset(membership.Everyone(&g.conf), g.cfg.Replica)
+	g.wake()
+	g.tellHost()
 	if g.cfg.Observer == nil {
 		return
 	}
@@ -135,7 +166,7 @@ func (g *Group) lead() {
 			g.fail(fmt.Errorf("replica: group %d: reading the unapplied tail: %w", g.cfg.Group, err))
 			return
 		}
-		tail = appendEntries(tail, es)
+		tail = raftlog.AppendEntries(tail, es)
 		lo += id.Index(len(es))
 	}
 	g.cfg.Observer.Lead(g.status.Term, tail)
@@ -143,23 +174,44 @@ func (g *Group) lead() {
 
 func (g *Group) follow(led bool) {
 	if led {
-		g.dropProposals(ErrNotLeader)
-		g.open, g.openBytes = g.open[:0], 0
+		g.unlead(ErrNotLeader)
 	}
+	if g.status.Leader != 0 {
+		g.clock.Calm()
+	}
+	g.tellHost()
 	if g.cfg.Observer != nil {
 		g.cfg.Observer.Follow(g.status.Term, g.status.Leader)
 	}
 }
 
+// unlead voids what only a leader has.
+func (g *Group) unlead(why error) {
+	g.dropProposals(why)
+	g.props.Close()
+	g.peers.Clear()
+	g.failReads(why)
+}
+
+func (g *Group) tellHost() {
+	if g.cfg.Host != nil {
+		g.cfg.Host.Leader(g.cfg.Group, g.status)
+	}
+}
+
 // apply hands committed entries to the machine and tells raft so.
 func (g *Group) apply(m *pb.Message) {
+	if first, last := m.Entries[0].Index, m.Entries[len(m.Entries)-1].Index; first != uint64(g.applied)+1 || last > uint64(g.status.Commit) {
+		panic(fmt.Sprintf("replica: group %d: entries %d to %d are to be applied, applied is %d, committed %d", g.cfg.Group,
+			first, last, g.applied, g.status.Commit))
+	}
 	for i := range m.Entries {
 		if err := g.applyConf(&m.Entries[i]); err != nil {
 			g.fail(err)
 			return
 		}
 	}
-	g.enlisted = appendEntries(g.enlisted[:0], m.Entries)
+	g.enlisted = raftlog.AppendEntries(g.enlisted[:0], m.Entries)
 	err := g.cfg.Applier.Apply(g.enlisted)
 	clear(g.enlisted)
 	if err != nil {
@@ -169,41 +221,19 @@ func (g *Group) apply(m *pb.Message) {
 	g.applied = id.Index(m.Entries[len(m.Entries)-1].Index)
 	g.status.Applied = g.applied
 	g.stepResponses(m.Responses)
-	g.evict()
+	g.log.Halve(g.applied) // what is applied is durable here
+	g.leaveJoint()
 }
 
 func (g *Group) applyConf(e *pb.Entry) error {
-	var cc pb.ConfChangeI
-	switch e.Type {
-	case pb.EntryConfChange:
-		var c pb.ConfChange
-		if err := c.Unmarshal(e.Data); err != nil {
-			return fmt.Errorf("replica: group %d: configuration change at %d: %w", g.cfg.Group, e.Index, err)
-		}
-		cc = c
-	case pb.EntryConfChangeV2:
-		var c pb.ConfChangeV2
-		if err := c.Unmarshal(e.Data); err != nil {
-			return fmt.Errorf("replica: group %d: configuration change at %d: %w", g.cfg.Group, e.Index, err)
-		}
-		cc = c
-	default:
-		return nil
+	cc, err := membership.Parse(e)
+	if err != nil {
+		return fmt.Errorf("replica: group %d: %w", g.cfg.Group, err)
 	}
-	g.conf = *g.rn.ApplyConfChange(cc)
+	if cc != nil {
+		g.setConf(*g.rn.ApplyConfChange(cc), id.Index(e.Index))
+	}
 	return nil
-}
-
-// evict lets go of cached entries while all logs together keep too many. What is applied is durable here, so it can be
-// read again; half stays, so that a follower a little behind is still served from memory.
-func (g *Group) evict() {
-	if !g.cfg.Budget.Over() {
-		return
-	}
-	first, stable := g.log.base, g.applied
-	if stable > first {
-		g.log.Evict(first + (stable-first+1)/2)
-	}
 }
 
 // silent is raft's logger: what an operator would act on is logged by the node, and logging on the hot path costs more

@@ -17,7 +17,40 @@
 // costs a tenth per entry when it steps 32 at once. A group with other voters steps at once when it has nothing in
 // flight, so that replication does not wait for the local disk.
 //
-// Lock order: Group.mu, then the WAL's locks. No lock is held across a sync, a socket write or Complete.
+// What goes to other replicas (outbound.go) is less than raft asks for: an append that carries nothing but a commit index
+// is held back, because the next append or heartbeat carries it too; that halves the messages of three replicas. A replica
+// that lacks what its leader's log no longer has gets a snapshot (snapshot.go). A group where everybody has and knows
+// everything needs no ticks (quiet.go). Whom a replica believes is in steer.go, how it stands for election in elect.go.
+//
+// A Group joins parts that know nothing of it, each a package below with a test of its own, all guarded by the group's lock:
+//
+//	raftlog     the log: memory within a budget, then the WAL, then the machine's own files
+//	proposals   what waits for raft and was promised an index; the bound on what is not committed
+//	peers       a leader's notes on the others: what is held back, what they know, the pace of snapshots
+//	candidacy   the clock that says when to stand for election; raft's own draws from chance that nobody can repeat
+//	membership  who belongs to a group and how that may change: joint consensus, learners first
+//	readindex   linearizable reads, many to one question
+//
+// Nothing here has a goroutine, a timer or a clock: time is Tick and Config.Now, chance is Config.Seed.
+//
+// # What must hold
+//
+// Each is checked where it could break. What only a mistake of this program can break panics with both values. What another
+// node may cause, because its disk was lost or is not what it was, stops the group with both values in the error, and
+// nothing else: a panic would take a thousand healthy groups along, again at every start.
+//
+//	term and commit index never go back                                      followStatus
+//	a proposal gets the index that its proposer was told                     stepProposals
+//	entries are applied in order, without a gap                              apply
+//	what is committed is never replaced                                      store
+//	a snapshot is not newer than what is applied, and of the log's own term  offer
+//	a snapshot of a group whose state is its log leaves out no entry         offer
+//	a snapshot never takes a replica back, and its history begins behind it  storeSnapshot, restore
+//	a joint configuration is left by a proposal of this package              setConf
+//	one leader a term; nobody acknowledges, nor is told to commit, more than there is   doubt
+//
+// Lock order: Group.mu, then the WAL's locks and whatever Sender and Host take. No lock is held across a sync, a socket
+// write or Complete.
 package replica
 
 import (
@@ -27,6 +60,8 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
+	"ackline/broker/replica/membership"
+	"ackline/broker/replica/raftlog"
 	"ackline/broker/wal"
 )
 
@@ -69,17 +104,29 @@ type Completion = interface {
 	Complete()
 }
 
-// Sender takes messages for other nodes, in order, without blocking. It is called with the group's lock held.
+// Sender takes messages for other replicas, in order, without blocking. It is called with the group's lock held.
 type Sender interface {
+	// Send takes messages. The slice is the caller's again when it returns.
 	Send(g id.GroupID, ms []pb.Message)
+	// SendSnapshot takes a MsgSnap without data, and the snapshot that it stands for, to be streamed to m.To.
+	// ReportSnapshot must be told the outcome, once. False: it could not be taken, and nothing will be reported.
+	SendSnapshot(g id.GroupID, m pb.Message, s Snapshot) bool
 }
 
-// History reads what the log no longer holds in memory or in the WAL: a partition's committed segments. Indexes are those
-// from FirstIndex to the flushed index.
-type History interface {
-	Entries(lo, hi id.Index, maxBytes int) ([]Entry, error)
-	Term(i id.Index) (id.Term, error)
-	FirstIndex() id.Index
+// Host is who keeps the group and ticks it. It is called with the group's lock held.
+type Host interface {
+	// Ticks tells whether the group needs to be ticked from now on. A new group does.
+	Ticks(g id.GroupID, needed bool)
+	// Leader is called when the leader or the term has changed, and when the group has stopped (see Status.Stopped).
+	Leader(g id.GroupID, s Status)
+	// Configured is called when another configuration takes effect: at the index whose entry or snapshot brought it.
+	Configured(g id.GroupID, at id.Index, m membership.Members)
+}
+
+// Reader hears how reads end that ReadIndex began, with the group's lock held.
+type Reader interface {
+	// Readable: whoever has applied everything up to index may answer the read. With an error there is no answer here.
+	Readable(ctx uint64, index id.Index, err error)
 }
 
 // Errors of proposing.
@@ -90,10 +137,14 @@ var (
 	ErrBusy = errors.New("replica: too many uncommitted bytes")
 	// ErrStopped: the group was stopped or its node is closing.
 	ErrStopped = errors.New("replica: group is stopped")
-	// ErrCompacted: the asked-for entries are below the log's first index.
-	ErrCompacted = errors.New("replica: entries are below the first index")
-	// ErrUnavailable: the asked-for entries are beyond the last index.
-	ErrUnavailable = errors.New("replica: entries are beyond the last index")
+	// ErrMoving: leadership is being handed over; it is an ErrNotLeader. Nothing was proposed.
+	ErrMoving = fmt.Errorf("%w: leadership is being handed over", ErrNotLeader)
+	// ErrRefused: a message from or for a replica that is not one of the group, or not any more, or that is dead.
+	ErrRefused = errors.New("replica: message refused")
+	// ErrInconsistent stopped the group: what another replica says contradicts what this one has. It is wrapped with both.
+	ErrInconsistent = errors.New("replica: replicas contradict each other")
+	// ErrChanging: a configuration change is under way, or a new leader has not applied its log yet. Try again.
+	ErrChanging = errors.New("replica: another configuration change is under way")
 )
 
 // Config says what a group is and what bounds it.
@@ -105,20 +156,35 @@ type Config struct {
 	Voters []id.ReplicaID
 
 	WAL     *wal.WAL
-	Sender  Sender  // nil when this replica is the only voter
+	Sender  Sender  // may be nil when this replica is the only one and remains so
 	Applier Applier // required
 	// Observer may be nil: then nobody waits for commits.
 	Observer Observer
 	// History may be nil: then the log starts behind its last checkpoint.
-	History History
+	History raftlog.History
+	// Snapshots may be nil: then a replica that lacks what the log no longer has is never caught up.
+	Snapshots Snapshotter
+	// Reader is required for ReadIndex only.
+	Reader Reader
+	// Host may be nil: then the group is ticked whether it needs it or not.
+	Host Host
+	// Removed are replicas that were part of the group and never are again.
+	Removed []id.ReplicaID
 
 	// Budget bounds the memory of all groups' cached entries; shared between them. Required.
-	Budget *Budget
+	Budget *raftlog.Budget
 	// UncommittedBytes bounds what a leader has proposed and not committed; 0 means 64 MiB.
 	UncommittedBytes int
 	// ElectionTicks is how many ticks without a leader make a follower campaign; the replica waits this long and up to
 	// twice as long, drawn from Seed. 0 means 10.
 	ElectionTicks int
+	// HeartbeatTicks is how many ticks lie between two heartbeats of a leader that is ticked. 0 means 1.
+	HeartbeatTicks int
+	// CommitTicks is how many ticks a commit index may wait for an append or a heartbeat to ride on, before it is sent
+	// alone. 0 means 2.
+	CommitTicks int
+	// QuietTicks is how many ticks after the last change a group stops needing ticks. 0 means never.
+	QuietTicks int
 	// Seed makes the election jitter of this replica repeatable.
 	Seed uint64
 	// Now reads the monotonic clock in nanoseconds. Required.
@@ -136,40 +202,20 @@ type State struct {
 	// Applied is the last entry that the machine already has.
 	Applied id.Index
 	// Voters and the sets that go with joint consensus, as the checkpoint recorded them; empty for a new group.
-	Conf ConfState
-}
-
-// ConfState is a group's raft configuration in a form that other packages may keep: raftpb's, encoded.
-type ConfState []byte
-
-func (c ConfState) decode(initial []id.ReplicaID) (pb.ConfState, error) {
-	var cs pb.ConfState
-	if len(c) == 0 {
-		for _, v := range initial {
-			cs.Voters = append(cs.Voters, uint64(v))
-		}
-		return cs, nil
-	}
-	if err := cs.Unmarshal(c); err != nil {
-		return cs, fmt.Errorf("replica: configuration of a checkpoint: %w", err)
-	}
-	return cs, nil
-}
-
-func encodeConf(cs pb.ConfState) ConfState {
-	b, err := cs.Marshal()
-	if err != nil {
-		panic(fmt.Sprintf("replica: a ConfState that does not encode: %v: %v", cs, err))
-	}
-	return b
+	Conf membership.ConfState
 }
 
 func (c Config) withDefaults() Config {
 	if c.UncommittedBytes == 0 {
 		c.UncommittedBytes = 64 << 20
 	}
-	if c.ElectionTicks == 0 {
-		c.ElectionTicks = 10
+	for _, d := range []struct {
+		v *int
+		d int
+	}{{&c.ElectionTicks, 10}, {&c.HeartbeatTicks, 1}, {&c.CommitTicks, 2}} {
+		if *d.v == 0 {
+			*d.v = d.d
+		}
 	}
 	return c
 }

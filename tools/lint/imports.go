@@ -44,8 +44,15 @@ var only = map[string][]string{
 	"broker/seglog/...":       {"broker/id", "broker/vfs"},
 	"broker/transport/...":    {"broker/id"},
 	"broker/meta/...":         {"broker/id", "broker/statemachine"},
-	"broker/cmd/broker":       {"broker/node", "tools/version"},
-	"tools/stats":             {},
+	// The parts of a raft group, each ignorant of the group and of the other parts.
+	"broker/replica/raftlog/...": {"broker/id", "broker/wal"},
+	"broker/replica/proposals":   {"broker/id"},
+	"broker/replica/peers":       {"broker/id"},
+	"broker/replica/candidacy":   {"broker/id"},
+	"broker/replica/membership":  {"broker/id"},
+	"broker/replica/readindex":   {},
+	"broker/cmd/broker":          {"broker/node", "tools/version"},
+	"tools/stats":                {},
 }
 
 // forbid are arrows that may not exist even through other packages, tests included.

@@ -1,15 +1,33 @@
-package replica
+// Package raftlog keeps the log of one raft group where raft reads it: the newest entries in memory, within a budget that
+// all groups of a node share, the older ones wherever they are durable.
+//
+// Raft reads its log all the time and mostly its end: what it appended last, it sends and applies next. So the end stays in
+// memory, and what falls out of the budget is read again from the WAL or, below the last checkpoint, from the machine's own
+// files (Disk). Eviction therefore never loses anything, and recovery needs no memory for a log of any length.
+//
+// A Log has no lock: its group's lock guards it, as it guards the raft node that reads it.
+package raftlog
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
+	"ackline/broker/wal"
 )
 
-// LogStorage is one group's log as its replica sees it. Indexes are contiguous from FirstIndex to LastIndex. Not safe for
+// Errors of reading. Everything else that a read returns is a failure of what is below.
+var (
+	// ErrCompacted: the asked-for entries are below the log's first index.
+	ErrCompacted = errors.New("raftlog: entries are below the first index")
+	// ErrUnavailable: the asked-for entries are beyond the last index.
+	ErrUnavailable = errors.New("raftlog: entries are beyond the last index")
+)
+
+// LogStorage is one group's log as its replica sees it; logtest is its conformance suite. Indexes are contiguous from FirstIndex to LastIndex. Not safe for
 // concurrent use: the group's lock guards it.
 type LogStorage interface {
 	// Append adds entries. The first may be at most LastIndex+1; it replaces every entry from its index on.
@@ -61,8 +79,8 @@ type Log struct {
 	bytes    int64 // of cache's data, as charged to budget
 }
 
-// NewLog returns a log whose entries above base are to come through Append and whose others, if any, older reads.
-func NewLog(older Older, budget *Budget, base id.Index, baseTerm id.Term) *Log {
+// New returns a log whose entries above base are to come through Append and whose others, if any, older reads.
+func New(older Older, budget *Budget, base id.Index, baseTerm id.Term) *Log {
 	return &Log{older: older, budget: budget, base: base, baseTerm: baseTerm}
 }
 
@@ -73,7 +91,7 @@ func (l *Log) Append(es []pb.Entry) error {
 	}
 	first, last := id.Index(es[0].Index), l.LastIndex()
 	if first > last+1 {
-		return fmt.Errorf("replica: append at index %d leaves a gap behind %d", first, last)
+		return fmt.Errorf("raftlog: append at index %d leaves a gap behind %d", first, last)
 	}
 	if first <= last {
 		if err := l.TruncateAfter(first - 1); err != nil {
@@ -156,7 +174,7 @@ func (l *Log) TruncateAfter(i id.Index) error {
 	if i < l.base {
 		t, err := l.Term(i)
 		if err != nil {
-			return fmt.Errorf("replica: truncate after %d: %w", i, err)
+			return fmt.Errorf("raftlog: truncate after %d: %w", i, err)
 		}
 		l.drop(len(l.cache))
 		l.base, l.baseTerm = i, t
@@ -176,6 +194,12 @@ func (l *Log) TruncateAfter(i id.Index) error {
 	return nil
 }
 
+// Reset makes the log begin, empty, behind entry i of term t: a snapshot stands for what was there.
+func (l *Log) Reset(i id.Index, t id.Term) {
+	l.drop(len(l.cache))
+	l.base, l.baseTerm = i, t
+}
+
 // Evict lets go of entries up to i, which must be readable from Older or never be asked for again.
 func (l *Log) Evict(i id.Index) {
 	i = min(i, l.LastIndex())
@@ -185,6 +209,14 @@ func (l *Log) Evict(i id.Index) {
 	t, n := l.cache[i-l.base-1].Term, int(i-l.base)
 	l.drop(n)
 	l.base, l.baseTerm = i, id.Term(t)
+}
+
+// Halve lets go of the older half of the cached entries up to stable, which must be readable from Older, if all logs
+// together keep too many. Half stays, so that a follower a little behind is still served from memory.
+func (l *Log) Halve(stable id.Index) {
+	if l.budget.Over() && stable > l.base {
+		l.Evict(l.base + (stable-l.base+1)/2)
+	}
 }
 
 // drop removes the first n cached entries. What stays is copied once less than half of the array is in use, or the
@@ -204,9 +236,7 @@ func (l *Log) drop(n int) {
 
 func (l *Log) charge(n int64) {
 	l.bytes += n
-	if l.budget != nil {
-		l.budget.used.Add(n)
-	}
+	l.budget.used.Add(n)
 }
 
 // Cached returns the cached entries of [lo, hi), which may be fewer than asked for, from lo on; none when lo is not cached.
@@ -216,4 +246,13 @@ func (l *Log) Cached(lo, hi id.Index) []pb.Entry {
 		return nil
 	}
 	return l.cache[lo-l.base-1 : hi-l.base-1 : hi-l.base-1]
+}
+
+// AppendEntries appends raft's entries to dst in the form that the WAL and the machines take. Data is shared.
+func AppendEntries(dst []wal.Entry, es []pb.Entry) []wal.Entry {
+	for i := range es {
+		e := &es[i]
+		dst = append(dst, wal.Entry{Index: id.Index(e.Index), Term: id.Term(e.Term), Type: uint8(e.Type), Data: e.Data})
+	}
+	return dst
 }

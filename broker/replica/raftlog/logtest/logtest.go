@@ -1,4 +1,4 @@
-// Package logtest is the conformance suite of replica.LogStorage: every implementation has to pass it.
+// Package logtest is the conformance suite of raftlog.LogStorage: every implementation has to pass it.
 package logtest
 
 import (
@@ -11,14 +11,14 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
-	"ackline/broker/replica"
+	"ackline/broker/replica/raftlog"
 )
 
 // Test runs the suite. open returns an empty log; settle, if it is not nil, moves part of a log's entries to wherever the
 // implementation keeps older ones, and is called between steps.
-func Test(t *testing.T, open func(t *testing.T) replica.LogStorage, settle func(l replica.LogStorage)) {
+func Test(t *testing.T, open func(t *testing.T) raftlog.LogStorage, settle func(l raftlog.LogStorage)) {
 	if settle == nil {
-		settle = func(replica.LogStorage) {}
+		settle = func(raftlog.LogStorage) {}
 	}
 	t.Run("empty", func(t *testing.T) { empty(t, open(t)) })
 	t.Run("gap is refused", func(t *testing.T) {
@@ -79,19 +79,19 @@ func Test(t *testing.T, open func(t *testing.T) replica.LogStorage, settle func(
 	})
 }
 
-func empty(t *testing.T, l replica.LogStorage) {
+func empty(t *testing.T, l raftlog.LogStorage) {
 	if f, last := l.FirstIndex(), l.LastIndex(); f != 1 || last != 0 {
 		t.Fatalf("an empty log is [%d, %d], want [1, 0]", f, last)
 	}
 	if term, err := l.Term(0); term != 0 || err != nil {
 		t.Fatalf("term of index 0 is %d, %v; want 0", term, err)
 	}
-	if _, err := l.Get(1); !errors.Is(err, replica.ErrUnavailable) {
+	if _, err := l.Get(1); !errors.Is(err, raftlog.ErrUnavailable) {
 		t.Fatalf("Get(1) of an empty log: %v, want ErrUnavailable", err)
 	}
 }
 
-func random(t *testing.T, l replica.LogStorage, settle func(replica.LogStorage), seed uint64) {
+func random(t *testing.T, l raftlog.LogStorage, settle func(raftlog.LogStorage), seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
 	var m model
@@ -126,7 +126,7 @@ func random(t *testing.T, l replica.LogStorage, settle func(replica.LogStorage),
 // model is the dumbest log there is.
 type model struct{ es []pb.Entry }
 
-func (m model) check(t *testing.T, l replica.LogStorage) {
+func (m model) check(t *testing.T, l raftlog.LogStorage) {
 	t.Helper()
 	if got := l.LastIndex(); got != id.Index(len(m.es)) {
 		t.Fatalf("the log ends at %d, want %d", got, len(m.es))
@@ -152,7 +152,7 @@ func (m model) check(t *testing.T, l replica.LogStorage) {
 		}
 		lo += len(es)
 	}
-	if _, err := l.Get(id.Index(len(m.es) + 1)); !errors.Is(err, replica.ErrUnavailable) {
+	if _, err := l.Get(id.Index(len(m.es) + 1)); !errors.Is(err, raftlog.ErrUnavailable) {
 		t.Fatalf("Get behind the end: %v, want ErrUnavailable", err)
 	}
 }

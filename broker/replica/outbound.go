@@ -1,0 +1,78 @@
+package replica
+
+import (
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// Counters count what a group sends and refuses. They only go up.
+type Counters struct {
+	Sent      uint64 // messages for other replicas, snapshots not included
+	HeldBack  uint64 // appends that carried nothing but a commit index
+	Alone     uint64 // of these, those that were sent after all
+	Snapshots uint64 // handed to the Sender
+	Refused   uint64 // messages that came and were refused
+}
+
+// Counters returns the group's counters.
+func (g *Group) Counters() Counters {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.counters
+}
+
+// send passes messages on to the Sender, without those that can wait. ms is raft's no more, and is changed.
+func (g *Group) send(ms []pb.Message) {
+	// Without a Sender there are no other replicas, and what raft sends to those that a later configuration names is
+	// lost, as messages may be.
+	if len(ms) == 0 || g.cfg.Sender == nil {
+		return
+	}
+	kept := ms[:0]
+	for i := range ms {
+		if m := &ms[i]; g.goes(m) {
+			kept = append(kept, *m)
+		}
+	}
+	g.transmit(kept)
+}
+
+func (g *Group) transmit(ms []pb.Message) {
+	if len(ms) > 0 {
+		g.counters.Sent += uint64(len(ms))
+		g.cfg.Sender.Send(g.cfg.Group, ms)
+	}
+}
+
+// goes decides whether a message is sent now, and notes what it tells its receiver.
+func (g *Group) goes(m *pb.Message) bool {
+	switch m.Type {
+	case pb.MsgApp:
+		if p := g.peers.Of(m.To); p != nil && !p.Appends(m) {
+			g.counters.HeldBack++
+			return false
+		}
+	case pb.MsgHeartbeat:
+		if p := g.peers.Of(m.To); p != nil {
+			p.Beats(m)
+		}
+		if len(m.Context) == 0 {
+			m.Context = g.quietContext(askQuiet)
+		}
+	case pb.MsgHeartbeatResp:
+		if g.intercept {
+			g.intercepted = append(g.intercepted, *m)
+			return false
+		}
+	case pb.MsgSnap:
+		g.sendSnapshot(m)
+		return false
+	}
+	return true
+}
+
+// sendHeld sends the commit indexes that found nothing to ride on.
+func (g *Group) sendHeld() {
+	ms := g.peers.Tick(g.cfg.CommitTicks, nil)
+	g.counters.Alone += uint64(len(ms))
+	g.transmit(ms)
+}

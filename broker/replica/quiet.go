@@ -1,0 +1,182 @@
+package replica
+
+import (
+	"encoding/binary"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"ackline/broker/id"
+)
+
+// Ten thousand groups that nobody writes to must cost nothing: no heartbeats, no ticks. A group may be quiet when every
+// replica has the whole log and knows that it is committed; then there is nothing that a message could tell. That the
+// leader's node is alive is seen between nodes, for all groups at once.
+//
+// How it becomes quiet: the heartbeats of a leader that has nothing to do ask (context 'q', term, last index), and whoever
+// has that index, has applied it and has nothing to write answers with the same context; others answer without. When all
+// have answered for QuietTicks, the leader says that it is quiet (context 'Q') and is. Whoever hears that and agrees is
+// quiet as well, without an answer; whoever does not agree answers without context, which wakes the leader.
+//
+// How it ends: anything else that comes, from a client or another replica, ends it, and the leader's next heartbeat wakes
+// the others. If the word that the leader is quiet is lost, a follower goes on ticking, and asks for pre-votes one day:
+// nobody grants them, for a quiet replica still remembers its leader, and the leader wakes. When nodes die, the survivors
+// are woken through PeersDown; a leader that cannot lead on tells its followers before it stops.
+
+const (
+	askQuiet = 'q'
+	nowQuiet = 'Q'
+
+	quietBytes = 17
+)
+
+// quietContext is what a leader's heartbeats carry, nil if it is not idle or the group never quiet.
+func (g *Group) quietContext(kind byte) []byte {
+	if g.cfg.QuietTicks == 0 || !g.idle() {
+		return nil
+	}
+	b := append(make([]byte, 0, quietBytes), kind)
+	b = binary.BigEndian.AppendUint64(b, uint64(g.status.Term))
+	return binary.BigEndian.AppendUint64(b, uint64(g.status.Last))
+}
+
+type quietWord struct {
+	kind byte
+	term id.Term
+	last id.Index
+}
+
+func parseQuiet(b []byte) (w quietWord, ok bool) {
+	if len(b) != quietBytes || b[0] != askQuiet && b[0] != nowQuiet {
+		return w, false
+	}
+	return quietWord{b[0], id.Term(binary.BigEndian.Uint64(b[1:])), id.Index(binary.BigEndian.Uint64(b[9:]))}, true
+}
+
+// settled tells whether this replica has stored, committed and applied all that it knows of.
+func (g *Group) settled() bool {
+	return g.stopped == nil && len(g.queue) == 0 && len(g.inflight) == 0 && g.props.Len() == 0 && g.restoring == 0 &&
+		g.status.Commit == g.status.Last && g.applied == g.status.Last
+}
+
+// idle tells whether a leader has nothing under way.
+func (g *Group) idle() bool {
+	return g.status.IsLead && g.settled() && !g.moving && !g.changing() && g.reads.Empty()
+}
+
+// Quiet tells whether the group needs no ticks: it leads, all replicas have the log to its last index, know that all of it
+// is committed, and nothing is under way; or it follows, and its leader said so.
+func (g *Group) Quiet() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.quiet || g.mayRest()
+}
+
+func (g *Group) mayRest() bool {
+	if g.solo {
+		return g.status.IsLead
+	}
+	if !g.idle() {
+		return false
+	}
+	for _, p := range g.peers.All() {
+		if p.Knows != g.status.Last {
+			return false
+		}
+	}
+	for _, p := range g.progress() {
+		if p.Match != g.status.Last || !p.replicating {
+			return false // raft does not count on what the replica said: it is asking
+		}
+	}
+	return true
+}
+
+// tickQuiet makes a leader quiet that has been able to be for long enough, and tells its followers.
+func (g *Group) tickQuiet() bool {
+	if g.cfg.QuietTicks == 0 || !g.idle() {
+		g.idleTicks = 0
+		return false
+	}
+	if g.idleTicks++; g.idleTicks <= g.cfg.QuietTicks || !g.mayRest() {
+		return false
+	}
+	word := g.quietContext(nowQuiet)
+	all := g.peers.All()
+	ms := make([]pb.Message, len(all))
+	for i := range all {
+		ms[i] = pb.Message{Type: pb.MsgHeartbeat, To: all[i].ID, From: uint64(g.cfg.Replica), Term: uint64(g.status.Term),
+			Commit: uint64(g.status.Commit), Context: word}
+	}
+	g.transmit(ms)
+	g.rest()
+	return true
+}
+
+// rest makes the group quiet, wake ends that.
+func (g *Group) rest() {
+	if !g.quiet {
+		g.quiet, g.idleTicks = true, 0
+		if g.cfg.Host != nil {
+			g.cfg.Host.Ticks(g.cfg.Group, false)
+		}
+	}
+}
+
+func (g *Group) wake() {
+	if g.quiet && g.stopped == nil && !(g.solo && g.status.IsLead) {
+		g.quiet, g.idleTicks = false, 0
+		if g.cfg.Host != nil {
+			g.cfg.Host.Ticks(g.cfg.Group, true)
+		}
+	}
+}
+
+// Wake ends quiet: a leader sends heartbeats again, to those that have come back.
+func (g *Group) Wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.wake()
+}
+
+// asked takes a heartbeat that asks for quiet or orders it.
+func (g *Group) asked(m *pb.Message, w quietWord) error {
+	if w.kind == askQuiet {
+		g.wake() // whoever asks is not quiet
+	}
+	g.handleReady()
+	g.intercept = true
+	err := g.rn.Step(*m)
+	g.handleReady()
+	g.intercept = false
+	agree := g.settled() && g.status.Term == w.term && g.status.Leader == id.ReplicaID(m.From) && g.status.Last == w.last
+	for i := range g.intercepted {
+		r := &g.intercepted[i]
+		switch {
+		case !agree:
+			r.Context = nil
+		case w.kind == nowQuiet:
+			continue
+		}
+		g.transmit(g.intercepted[i : i+1])
+	}
+	clear(g.intercepted)
+	g.intercepted = g.intercepted[:0]
+	switch {
+	case !agree:
+		g.wake()
+	case w.kind == nowQuiet:
+		g.rest()
+	}
+	return err
+}
+
+// answered takes what a heartbeat's response says about quiet. It returns false if the response is no reason to wake.
+func (g *Group) answered(m *pb.Message, w quietWord) bool {
+	m.Context = nil // it is not one of raft's
+	p := g.peers.Of(m.From)
+	if p == nil || !g.status.IsLead || w.term != g.status.Term || id.Term(m.Term) != w.term {
+		return true
+	}
+	p.Knows = max(p.Knows, w.last)
+	return w.last != g.status.Last
+}

@@ -1,0 +1,187 @@
+package replica_test
+
+import (
+	"testing"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"ackline/broker/id"
+	"ackline/broker/replica"
+	"ackline/broker/replica/membership"
+)
+
+// quietNet is three voters that become quiet three ticks after the last change.
+func quietNet(t *testing.T) (*net, *peer) {
+	c := (&net{t: t, tune: func(cfg *replica.Config) { cfg.QuietTicks = 3 }}).open(3)
+	return c, c.elect(1)
+}
+
+func (n *net) settle() {
+	n.t.Helper()
+	for range 10 {
+		n.tick()
+	}
+}
+
+func (n *net) wantAsleep(asleep bool, replicas ...id.ReplicaID) {
+	n.t.Helper()
+	for _, r := range replicas {
+		if p := n.peers[r]; p.asleep != asleep || asleep && !p.group.Quiet() {
+			n.t.Fatalf("replica %d is asleep: %v, quiet: %v; want %v", r, p.asleep, p.group.Quiet(), asleep)
+		}
+	}
+}
+
+// TestIdleGroupBecomesQuiet: everybody then has everything and knows that it is committed, and nothing is sent any more.
+func TestIdleGroupBecomesQuiet(t *testing.T) {
+	c, p := quietNet(t)
+	want := c.fill(p, 10)
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	c.same(want, 1, 2, 3)
+	before := c.sent()
+	for range 100 {
+		c.tick()
+	}
+	if got := c.sent(); got.Sent != before.Sent {
+		t.Fatalf("a quiet group sent %d messages", got.Sent-before.Sent)
+	}
+	want = append(want, "wakes")
+	c.mustPropose(p, "wakes")
+	c.wantAsleep(false, 1)
+	c.run()
+	c.wantAsleep(false, 1, 2, 3)
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	c.same(want, 1, 2, 3)
+	if s := p.group.Status(); s.Term != 1 {
+		t.Fatalf("there was an election: %+v", s)
+	}
+}
+
+// TestGroupIsNotQuietWhileAReplicaLacksSomething, a learner included, or does not know the commit index.
+func TestGroupIsNotQuietWhileAReplicaLacksSomething(t *testing.T) {
+	c, p := quietNet(t)
+	c.fill(p, 3)
+	c.settle()
+	c.cut[3] = true
+	c.mustPropose(p, "x")
+	c.run()
+	c.settle()
+	c.wantAsleep(false, 1)
+	c.cut[3] = false
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	// Now it has everything, but no word of the commit index arrives.
+	c.drop = func(m pb.Message) bool { return m.To == 3 && m.Type == pb.MsgHeartbeat }
+	c.mustPropose(p, "y")
+	c.run()
+	c.settle()
+	c.wantAsleep(false, 1)
+	c.drop = nil
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	if _, _, err := p.group.Change(membership.Change{Replica: 4, To: membership.Learner}); err != nil {
+		t.Fatal(err)
+	}
+	c.run()
+	c.settle()
+	c.wantAsleep(false, 1)
+	c.start(4, newDisk(), 3)
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3, 4)
+}
+
+// TestLostWordOfQuiet: the follower that did not hear it goes on ticking, and in the end wakes the leader, whom it gets no
+// votes against.
+func TestLostWordOfQuiet(t *testing.T) {
+	c, p := quietNet(t)
+	c.fill(p, 3)
+	c.drop = func(m pb.Message) bool { return m.To == 3 && len(m.Context) > 0 && m.Context[0] == 'Q' }
+	for range 12 {
+		c.tick()
+		if p.asleep {
+			break
+		}
+	}
+	c.wantAsleep(true, 1, 2)
+	c.wantAsleep(false, 3)
+	c.drop = nil
+	for range 40 {
+		c.tick()
+	}
+	c.wantAsleep(true, 1, 2, 3)
+	if s := p.group.Status(); s.Term != 1 || !s.IsLead {
+		t.Fatalf("the lost word cost an election: %+v", s)
+	}
+}
+
+// TestFollowerThatDoesNotAgreeWakesItsLeader: it was told to be quiet at an index that it does not have.
+func TestFollowerThatDoesNotAgreeWakesItsLeader(t *testing.T) {
+	c, p := quietNet(t)
+	c.fill(p, 3)
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	crashed := c.peers[3].disk.crash(1)
+	c.start(3, crashed, 3)
+	c.wantAsleep(false, 3)
+	p.group.Wake() // as the manager does when the node is back
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	if s := p.group.Status(); s.Term != 1 {
+		t.Fatalf("there was an election: %+v", s)
+	}
+}
+
+// TestQuietGroupSurvivesItsLeader: quiet followers are woken when the leader's node dies.
+func TestQuietGroupSurvivesItsLeader(t *testing.T) {
+	c, p := quietNet(t)
+	want := c.fill(p, 3)
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	c.down(1)
+	c.wantAsleep(false, 2, 3)
+	c.tick()
+	next := c.leader()
+	if next == p {
+		t.Fatal("no new leader after one tick")
+	}
+	c.mustPropose(next, "after")
+	c.run()
+	c.settle()
+	c.same(append(want, "after"), 2, 3)
+	c.wantAsleep(false, 2) // replica 1 lacks it
+}
+
+// TestOnlyVoterNeedsNoTicks, busy or not. With a learner it does: only heartbeats find out what that lacks.
+func TestOnlyVoterNeedsNoTicks(t *testing.T) {
+	c := &net{t: t}
+	c.tune = func(cfg *replica.Config) { cfg.Sender = c }
+	c.open(1)
+	p := c.elect(1)
+	c.tick()
+	c.wantAsleep(true, 1)
+	c.mustPropose(p, "x")
+	c.wantAsleep(true, 1)
+	c.run()
+	c.wantAsleep(true, 1)
+	if _, _, err := p.group.Change(membership.Change{Replica: 2, To: membership.Learner}); err != nil {
+		t.Fatal(err)
+	}
+	c.run() // the first append to replica 2 is lost: it is not there yet
+	c.wantAsleep(false, 1)
+	c.start(2, newDisk(), 1)
+	c.settle()
+	c.same([]string{"x"}, 2)
+}
+
+// TestStoppedGroupIsNotTicked, whatever it is told.
+func TestStoppedGroupIsNotTicked(t *testing.T) {
+	c := newNet(t, 3)
+	p := c.elect(1)
+	p.group.Stop()
+	c.wantAsleep(true, 1)
+	p.group.Wake()
+	p.group.PeersDown([]id.ReplicaID{2, 3})
+	c.wantAsleep(true, 1)
+}
