@@ -38,6 +38,10 @@ type Options struct {
 	AcceptLoss bool
 	// RingID marks the batches of a ring that is made. 0 means a random one; only tests give it.
 	RingID uint64
+	// Outgoing is called by whoever writes or tells sources, with no lock held: when a batch is collected and not written yet,
+	// and when its sources have been told that it is durable. Sources that talk to other nodes have their messages sent from
+	// it, so that what they replicate leaves before the sync and not behind it. It must not wait. May be nil.
+	Outgoing func()
 	// Fatal is called once, on the goroutine that met it, when a write or sync has failed. What was not durable then
 	// never will be, and the process should exit. nil is a panic.
 	Fatal func(error)
@@ -267,6 +271,7 @@ func (w *WAL) write() finished {
 	b.reset(from.tail, w.opt.BatchBytes, from.tight)
 	sources := w.collect(b, from.urgent, true, from.list)
 	sources = w.collect(b, from.ready, false, sources)
+	w.outgoing()
 	if b.b.Records() > 0 && !w.commit(b) {
 		sources = sources[:0]
 	}
@@ -326,7 +331,14 @@ func (w *WAL) finish(done finished) {
 		}
 		s.Durable(done.end)
 	}
+	w.outgoing()
 	w.queue.recycle(done.sources)
+}
+
+func (w *WAL) outgoing() {
+	if w.opt.Outgoing != nil {
+		w.opt.Outgoing()
+	}
 }
 
 // fail poisons the WAL: the kernel may have dropped what it could not write, and would report success the next time.

@@ -18,6 +18,8 @@ var layers = [][]string{
 	// Storage and state machines: passive, stepped by a caller.
 	{"broker/wal/...", "broker/seglog/...", "broker/meta/...", "broker/transport/..."},
 	{"broker/replica/...", "broker/partition/...", "broker/coordinator/...", "broker/server/..."},
+	// Many groups, and the links between them.
+	{"broker/engine/..."},
 	{"broker/api/..."},
 	// The only place that sees both sides of every interface.
 	{"broker/node/..."},
@@ -53,6 +55,8 @@ var only = map[string][]string{
 	"broker/replica/readindex":   {},
 	"broker/cmd/broker":          {"broker/node", "tools/version"},
 	"tools/stats":                {},
+	"broker/engine/...": {"broker/id", "broker/replica", "broker/transport", "broker/transport/detect",
+		"broker/transport/frame", "broker/transport/link", "broker/wal"},
 }
 
 // forbid are arrows that may not exist even through other packages, tests included.
@@ -78,8 +82,8 @@ var external = []struct {
 	by     []string
 	why    string
 }{
-	{"go.etcd.io/raft", []string{"broker/replica/...", "broker/transport/..."},
-		"etcd-raft's types stay inside replica and transport, so that the rest can be stepped and simulated without it"},
+	{"go.etcd.io/raft", []string{"broker/replica/...", "broker/transport/...", "broker/engine/..."},
+		"etcd-raft's types stay inside replica, transport and engine, which passes messages between them, so that the rest can be stepped and simulated without it"},
 	{"github.com/valyala/fasthttp", []string{"broker/httpapi"}, "HTTP has one door: broker/httpapi"},
 	{"github.com/prometheus/", []string{"broker/metric", "broker/httpapi"},
 		"hot counters are plain atomics of broker/metric, read when they are scraped"},
