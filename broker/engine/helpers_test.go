@@ -53,10 +53,12 @@ type machine struct {
 	applied id.Index
 	term    id.Term // of applied
 
+	news      chan struct{} // closed and replaced when the next two may have changed
 	committed id.Index
 	lost      id.Index // the first index that this leadership may not have committed; 0: none
 	offer     *replica.Snapshot
 	stream    bool // snapshots are streamed, and stored by Store
+	refuse    bool // the first that is to be stored
 	restored  int
 	stored    atomic.Int64
 }
@@ -74,12 +76,17 @@ func (m *machine) Apply(es []replica.Entry) error {
 	return nil
 }
 
-func (m *machine) Lead(id.Term, []replica.Entry) { m.lost = 0 }
-func (m *machine) Follow(id.Term, id.ReplicaID)  { m.lost = m.committed + 1 }
+func (m *machine) Lead(id.Term, []replica.Entry)    { m.lost = 0 }
+func (m *machine) Follow(id.Term, id.ReplicaID)     { m.lost = m.committed + 1; m.tell() }
+func (m *machine) Committed(i id.Index, _, _ int64) { m.committed = i; m.tell() }
+func (m *machine) Dropped(from id.Index, _ error)   { m.lost = from; m.tell() }
 
-func (m *machine) Committed(i id.Index, _, _ int64) { m.committed = i }
-func (m *machine) Dropped(from id.Index, _ error)   { m.lost = from }
-func (m *machine) Take() replica.Completion         { return nil }
+func (m *machine) tell() {
+	close(m.news)
+	m.news = make(chan struct{})
+}
+
+func (m *machine) Take() replica.Completion { return nil }
 
 // payload is a checkpoint's or a snapshot's.
 type payload struct {
@@ -134,7 +141,9 @@ func (m *machine) store(at replica.Snapshot, r io.Reader) ([]byte, error) {
 	if members, confErr := at.Conf.Members(); at.Index == 0 || at.Term == 0 || confErr != nil || len(members.Voters) == 0 {
 		return nil, fmt.Errorf("a snapshot at %d of term %d with %+v, %v", at.Index, at.Term, members, confErr)
 	}
-	m.stored.Add(1)
+	if m.stored.Add(1) == 1 && m.refuse {
+		return nil, errors.New("no room")
+	}
 	return b, err
 }
 
@@ -153,16 +162,19 @@ func (m *machine) propose(data string) error {
 		return err
 	}
 	m.node.e.Drive()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.After(patience); ; {
 		m.group.Lock()
-		committed, lost := m.committed, m.lost
+		committed, lost, news := m.committed, m.lost, m.news
 		m.group.Unlock()
 		switch {
 		case lost != 0 && lost <= i:
 			return errUnknown
 		case committed >= i:
 			return nil
-		case time.Now().After(deadline):
+		}
+		select {
+		case <-news:
+		case <-deadline:
 			return errors.New("neither committed nor lost")
 		}
 	}
@@ -302,7 +314,7 @@ func replicaID(g id.GroupID, n id.NodeID) id.ReplicaID { return id.ReplicaID(10*
 
 // spec is a group of three.
 func (n *node) spec(g id.GroupID, change func(*machine)) (Spec, *machine) {
-	m := &machine{t: n.t, node: n, id: g}
+	m := &machine{t: n.t, node: n, id: g, news: make(chan struct{})}
 	if change != nil {
 		change(m)
 	}
