@@ -18,7 +18,9 @@
 //	leader     2 writev, one for each follower; 1 WAL write; 2 reads with an answer each
 //	follower   1 read, 1 WAL write, 1 writev
 //
-// and nothing is handed to another goroutine: WAL and links report no hand-over.
+// and nothing is handed to another goroutine, neither by the WAL nor by a link: who wakes is whose socket has something. With
+// files on a disk and all three nodes in one process, perf stat counted for each (BenchmarkProduce/files=real, 5,000
+// produces): 2.9 pwrite, 4.2 writev, 7.0 read (half of them find nothing), 2.2 epoll_pwait, 0.17 futex, 7 context switches.
 //
 // # What belongs where
 //
@@ -58,8 +60,8 @@ import (
 type Config struct {
 	Node id.NodeID
 	// Awaited tells whether the metadata may still say that a replica belongs here: it is false for what is known to be
-	// deleted or to belong elsewhere. It is asked for replicas that are not here, with engine locks held: it takes none but
-	// its own and does not call back. Nil: any may come.
+	// deleted or to belong elsewhere. It is asked for replicas that are not here, with locks of the engine held: it must not
+	// call the engine, nor wait for a lock under which somebody does. Nil: any may come.
 	Awaited func(g id.GroupID, r id.ReplicaID) bool
 	// EarlyMessages bounds the messages that wait for one replica, EarlyBytes what waits in all. 0 means 64 and 16 MiB.
 	EarlyMessages, EarlyBytes int

@@ -157,9 +157,11 @@ func (e *Engine) Work() (more bool) {
 		e.Flush()
 		return true
 	}
+	if len(p.events) > 0 {
+		e.counters.passes.Add(1)
+	}
 	clear(p.members)
 	p.members, p.next, p.events, p.lost = p.members[:0], 0, nil, nil
-	e.counters.passes.Add(1)
 	e.Drive()
 	e.news.mu.Lock()
 	defer e.news.mu.Unlock()

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -51,6 +52,29 @@ func TestDurableComesAfterTheSync(t *testing.T) {
 		if _, err := w.Entries(1, 1, 2, 10); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// What sources have for other nodes leaves when they are collected, before the write, and when they were told, behind it.
+func TestOutgoingBeforeTheWriteAndBehindIt(t *testing.T) {
+	var events []string
+	var s source
+	o := testOptions(vfs.NewMem())
+	o.Outgoing = func() { events = append(events, fmt.Sprint("out, told ", s.told)) }
+	w := hooked(t, o, func(op vfs.Op) error {
+		if op.Kind == vfs.OpWrite {
+			events = append(events, "write")
+		}
+		return nil
+	})
+	events = nil
+	s.add(w, func(b *Batch) {
+		b.Entries(1, 1, ents(1, 1, "x"))
+		events = append(events, "collect")
+	})
+	w.Drive()
+	if want := []string{"collect", "out, told 0", "write", "out, told 1"}; !slices.Equal(events, want) {
+		t.Errorf("%q, want %q", events, want)
 	}
 }
 
