@@ -227,13 +227,15 @@ func (e *Engine) publish(m *member) bool {
 	}
 }
 
-// Remove stops a group and forgets it. Its files, and its records in the WAL, are the caller's. It does nothing if the
-// group is not here.
+// Remove stops a group's replica and forgets it; a newer one may be added. Its files, and its records in the WAL, are the
+// caller's. Call it, too, when the metadata says that a group which was never here is deleted: what waited for it goes.
 func (e *Engine) Remove(g id.GroupID) {
 	e.early.mu.Lock()
-	m := e.groups.remove(g)
-	e.counters.dropped.Add(uint64(e.early.b.Drop(g)))
+	m := e.groups.get(g)
+	dropped := e.early.b.Drop(g, e.awaited) // while the replica tells which are older
+	e.groups.remove(g)
 	e.early.mu.Unlock()
+	e.counters.dropped.Add(uint64(dropped))
 	if m != nil {
 		m.group.Stop()
 		e.ticks.drop(m)

@@ -87,7 +87,8 @@ func TestFollowerKeepsDataThatArrivesBeforeItsMetadata(t *testing.T) {
 }
 
 func TestMessagesBeforeMetadataAreBounded(t *testing.T) {
-	e := New(Config{Node: 1, EarlyMessages: 4})
+	var deleted atomic.Bool
+	e := New(Config{Node: 1, EarlyMessages: 4, Awaited: func(id.GroupID, id.ReplicaID) bool { return !deleted.Load() }})
 	n := soloNode(t, e)
 	for i := range 10 {
 		n.e.Messages(2, []transport.GroupMessage{{Group: 9, Message: pb.Message{Type: pb.MsgHeartbeat, From: 92, To: 91, Term: uint64(i)}}})
@@ -95,6 +96,7 @@ func TestMessagesBeforeMetadataAreBounded(t *testing.T) {
 	if s := e.Stats(); s.EarlyMessages != 4 || s.Dropped != 6 {
 		t.Errorf("%d wait and %d were dropped, want 4 and 6: %+v", s.EarlyMessages, s.Dropped, s)
 	}
+	deleted.Store(true)
 	e.Remove(9)
 	if s := e.Stats(); s.EarlyMessages != 0 || s.Dropped != 10 {
 		t.Errorf("after its deletion: %+v", s)
@@ -135,6 +137,16 @@ func TestMessagesForOthersAreRefused(t *testing.T) {
 	e.Messages(2, []transport.GroupMessage{vote(1, 12, 11, 5)})
 	if term() != 5 {
 		t.Errorf("term %d after a request for a vote in term 5", term())
+	}
+	e.Remove(1)
+	s, m := n.spec(1, nil)
+	s.Config.Replica, s.Config.Voters = 10_000, []id.ReplicaID{12, 13, 10_000}
+	s.Replicas = []Replica{{1, 10_000}, {2, 12}, {3, 13}}
+	if _, err := e.Add(s); err != nil {
+		t.Fatal(err)
+	}
+	if m.group.Status().Term != 5 || e.Stats().Woken != 1 {
+		t.Errorf("the newer replica is in term %d, and what waited for it: %+v", m.group.Status().Term, e.Stats())
 	}
 }
 

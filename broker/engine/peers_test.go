@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"ackline/broker/id"
 	"ackline/broker/transport/detect"
@@ -55,9 +56,10 @@ func TestThousandGroupsGoQuietAndSurviveADeath(t *testing.T) {
 	if ticking() != 0 {
 		t.Errorf("%d groups tick, and nobody used them", ticking())
 	}
+	rest, before := c.nodes[1:], time.Now()
 	c.nodes[0].close()
-	rest := c.nodes[1:]
 	until(t, "a leader for every group on the other two", func() bool { return led(rest) == groups })
+	t.Logf("%d groups had other leaders %v after their node's death", groups/3, time.Since(before).Round(time.Millisecond))
 	until(t, "both to know all leaders", func() bool {
 		for _, n := range rest {
 			for g := range id.GroupID(groups) {

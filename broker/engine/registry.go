@@ -47,13 +47,11 @@ func (r *registry) add(m *member) bool {
 	return true
 }
 
-func (r *registry) remove(g id.GroupID) *member {
+func (r *registry) remove(g id.GroupID) {
 	s := r.shard(g)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := s.m[g]
 	delete(s.m, g)
-	return m
 }
 
 // all appends every member to dst.

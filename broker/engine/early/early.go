@@ -95,10 +95,10 @@ func (b *Buffer) Take(k Key) []Held {
 	return list
 }
 
-// Drop removes what is held for any replica of a group, and returns how much that was.
-func (b *Buffer) Drop(g id.GroupID) (dropped int) {
+// Drop removes what is held for those replicas of a group that are not awaited any more, and returns how much that was.
+func (b *Buffer) Drop(g id.GroupID, awaited func(Key) bool) (dropped int) {
 	for k := range b.held {
-		if k.Group == g {
+		if k.Group == g && !awaited(k) {
 			dropped += len(b.Take(k))
 		}
 	}
