@@ -6,7 +6,8 @@
 //
 // A transport connection's reader calls Messages with everything that one read brought. Each group gets its share in one
 // call under its lock; then the same goroutine drives the WAL, which it writes itself if nobody else is writing, and what
-// that makes raft answer is sent from it too. What a group sends is enqueued under its lock and leaves in the next Flush:
+// that makes raft answer is sent from it too. A reader of answers leaves the WAL alone; Messages says why. What a group
+// sends is enqueued under its lock and leaves in the next Flush:
 //
 //	Drive          before the WAL is asked to write: what proposals and messages have caused so far
 //	wal.Outgoing   when a batch is collected and not written: proposals that waited for the last batch are stepped there

@@ -155,7 +155,13 @@ func TestBurstIsSortedByGroup(t *testing.T) {
 	var b burst
 	ms := make([]transport.GroupMessage, 100)
 	for i := range ms {
-		ms[i] = transport.GroupMessage{Group: id.GroupID(i * 7 % 5), Message: pb.Message{Index: uint64(i)}}
+		ms[i] = transport.GroupMessage{Group: id.GroupID(i * 7 % 5), Message: pb.Message{Type: pb.MsgApp, Index: uint64(i)}}
+	}
+	if b.sort(ms) {
+		t.Error("appends are answers")
+	}
+	if !b.sort([]transport.GroupMessage{{Message: pb.Message{Type: pb.MsgAppResp}}, {Message: pb.Message{Type: pb.MsgHeartbeatResp}}}) {
+		t.Error("answers are none")
 	}
 	b.sort(ms)
 	for i := 1; i < len(ms); i++ {

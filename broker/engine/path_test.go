@@ -122,9 +122,9 @@ func TestCollectedProposalsLeaveBeforeTheirBatchIsWritten(t *testing.T) {
 	sent := bulkOf(m.node).frames
 	release() // the first
 	until(t, "the second's write to hang", func() bool { return d.hangs.Load() == 2 })
-	if got := bulkOf(m.node).frames - sent; got != 2 {
-		t.Fatalf("%d frames left before the second was written, want one to each follower", got)
-	}
+	until(t, "a frame to each follower while the second's write hangs", func() bool { // perhaps by who flushes a link already
+		return bulkOf(m.node).frames-sent == 2
+	})
 	until(t, "the second to be committed while the leader's disk hangs", func() bool {
 		m.group.Lock()
 		defer m.group.Unlock()
@@ -173,11 +173,17 @@ func TestOneProduceCosts(t *testing.T) {
 		if i == 0 {
 			want.writev, want.frames = 2*produces, 2*produces
 		}
-		if got.handOvers <= produces/20 { // whoever drives may come between the two signals of a proposal
-			got.handOvers = 0
-		}
-		if got != want {
-			t.Errorf("node %d: %d produces cost %+v, want %+v", n.id, produces, got, want)
+		for _, k := range []struct {
+			what      string
+			got, want uint64
+		}{
+			{"writes", got.writes, want.writes}, {"writev", got.writev, want.writev}, {"frames", got.frames, want.frames},
+			{"hand-overs", got.handOvers, 0}, {"writers", got.writers, 0},
+		} {
+			const edge = 2 // what began before and ends within, or is counted after it was done
+			if k.got > k.want+edge || k.got+edge < k.want {
+				t.Errorf("node %d: %d produces cost %d %s, want %d", n.id, produces, k.got, k.what, k.want)
+			}
 		}
 	}
 }

@@ -22,9 +22,14 @@ type burst struct {
 }
 
 // Messages implements transport.Handler: each group gets all of its messages in one call, then the WAL is driven.
+//
+// Not by who brings nothing but followers' answers. Whoever proposed drives the WAL itself; a reader that took that from it
+// would sit in the leader's sync, and behind it the next answers of the same follower, so that two followers could not
+// outrun a slow local disk. What little answers make a group store, when they end a joint configuration or a term, goes with
+// the next tick.
 func (e *Engine) Messages(from id.NodeID, ms []transport.GroupMessage) {
 	b := e.bursts.Get().(*burst)
-	b.sort(ms)
+	answers := b.sort(ms)
 	for i := 0; i < len(ms); {
 		g := ms[b.order[i]].Group
 		for ; i < len(ms) && ms[b.order[i]].Group == g; i++ {
@@ -37,20 +42,28 @@ func (e *Engine) Messages(from id.NodeID, ms []transport.GroupMessage) {
 	if cap(b.ms) <= keepMessages && cap(b.order) <= keepMessages {
 		e.bursts.Put(b)
 	}
-	e.Drive()
+	if answers {
+		e.Flush()
+	} else {
+		e.Drive()
+	}
 }
 
-// sort orders messages by group. Those of one group keep their order; that of groups has no meaning.
-func (b *burst) sort(ms []transport.GroupMessage) {
+// sort orders messages by group. Those of one group keep their order; that of groups has no meaning. It tells whether all
+// are answers to a leader.
+func (b *burst) sort(ms []transport.GroupMessage) (answers bool) {
 	b.order = b.order[:0]
 	sorted := true
+	answers = true
 	for i := range ms {
 		b.order = append(b.order, int32(i))
 		sorted = sorted && (i == 0 || ms[i-1].Group <= ms[i].Group)
+		answers = answers && (ms[i].Message.Type == pb.MsgAppResp || ms[i].Message.Type == pb.MsgHeartbeatResp)
 	}
 	if !sorted {
 		slices.SortStableFunc(b.order, func(x, y int32) int { return cmp.Compare(ms[x].Group, ms[y].Group) })
 	}
+	return answers
 }
 
 // route gives messages to the group that they are for. ms is changed.
