@@ -70,6 +70,8 @@ func TestThousandGroupsGoQuietAndSurviveADeath(t *testing.T) {
 		}
 		return true
 	})
+	c.nodes = rest
+	until(t, "quiet although a node is dead", func() bool { return ticking() == 0 })
 	for _, n := range rest {
 		if p := n.e.Stats().Passes; p == 0 || p > groups/10 { // a link that is lost again and again is news each time
 			t.Errorf("node %d told its groups %d times what happened to peers", n.id, p)

@@ -95,10 +95,10 @@ func (g *Group) PeersDown(dead []id.ReplicaID) {
 	case g.stopped != nil:
 	case g.status.IsLead:
 		for _, r := range news {
-			g.rn.ReportUnreachable(uint64(r))
+			g.rn.ReportUnreachable(uint64(r)) // so it must be heard before the group is quiet with it
 		}
 		g.handleReady()
-		if !membership.Quorum(&g.conf, func(v uint64) bool { return !slices.Contains(g.dead, id.ReplicaID(v)) }) {
+		if !membership.Quorum(&g.conf, func(v uint64) bool { return !g.isDead(v) }) {
 			g.wake()
 		}
 	case g.status.Leader == 0 && len(news) > 0, slices.Contains(g.dead, g.status.Leader):

@@ -2,15 +2,17 @@ package replica
 
 import (
 	"encoding/binary"
+	"slices"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
+	"ackline/broker/replica/membership"
 )
 
 // Ten thousand groups that nobody writes to must cost nothing: no heartbeats, no ticks. A group may be quiet when every
-// replica has the whole log and knows that it is committed; then there is nothing that a message could tell. That the
-// leader's node is alive is seen between nodes, for all groups at once.
+// replica whose node lives has the whole log and knows that it is committed; then there is nothing that a message could
+// tell. That the leader's node is alive is seen between nodes, for all groups at once.
 //
 // How it becomes quiet: the heartbeats of a leader that has nothing to do ask (context 'q', term, last index), and whoever
 // has that index, has applied it and has nothing to write answers with the same context; others answer without. When all
@@ -78,18 +80,25 @@ func (g *Group) mayRest() bool {
 	if !g.idle() {
 		return false
 	}
+	// Nobody waits for the dead: a node that is gone would keep all groups awake that it has a replica of, and their heartbeats
+	// keep the rest from electing. Wake is called when they are back.
+	if len(g.dead) > 0 && !membership.Quorum(&g.conf, func(v uint64) bool { return !g.isDead(v) }) {
+		return false
+	}
 	for _, p := range g.peers.All() {
-		if p.Knows != g.status.Last {
+		if p.Knows != g.status.Last && !g.isDead(p.ID) {
 			return false
 		}
 	}
 	for _, p := range g.progress() {
-		if p.Match != g.status.Last || !p.replicating {
+		if (p.Match != g.status.Last || !p.replicating) && !g.isDead(uint64(p.Replica)) {
 			return false // raft does not count on what the replica said: it is asking
 		}
 	}
 	return true
 }
+
+func (g *Group) isDead(r uint64) bool { return slices.Contains(g.dead, id.ReplicaID(r)) }
 
 // tickQuiet makes a leader quiet that has been able to be for long enough, and tells its followers.
 func (g *Group) tickQuiet() bool {

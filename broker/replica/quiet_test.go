@@ -149,8 +149,62 @@ func TestQuietGroupSurvivesItsLeader(t *testing.T) {
 	c.mustPropose(next, "after")
 	c.run()
 	c.settle()
-	c.same(append(want, "after"), 2, 3)
-	c.wantAsleep(false, 2) // replica 1 lacks it
+	want = append(want, "after")
+	c.same(want, 2, 3)
+	c.wantAsleep(true, 2, 3) // replica 1 lacks it, and nobody waits for the dead
+	// It is back, on the disk that it had: the manager says so, and the group is awake until it has everything.
+	delete(c.cut, 1)
+	c.start(1, c.peers[1].disk.crash(1), 3)
+	c.down()
+	next.group.Wake()
+	c.drop = func(m pb.Message) bool { return m.To == 1 }
+	c.settle()
+	c.wantAsleep(false, next.id)
+	c.drop = nil
+	c.settle()
+	c.same(want, 1, 2, 3)
+	c.wantAsleep(true, 1, 2, 3)
+	if s := next.group.Status(); !s.IsLead {
+		t.Fatalf("there was an election: %+v", s)
+	}
+}
+
+// TestReturnedReplicaIsHeardBeforeQuiet: it had everything when it died, and may not know who leads when it is back.
+func TestReturnedReplicaIsHeardBeforeQuiet(t *testing.T) {
+	c, p := quietNet(t)
+	c.fill(p, 3)
+	c.settle()
+	c.down(3)
+	c.settle()
+	c.wantAsleep(true, 1, 2)
+	delete(c.cut, 3)
+	c.start(3, c.peers[3].disk.crash(1), 3)
+	c.drop = func(m pb.Message) bool { return m.To == 3 } // for as long as a group takes to become quiet, and longer
+	c.down()
+	p.group.Wake()
+	c.settle()
+	c.wantAsleep(false, 1)
+	c.drop = nil
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	if s := p.group.Status(); s.Term != 1 || !s.IsLead {
+		t.Fatalf("there was an election: %+v", s)
+	}
+}
+
+// TestLeaderWithoutQuorumIsNotQuiet: it is ticked until it steps down.
+func TestLeaderWithoutQuorumIsNotQuiet(t *testing.T) {
+	c, p := quietNet(t)
+	c.fill(p, 3)
+	c.settle()
+	c.down(2, 3)
+	c.wantAsleep(false, 1)
+	for range 40 {
+		c.tick()
+	}
+	if s := p.group.Status(); s.IsLead {
+		t.Fatalf("it leads alone: %+v", s)
+	}
 }
 
 // TestOnlyVoterNeedsNoTicks, busy or not. With a learner it does: only heartbeats find out what that lacks.
