@@ -21,7 +21,7 @@
 //
 // and nothing is handed to another goroutine, neither by the WAL nor by a link: who wakes is whose socket has something. With
 // files on a disk and all three nodes in one process, perf stat counted for each (BenchmarkProduce/files=real, 5,000
-// produces): 2.9 pwrite, 4.2 writev, 7.0 read (half of them find nothing), 2.2 epoll_pwait, 0.17 futex, 7 context switches.
+// produces): 3.0 pwrite, 4.2 writev, 7.0 read (half of them find nothing), 2.3 epoll_pwait, 0.17 futex, 6.7 context switches.
 //
 // # What belongs where
 //
