@@ -14,6 +14,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/replica"
+	"ackline/broker/replica/raftlog"
 	"ackline/broker/syncmethod"
 	"ackline/broker/transport"
 	"ackline/broker/transport/frame"
@@ -319,7 +320,7 @@ func (n *node) spec(g id.GroupID, change func(*machine)) (Spec, *machine) {
 		change(m)
 	}
 	s := Spec{Config: replica.Config{Group: g, Replica: replicaID(g, n.id), Applier: m, Observer: m, Snapshots: m,
-		Budget: replica.NewBudget(1 << 20), QuietTicks: 3, Seed: uint64(g), Now: now},
+		Budget: raftlog.NewBudget(1 << 20), QuietTicks: 3, Seed: uint64(g), Now: now},
 		Join: func(group *replica.Group) { m.group = group }}
 	if m.stream {
 		s.Store = m.store

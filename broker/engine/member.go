@@ -10,6 +10,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/replica"
+	"ackline/broker/replica/membership"
 	"ackline/broker/transport/frame"
 )
 
@@ -32,7 +33,7 @@ type member struct {
 
 	mu      sync.Mutex // guards the next five
 	placed  []Replica
-	members replica.Members
+	members membership.Members
 	term    id.Term
 	leader  id.ReplicaID
 	stopped bool
@@ -162,7 +163,7 @@ func (e *Engine) lead(m *member, s replica.Status) {
 }
 
 // Configured implements replica.Host.
-func (m *member) Configured(g id.GroupID, at id.Index, ms replica.Members) {
+func (m *member) Configured(g id.GroupID, at id.Index, ms membership.Members) {
 	m.mu.Lock()
 	m.members = ms
 	m.join()

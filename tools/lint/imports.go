@@ -55,7 +55,7 @@ var only = map[string][]string{
 	"broker/replica/readindex":   {},
 	"broker/cmd/broker":          {"broker/node", "tools/version"},
 	"tools/stats":                {},
-	"broker/engine/...": {"broker/id", "broker/replica", "broker/transport", "broker/transport/detect",
+	"broker/engine/...": {"broker/id", "broker/replica", "broker/replica/membership", "broker/replica/raftlog", "broker/transport", "broker/transport/detect",
 		"broker/transport/frame", "broker/transport/link", "broker/wal"},
 }
 
