@@ -181,7 +181,7 @@ func (n *Node) Checkpoint(ctx context.Context) error {
 	if done != nil {
 		waits = append(waits, done)
 	}
-	n.wal.Drive()
+	n.engine.Drive()
 	for _, w := range waits {
 		select {
 		case <-w:

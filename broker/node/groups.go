@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"ackline/broker/engine"
 	"ackline/broker/id"
 	"ackline/broker/meta"
 	"ackline/broker/partition"
@@ -72,7 +73,7 @@ func (n *Node) carryOut(list []meta.Event) {
 			}
 		}
 	}
-	n.wal.Drive()
+	n.engine.Drive()
 	n.hosts.notify()
 }
 
@@ -113,15 +114,18 @@ func (n *Node) openGroup(e meta.Event, self id.ReplicaID) error {
 	for i, r := range e.Replicas {
 		voters[i] = r.ID
 	}
-	group, err := replica.NewGroup(replica.Config{
-		Group: e.Group, Replica: self, Voters: voters,
-		WAL: n.wal, Applier: part, Observer: part, History: history{log}, Budget: n.budget,
-		Seed: uint64(n.dir.Incarnation) ^ uint64(e.Group), Now: n.now,
-	}, n.groupState(e.Group, conf, applied))
+	group, err := n.engine.Add(engine.Spec{
+		Config: replica.Config{
+			Group: e.Group, Replica: self, Voters: voters,
+			Applier: part, Observer: part, History: history{log}, Budget: n.budget,
+			Seed: uint64(n.dir.Incarnation) ^ uint64(e.Group), Now: n.now,
+		},
+		State: n.groupState(e.Group, conf, applied),
+		Join:  func(g *replica.Group) { part.Join(g) },
+	})
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	part.Join(group)
 	n.hosts.add(&hosted{id: e.Group, self: self, part: part, group: group, log: log, topic: e.Topic.ID})
 	if len(voters) == 1 {
 		group.Campaign()
@@ -145,7 +149,7 @@ func (n *Node) groupState(g id.GroupID, conf []byte, applied id.Index) replica.S
 // they are gone.
 func (n *Node) deleteGroup(g id.GroupID, self id.ReplicaID) error {
 	if r := n.hosts.remove(g); r != nil {
-		r.group.Stop()
+		n.engine.Remove(g)
 		if err := r.part.Close(); err != nil {
 			return err
 		}
@@ -155,7 +159,7 @@ func (n *Node) deleteGroup(g id.GroupID, self id.ReplicaID) error {
 	if _, ok := n.wal.State(g); ok {
 		t := &tombstone{group: g, done: make(chan struct{})}
 		n.wal.Signal(t)
-		n.wal.Drive()
+		n.engine.Drive()
 		select {
 		case <-t.done:
 		case <-n.stopping:

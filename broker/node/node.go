@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ackline/broker/api"
+	"ackline/broker/engine"
 	"ackline/broker/httpapi"
 	"ackline/broker/id"
 	"ackline/broker/meta"
@@ -50,6 +51,7 @@ type Node struct {
 	dir    *dataDir
 	method syncmethod.Method
 	wal    *wal.WAL
+	engine *engine.Engine
 	// Recovery is what opening the WAL found.
 	Recovery wal.Recovery
 	replay   *replay
@@ -162,7 +164,8 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	n.budget = raftlog.NewBudget(n.cfg.Limits.CacheBytes)
 	n.events = &events{wake: make(chan struct{}, 1)}
 	n.hosts, n.dirty = newHosts(), newDirty()
-	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, led: make(chan struct{}), drive: func() { n.wal.Drive() }}
+	n.engine = engine.New(engine.Config{Node: n.dir.Node})
+	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, led: make(chan struct{}), drive: n.engine.Drive}
 	if err := n.openServer(); err != nil {
 		return err
 	}
@@ -170,7 +173,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	var err error
 	n.wal, n.Recovery, err = wal.Open(wal.Options{
 		FS: n.fs, Path: n.dir.file(ringName), RingBytes: n.cfg.WAL.RingBytes, BatchBytes: n.cfg.WAL.BatchBytes,
-		Method: n.method, Window: time.Duration(n.cfg.WAL.WindowUs) * time.Microsecond, Fatal: n.fail,
+		Method: n.method, Window: time.Duration(n.cfg.WAL.WindowUs) * time.Microsecond, Fatal: n.fail, Outgoing: n.engine.Flush,
 		Progress: func(done, total int64) {
 			if progress != nil {
 				progress("filling the WAL's ring with zeros", done, total)
@@ -180,6 +183,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	if err != nil {
 		return err
 	}
+	n.engine.Attach(n.wal, nil)
 	if n.Recovery.Torn {
 		n.log.Warn("the WAL ended in a torn batch, which was never acknowledged and is cut off", "lsn", n.Recovery.End)
 	}
@@ -214,7 +218,7 @@ func (n *Node) chooseMethod() error {
 
 func (n *Node) openServer() error {
 	n.handler = api.New(api.Config{
-		Cluster: n.meta, Hosts: n, Drive: func() { n.wal.Drive() }, Writable: n.writable,
+		Cluster: n.meta, Hosts: n, Drive: n.engine.Drive, Writable: n.writable,
 		Self: n.dir.Node, AutoCreate: n.cfg.Topics.AutoCreate, DefaultPartitions: n.cfg.Topics.DefaultPartitions,
 		Limits: meta.Limits{DefaultPartitions: int(n.cfg.Topics.DefaultPartitions), MaxMessageBytes: n.maxMessageBytes()},
 		Now:    n.now, Log: n.log,
@@ -291,16 +295,19 @@ func (n *Node) openMeta() error {
 	}
 	st := n.groupState(id.MetadataGroup, conf, 0)
 	n.meta.lastTerm = st.FlushedTerm
-	group, err := replica.NewGroup(replica.Config{
-		Group: id.MetadataGroup, Replica: metaReplica, Voters: []id.ReplicaID{metaReplica},
-		WAL: n.wal, Applier: n.meta, Observer: n.meta, Budget: n.budget, Seed: uint64(n.dir.Incarnation), Now: n.now,
-	}, st)
+	group, err := n.engine.Add(engine.Spec{
+		Config: replica.Config{
+			Group: id.MetadataGroup, Replica: metaReplica, Voters: []id.ReplicaID{metaReplica},
+			Applier: n.meta, Observer: n.meta, Budget: n.budget, Seed: uint64(n.dir.Incarnation), Now: n.now,
+		},
+		State: st,
+		Join:  func(g *replica.Group) { n.meta.group = g },
+	})
 	if err != nil {
 		return err
 	}
-	n.meta.group = group
 	group.Campaign()
-	n.wal.Drive()
+	n.engine.Drive()
 	return nil
 }
 
@@ -371,10 +378,7 @@ func (n *Node) Close(ctx context.Context) error {
 	close(n.stopping)
 	n.closeHTTP()
 	n.loops.Wait()
-	n.meta.group.Stop()
-	for _, r := range n.hosts.all() {
-		r.group.Stop()
-	}
+	n.engine.Close()
 	errs = append(errs, n.wal.Close())
 	for _, r := range n.hosts.all() {
 		errs = append(errs, r.part.Close())

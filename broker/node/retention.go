@@ -44,7 +44,7 @@ func (n *Node) retain(now time.Time) {
 			n.log.Warn("the log start could not be moved", "topic", t.Name, "group", r.id, "to", start, "err", err)
 		}
 	}
-	n.wal.Drive()
+	n.engine.Drive()
 }
 
 // retainFrom says from which offset on a partition's records are kept: whole segments go, oldest first, while the rest is
