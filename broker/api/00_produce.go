@@ -33,7 +33,6 @@ type producePart struct {
 	number  int32
 	code    int16
 	message string
-	leader  partition.Bounds // with codeNotLeader
 }
 
 // produce proposes every batch of a request. The reply goes out when the last of them is decided; the WAL is driven by
@@ -130,9 +129,6 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 			h.pending.Add(-1)
 		}
 		part.code, part.message = code(err), err.Error()
-		if part.code == codeNotLeader {
-			part.leader = p.Bounds()
-		}
 		return
 	}
 	h.Counters.ProduceRecords.Add(uint64(info.Count))
@@ -202,7 +198,7 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 				h.Counters.ProduceErrors.Add(part.code)
 			}
 			if part.code == codeNotLeader {
-				hints = h.hint(&out, part.leader, t.name, hints)
+				hints = h.hint(&out, t.name, hints)
 			}
 			e.Partition(out)
 			i++
@@ -212,21 +208,12 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 	return r
 }
 
-// hint names the leader that this node knows, so that the client need not ask for metadata first (KIP-951).
-func (h *Handler) hint(out *kwire.ProducePartition, b partition.Bounds, topic []byte, hints []kwire.Endpoint) []kwire.Endpoint {
-	t := h.cfg.Cluster.Catalog().Topic(topic)
-	if t == nil || b.Leader == 0 {
+// hint names who leads instead.
+func (h *Handler) hint(out *kwire.ProducePartition, topic []byte, hints []kwire.Endpoint) []kwire.Endpoint {
+	l, at, ok := h.successor(h.cfg.Cluster.Catalog().Topic(topic), out.Partition)
+	if !ok {
 		return hints
 	}
-	for _, r := range t.Partitions[out.Partition].Replicas {
-		if r.ID != b.Leader {
-			continue
-		}
-		if n, ok := h.cfg.Cluster.Catalog().Node(r.Node); ok {
-			host, port := n.KafkaHostPort()
-			out.LeaderID, out.LeaderEpoch = int32(n.ID), int32(b.Term)
-			hints = append(hints, kwire.Endpoint{Node: int32(n.ID), Host: host, Port: port, Rack: n.Zone})
-		}
-	}
-	return hints
+	out.LeaderID, out.LeaderEpoch = int32(l.Node), int32(l.Term)
+	return append(hints, at)
 }

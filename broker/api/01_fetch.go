@@ -145,6 +145,9 @@ func (h *Handler) read(q *kmsg.FetchRequest) (resp *kmsg.FetchResponse, bytes in
 			rp := &rt.Partitions[j]
 			h.readPartition(t, &qt.Partitions[j], rp, q.Version, limit-bytes, bytes > 0)
 			bytes += len(rp.RecordBatches)
+			if rp.ErrorCode == codeNotLeader {
+				h.fetchHint(resp, rp, t)
+			}
 			settled = settled || rp.ErrorCode != 0 && rp.ErrorCode != codeOffsetNotAvailable
 		}
 	}
@@ -184,17 +187,28 @@ func (h *Handler) readPartition(t *meta.Topic, q *kmsg.FetchRequestTopicPartitio
 		h.cfg.Log.Error("a partition could not be read", "topic", t.Name, "partition", q.Partition, "offset", q.FetchOffset, "err", err)
 	}
 	if out.ErrorCode == codeNotLeader {
-		h.fetchHint(out, t, q.Partition, b)
 		return
 	}
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = int64(b.High), int64(b.High), int64(b.Start)
 	out.RecordBatches = data
 }
 
-func (h *Handler) fetchHint(out *kmsg.FetchResponseTopicPartition, t *meta.Topic, number int32, b partition.Bounds) {
-	for _, r := range t.Partitions[number].Replicas {
-		if r.ID == b.Leader {
-			out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = int32(r.Node), int32(b.Term)
+// fetchHint names who leads instead.
+func (h *Handler) fetchHint(resp *kmsg.FetchResponse, rp *kmsg.FetchResponseTopicPartition, t *meta.Topic) {
+	l, at, ok := h.successor(t, rp.Partition)
+	if !ok {
+		return
+	}
+	rp.CurrentLeader.LeaderID, rp.CurrentLeader.LeaderEpoch = int32(l.Node), int32(l.Term)
+	for i := range resp.Brokers {
+		if resp.Brokers[i].NodeID == at.Node {
+			return
 		}
 	}
+	b := kmsg.NewFetchResponseBroker()
+	b.NodeID, b.Host, b.Port = at.Node, at.Host, at.Port
+	if at.Rack != "" {
+		b.Rack = &at.Rack
+	}
+	resp.Brokers = append(resp.Brokers, b)
 }

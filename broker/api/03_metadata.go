@@ -106,24 +106,6 @@ func (h *Handler) describeTopic(t *meta.Topic) kmsg.MetadataResponseTopic {
 	return out
 }
 
-// leader returns who leads a partition, as this node knows it, and the epoch; -1 when nobody is known to.
-func (h *Handler) leader(t *meta.Topic, n int32) (node, epoch int32) {
-	p, missing := h.locate(t, n)
-	if missing != 0 {
-		return -1, -1
-	}
-	b := p.Bounds()
-	if b.Leading {
-		return int32(h.cfg.Self), int32(b.Term)
-	}
-	for _, r := range t.Partitions[n].Replicas {
-		if r.ID == b.Leader {
-			return int32(r.Node), int32(b.Term)
-		}
-	}
-	return -1, -1
-}
-
 // createTopic plans a topic and proposes it, then waits until this node's share of it is open, so that a client that
 // hears of success can produce at once.
 func (h *Handler) createTopic(ctx context.Context, r meta.TopicRequest, validateOnly bool) (*meta.Topic, int16, string) {

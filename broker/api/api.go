@@ -38,6 +38,8 @@ type Cluster interface {
 type Hosts interface {
 	// Partition returns nil when the group is not here, or not open yet.
 	Partition(g id.GroupID) *partition.Partition
+	// Leader returns who leads a group, here or elsewhere; false when nobody is known to.
+	Leader(g id.GroupID) (Leader, bool)
 	// AwaitOpen returns once this node's replicas of a topic are open and those that it should lead have a leader.
 	AwaitOpen(ctx context.Context, t *meta.Topic) error
 }

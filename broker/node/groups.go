@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"ackline/broker/api"
 	"ackline/broker/engine"
 	"ackline/broker/id"
 	"ackline/broker/meta"
@@ -224,6 +225,12 @@ func (n *Node) AwaitOpen(ctx context.Context, t *meta.Topic) error {
 		}
 	}
 	return nil
+}
+
+// Leader implements api.Hosts.
+func (n *Node) Leader(g id.GroupID) (api.Leader, bool) {
+	l, ok := n.engine.Leader(g)
+	return api.Leader{Node: l.Node, Term: l.Term}, ok
 }
 
 // Partition implements api.Hosts.
