@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -53,7 +54,7 @@ type dataDir struct {
 }
 
 // openDataDir locks a data directory and checks that it is this node's; it makes an empty or missing one.
-func openDataDir(fsys vfs.FS, path string, node id.NodeID) (*dataDir, error) {
+func openDataDir(fsys vfs.FS, path string, node id.NodeID, cluster string) (*dataDir, error) {
 	if err := vfs.MkdirAllDurable(fsys, path); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w; choose another --data-dir or make it writable for this user", path, err)
 	}
@@ -65,7 +66,7 @@ func openDataDir(fsys vfs.FS, path string, node id.NodeID) (*dataDir, error) {
 		return nil, fmt.Errorf("data directory %s: %w; choose another --data-dir or make it writable for this user", path, err)
 	}
 	d := &dataDir{fs: fsys, path: path, lock: lock}
-	if err := d.identify(node); err != nil {
+	if err := d.identify(node, cluster); err != nil {
 		lock.Close()
 		return nil, err
 	}
@@ -80,10 +81,10 @@ func (d *dataDir) group(g id.GroupID) string {
 	return d.file(groupsName, strconv.FormatUint(uint64(g), 10))
 }
 
-func (d *dataDir) identify(node id.NodeID) error {
+func (d *dataDir) identify(node id.NodeID, cluster string) error {
 	b, err := vfs.ReadFile(d.fs, d.file(identityName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return d.found(node)
+		return d.found(node, cluster)
 	}
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", d.path, err)
@@ -99,12 +100,15 @@ func (d *dataDir) identify(node id.NodeID) error {
 	case d.Node != node:
 		return fmt.Errorf("data directory %s belongs to node %d, this is node %d: start it with --node-id %d, or choose another --data-dir",
 			d.path, d.Node, node, d.Node)
+	case cluster != "" && d.Cluster != clusterID(cluster):
+		return fmt.Errorf("data directory %s belongs to cluster id %s, and the cluster named %q has the id %s: give the name that the directory was "+
+			"made with, or choose another --data-dir", d.path, d.Cluster, cluster, clusterID(cluster))
 	}
 	return nil
 }
 
 // found makes a new identity, unless the directory holds data without one: that would be believed to be empty.
-func (d *dataDir) found(node id.NodeID) error {
+func (d *dataDir) found(node id.NodeID, cluster string) error {
 	if _, err := d.fs.Stat(d.file(ringName)); err == nil {
 		return fmt.Errorf("data directory %s holds a WAL and no %s, which says whose it is; restore that file", d.path, identityName)
 	}
@@ -117,8 +121,17 @@ func (d *dataDir) found(node id.NodeID) error {
 		Cluster:     base64.RawURLEncoding.EncodeToString(random[:16]),
 		Incarnation: id.Incarnation(binary.LittleEndian.Uint64(random[16:]) | 1),
 	}
+	if cluster != "" {
+		d.Cluster = clusterID(cluster)
+	}
 	d.fresh = true
 	return nil
+}
+
+// clusterID makes the id of a cluster of its name, so that its nodes agree on it before they have met.
+func clusterID(name string) string {
+	sum := sha256.Sum256([]byte("ackline cluster " + name))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // save writes the identity. It is written last when a directory is made, so that one with an identity is complete.

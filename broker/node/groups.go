@@ -111,27 +111,32 @@ func (n *Node) openGroup(e meta.Event, self id.ReplicaID) error {
 	if err := part.Open(log); err != nil {
 		return errors.Join(err, log.Close())
 	}
-	voters := make([]id.ReplicaID, len(e.Replicas))
-	for i, r := range e.Replicas {
-		voters[i] = r.ID
-	}
+	st := n.groupState(e.Group, conf, applied)
+	c := n.groupConfig(e.Group, self, e.Replicas)
+	c.Applier, c.Observer, c.History = part, part, history{log}
 	group, err := n.engine.Add(engine.Spec{
-		Config: replica.Config{
-			Group: e.Group, Replica: self, Voters: voters,
-			Applier: part, Observer: part, History: history{log}, Budget: n.budget,
-			Seed: uint64(n.dir.Incarnation) ^ uint64(e.Group), Now: n.now,
-		},
-		State: n.groupState(e.Group, conf, applied),
-		Join:  func(g *replica.Group) { part.Join(g) },
+		Config: c, State: st, Replicas: replicas(e.Replicas),
+		Join: func(g *replica.Group) { part.Join(g) },
 	})
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
 	n.hosts.add(&hosted{id: e.Group, self: self, part: part, group: group, log: log, topic: e.Topic.ID})
-	if len(voters) == 1 {
-		group.Campaign()
+	if len(e.Replicas) == 1 || st.Hard.Term == 0 && e.Replicas[0].ID == self {
+		group.Campaign() // of a new group the first is to lead
 	}
 	return nil
+}
+
+// groupConfig is what all of a node's groups have in common.
+func (n *Node) groupConfig(g id.GroupID, self id.ReplicaID, all []meta.Replica) replica.Config {
+	c := n.cfg.Cluster
+	ticks := func(ms int) int { return max(1, ms/c.TickMs) }
+	return replica.Config{
+		Group: g, Replica: self, Voters: replicaIDs(all), Budget: n.budget,
+		Seed: uint64(n.dir.Incarnation) ^ uint64(g), Now: n.now,
+		ElectionTicks: ticks(c.ElectionMs), HeartbeatTicks: ticks(c.HeartbeatIntervalMs), QuietTicks: ticks(c.QuietMs),
+	}
 }
 
 // groupState is what the WAL's index says of a group, with what its machine has.

@@ -9,7 +9,7 @@ import (
 	"hash/crc32"
 	"path/filepath"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"ackline/broker/id"
 	"ackline/broker/meta"
@@ -24,12 +24,10 @@ import (
 // a command. Its lock is the group's.
 type metaGroup struct {
 	machine *meta.Machine
-	group   *replica.Group
+	group   atomic.Pointer[replica.Group] // nil until a fresh node has met its peers
 	drive   func()
 	dir     *dataDir
 
-	led      chan struct{} // closed when this node leads for the first time
-	once     sync.Once
 	waiting  []metaWait // in index order; guarded by the group's lock
 	lastTerm id.Term    // of the last applied entry; guarded by the group's lock
 
@@ -55,13 +53,17 @@ func (m *metaGroup) Propose(ctx context.Context, c meta.Command) (meta.Result, e
 	if err != nil {
 		return meta.Result{}, err
 	}
+	group := m.group.Load()
+	if group == nil {
+		return meta.Result{}, replica.ErrNotLeader
+	}
 	reply := make(chan metaReply, 1)
-	m.group.Lock()
-	index, _, err := m.group.ProposeLocked(data)
+	group.Lock()
+	index, _, err := group.ProposeLocked(data)
 	if err == nil {
 		m.waiting = append(m.waiting, metaWait{index, reply})
 	}
-	m.group.Unlock()
+	group.Unlock()
 	if err != nil {
 		return meta.Result{}, err
 	}
@@ -100,7 +102,7 @@ func (m *metaGroup) Apply(es []replica.Entry) error {
 }
 
 // Lead, Follow, Committed, Dropped and Take implement replica.Observer.
-func (m *metaGroup) Lead(id.Term, []replica.Entry) { m.once.Do(func() { close(m.led) }) }
+func (m *metaGroup) Lead(id.Term, []replica.Entry) {}
 
 // Follow fails who waits: whether their commands are committed is for the next leader to decide.
 func (m *metaGroup) Follow(id.Term, id.ReplicaID) { m.fail(0, partition.ErrUnknown) }
@@ -140,10 +142,14 @@ func snapName(i id.Index) string { return fmt.Sprintf("%020d%s", i, snapSuffix) 
 // checkpoint writes a snapshot of what is applied and records it in the WAL, unless nothing changed. It returns a channel
 // that is closed once the record is durable, nil when there is nothing to wait for.
 func (m *metaGroup) checkpoint() (<-chan struct{}, error) {
-	m.group.Lock()
-	applied, term, conf := m.machine.LastApplied(), m.lastTerm, m.group.ConfLocked()
+	group := m.group.Load()
+	if group == nil {
+		return nil, nil
+	}
+	group.Lock()
+	applied, term, conf := m.machine.LastApplied(), m.lastTerm, group.ConfLocked()
 	catalog := m.machine.Catalog()
-	m.group.Unlock()
+	group.Unlock()
 	if applied == m.snapshot {
 		return nil, nil
 	}
@@ -157,7 +163,7 @@ func (m *metaGroup) checkpoint() (<-chan struct{}, error) {
 	p := binary.LittleEndian.AppendUint64([]byte{snapVersion}, uint64(applied))
 	p = binary.LittleEndian.AppendUint32(p, crc32.Checksum(b.Bytes(), castagnoli))
 	m.snapshot = applied
-	return m.group.Checkpoint(applied, term, append(p, conf...)), nil
+	return group.Checkpoint(applied, term, append(p, conf...)), nil
 }
 
 // removeOld deletes the snapshots before the newest, once the record that names it is durable.

@@ -29,14 +29,17 @@ import (
 	"ackline/broker/server"
 	"ackline/broker/stage"
 	"ackline/broker/syncmethod"
+	"ackline/broker/transport"
 	"ackline/broker/vfs"
 	"ackline/broker/wal"
 )
 
 // Options are what a node is given beside its configuration.
 type Options struct {
-	FS  vfs.FS       // nil: the operating system's
-	Log *slog.Logger // nil: slog.Default
+	FS vfs.FS // nil: the operating system's
+	// RaftListener takes the other nodes' connections; nil: one is made at Cluster.RaftAddr. Close closes it.
+	RaftListener net.Listener
+	Log          *slog.Logger // nil: slog.Default
 	// Progress hears of what takes long at start: filling a new ring. May be nil.
 	Progress func(what string, done, total int64)
 }
@@ -48,10 +51,13 @@ type Node struct {
 	log *slog.Logger
 	now func() int64
 
-	dir    *dataDir
-	method syncmethod.Method
-	wal    *wal.WAL
-	engine *engine.Engine
+	dir       *dataDir
+	method    syncmethod.Method
+	wal       *wal.WAL
+	engine    *engine.Engine
+	links     *transport.Transport // nil without peers
+	raftLn    net.Listener         // nil without peers
+	formation *formation
 	// Recovery is what opening the WAL found.
 	Recovery wal.Recovery
 	replay   *replay
@@ -110,14 +116,28 @@ func Open(cfg Config, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() { n.ln.Close() })
-	if n.dir, err = openDataDir(n.fs, cfg.Node.DataDir, id.NodeID(cfg.Node.ID)); err != nil {
+	if n.raftLn = o.RaftListener; n.raftLn == nil && len(cfg.Cluster.Peers) > 0 {
+		if n.raftLn, err = listen("--raft-addr", cfg.Cluster.RaftAddr); err != nil {
+			return nil, err
+		}
+	}
+	if n.raftLn != nil {
+		undo = append(undo, func() { n.raftLn.Close() })
+	}
+	if n.dir, err = openDataDir(n.fs, cfg.Node.DataDir, id.NodeID(cfg.Node.ID), cfg.Cluster.Name); err != nil {
 		return nil, err
 	}
 	undo = append(undo, func() { n.dir.close() })
 	if err = n.openStorage(o.Progress); err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() { n.wal.Close() })
+	undo = append(undo, func() {
+		if n.links != nil {
+			n.links.Close()
+		}
+		n.engine.Close()
+		n.wal.Close()
+	})
 	loops := []func(){n.reconcile, n.pollLoop, n.flushLoop, n.retentionLoop, n.expireLoop}
 	n.loops.Add(len(loops))
 	undo = append(undo, func() { close(n.stopping); n.loops.Wait() })
@@ -138,7 +158,6 @@ func Open(cfg Config, o Options) (_ *Node, err error) {
 			n.fail(fmt.Errorf("listener: %w", err))
 		}
 	}()
-	n.ready.Store(true)
 	return n, nil
 }
 
@@ -165,7 +184,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	n.events = &events{wake: make(chan struct{}, 1)}
 	n.hosts, n.dirty = newHosts(), newDirty()
 	n.engine = engine.New(engine.Config{Node: n.dir.Node})
-	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, led: make(chan struct{}), drive: n.engine.Drive}
+	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, drive: n.engine.Drive}
 	if err := n.openServer(); err != nil {
 		return err
 	}
@@ -183,14 +202,15 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	if err != nil {
 		return err
 	}
-	n.engine.Attach(n.wal, nil)
 	if n.Recovery.Torn {
 		n.log.Warn("the WAL ended in a torn batch, which was never acknowledged and is cut off", "lsn", n.Recovery.End)
 	}
 	if n.dir.fresh {
-		return n.dir.save()
+		if err := n.dir.save(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return n.openLinks()
 }
 
 // chooseMethod settles how the WAL makes writes durable: the pinned method, or the one that probing found best when the
@@ -246,44 +266,77 @@ func (n *Node) writable() error {
 	return nil
 }
 
-// join opens the metadata group, founds or finds the cluster in it, and opens this node's partitions.
+// joinTimeout bounds how long a node without peers may take to know itself.
+const joinTimeout = 30 * time.Second
+
+// join opens the metadata group, founds or finds the cluster in it, and opens this node's partitions. A node with peers does
+// that in the background, since it may have to wait for them: clients can ask meanwhile, and hear what it knows.
 func (n *Node) join() error {
-	if err := n.openMeta(); err != nil {
+	n.engine.Start(ms(n.cfg.Cluster.TickMs))
+	if n.links == nil {
+		if err := n.openMeta(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), joinTimeout)
+		defer cancel()
+		return n.enter(ctx)
+	}
+	_, known := n.wal.State(id.MetadataGroup)
+	if known {
+		if err := n.openMeta(); err != nil {
+			return err
+		}
+	}
+	n.links.Start(n.raftLn)
+	n.loops.Add(1)
+	go func() {
+		defer n.loops.Done()
+		if err := n.joinPeers(known); err != nil {
+			n.end(err, "this node cannot join its cluster")
+		}
+	}()
+	return nil
+}
+
+// joinPeers is join's part that takes as long as the peers do. It returns nil when the node stops.
+func (n *Node) joinPeers(known bool) error {
+	if !known {
+		if !n.awaitFormation() {
+			return nil
+		}
+		if err := n.openMeta(); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-n.stopping:
+		case <-n.ended:
+		case <-ctx.Done():
+		}
+	}()
+	if err := n.enter(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	select {
-	case <-n.meta.led:
-	case <-n.ended:
-		return n.Err()
-	case <-ctx.Done():
-		return errors.New("metadata: no leader was elected within 30 s")
-	}
-	self := meta.Replica{Node: n.dir.Node, ID: metaReplica}
-	addr := n.AdvertiseAddr()
-	for _, c := range []meta.Command{
-		meta.Bootstrap{Level: meta.MaxFeatureLevel, ClusterID: n.dir.Cluster, Replicas: []meta.Replica{self}},
-		meta.RegisterNode{Node: meta.Node{ID: n.dir.Node, Incarnation: n.dir.Incarnation, KafkaAddr: addr, RaftAddr: addr}},
-	} {
-		result, err := n.meta.Propose(ctx, c)
-		if err == nil && result.Refused != nil {
-			err = result.Refused
-		}
-		if err != nil {
-			return fmt.Errorf("metadata: %v: %w", c.Kind(), err)
-		}
+	return nil
+}
+
+// enter makes the node known to the cluster and waits for its partitions.
+func (n *Node) enter(ctx context.Context) error {
+	if err := n.enrol(ctx); err != nil {
+		return err
 	}
 	for _, t := range n.meta.Catalog().Topics() {
 		if err := n.AwaitOpen(ctx, t); err != nil {
 			return err
 		}
 	}
+	n.ready.Store(true)
 	return nil
 }
-
-// metaReplica is the ReplicaID of the metadata group's first replica; all others are issued by the group itself.
-const metaReplica id.ReplicaID = 1
 
 func (n *Node) openMeta() error {
 	var conf membership.ConfState
@@ -295,26 +348,29 @@ func (n *Node) openMeta() error {
 	}
 	st := n.groupState(id.MetadataGroup, conf, 0)
 	n.meta.lastTerm = st.FlushedTerm
+	founders := n.founders()
+	c := n.groupConfig(id.MetadataGroup, replicaOn(founders, n.dir.Node), founders)
+	c.Applier, c.Observer = n.meta, n.meta
 	group, err := n.engine.Add(engine.Spec{
-		Config: replica.Config{
-			Group: id.MetadataGroup, Replica: metaReplica, Voters: []id.ReplicaID{metaReplica},
-			Applier: n.meta, Observer: n.meta, Budget: n.budget, Seed: uint64(n.dir.Incarnation), Now: n.now,
-		},
-		State: st,
-		Join:  func(g *replica.Group) { n.meta.group = g },
+		Config: c, State: st, Replicas: replicas(founders),
+		Join: func(g *replica.Group) { n.meta.group.Store(g) },
 	})
 	if err != nil {
 		return err
 	}
-	group.Campaign()
+	if len(founders) == 1 || st.Hard.Term == 0 && founders[0].Node == n.dir.Node {
+		group.Campaign()
+	}
 	n.engine.Drive()
 	return nil
 }
 
 // fail ends the node: nothing is acknowledged any more, and the process is to exit.
-func (n *Node) fail(err error) {
+func (n *Node) fail(err error) { n.end(err, "what is on the disk is unknown") }
+
+func (n *Node) end(err error, why string) {
 	if n.failure.CompareAndSwap(nil, &err) {
-		n.log.Error("the node ends: what is on the disk is unknown", "err", err)
+		n.log.Error("the node ends: "+why, "err", err)
 		close(n.ended)
 	}
 }
@@ -378,6 +434,9 @@ func (n *Node) Close(ctx context.Context) error {
 	close(n.stopping)
 	n.closeHTTP()
 	n.loops.Wait()
+	if n.links != nil {
+		n.links.Close()
+	}
 	n.engine.Close()
 	errs = append(errs, n.wal.Close())
 	for _, r := range n.hosts.all() {
