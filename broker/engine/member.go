@@ -19,12 +19,13 @@ const maxLearned = 64
 
 // member is one group on this node. It is the group's Sender and Host, so most methods run with the group's lock held.
 type member struct {
-	e     *Engine
-	id    id.GroupID
-	self  id.ReplicaID
-	group *replica.Group
-	host  replica.Host // may be nil
-	store func(replica.Snapshot, io.Reader) ([]byte, error)
+	e        *Engine
+	id       id.GroupID
+	self     id.ReplicaID
+	group    *replica.Group
+	host     replica.Host // may be nil
+	store    func(replica.Snapshot, io.Reader) ([]byte, error)
+	proposed func(data []byte)
 
 	// where is all that is known of where replicas are: placed, those before them that the configuration still names, and
 	// those that were heard of. It is replaced, under mu, and never changed.

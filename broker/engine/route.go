@@ -111,13 +111,20 @@ func (e *Engine) awaited(k early.Key) bool {
 
 // step gives messages for this replica to the group, but those that cannot come from where they come from. ms is changed.
 func (m *member) step(from id.NodeID, ms []pb.Message) {
-	good := ms[:0]
+	good, proposals := ms[:0], 0
 	for i := range ms {
+		if ms[i].Type == pb.MsgProp && m.proposed != nil {
+			proposals++
+			for _, e := range ms[i].Entries {
+				m.proposed(e.Data)
+			}
+			continue
+		}
 		if ms[i].Type != pb.MsgSnap && m.from(from, id.ReplicaID(ms[i].From)) {
 			good = append(good, ms[i])
 		}
 	}
-	refused := len(ms) - len(good)
+	refused := len(ms) - len(good) - proposals
 	if len(good) > 0 && m.group.StepAll(good) != nil {
 		refused += len(good) // the group has stopped
 	}

@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -94,8 +92,6 @@ func (n *Node) openLinks() error {
 		n.engine.Attach(n.wal, nil)
 		return nil
 	}
-	var boot [8]byte
-	rand.Read(boot[:])
 	calls := n.engine.Callbacks()
 	up := calls.PeerUp
 	calls.PeerUp = func(p id.NodeID, who frame.Identity) {
@@ -105,7 +101,7 @@ func (n *Node) openLinks() error {
 	calls.Refused = n.refused
 	var err error
 	n.links, err = transport.New(transport.Config{
-		Node: n.dir.Node, Identity: frame.Identity{Incarnation: n.dir.Incarnation, Boot: binary.LittleEndian.Uint64(boot[:]) | 1},
+		Node: n.dir.Node, Identity: frame.Identity{Incarnation: n.dir.Incarnation, Boot: n.boot},
 		Cluster: n.dir.Cluster, Features: meta.MaxFeatureLevel,
 		HeartbeatInterval: ms(c.HeartbeatIntervalMs), DeadAfter: ms(c.DeadAfterMs), SnapshotRate: c.SnapshotBytesPerSecond,
 		Admit: n.admit, Seed: uint64(n.dir.Incarnation), Now: n.now, Log: n.log,
@@ -116,6 +112,7 @@ func (n *Node) openLinks() error {
 	for _, p := range c.Peers {
 		n.links.AddPeer(p.ID, p.RaftAddr)
 	}
+	n.meta.forward = n.links.Send
 	n.engine.Attach(n.wal, n.links)
 	return nil
 }
@@ -227,4 +224,16 @@ func replicaIDs(list []meta.Replica) []id.ReplicaID {
 		out[i] = r.ID
 	}
 	return out
+}
+
+// Cluster is what a node knows of its cluster.
+type Cluster struct {
+	ID    string
+	Nodes int
+}
+
+// Cluster returns what this node knows; the ID is empty until it has met the others.
+func (n *Node) Cluster() Cluster {
+	cat := n.meta.Catalog()
+	return Cluster{ID: cat.ClusterID(), Nodes: len(cat.Nodes())}
 }

@@ -13,7 +13,6 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/meta"
-	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/replica/membership"
 	"ackline/broker/statemachine"
@@ -25,23 +24,12 @@ import (
 type metaGroup struct {
 	machine *meta.Machine
 	group   atomic.Pointer[replica.Group] // nil until a fresh node has met its peers
-	drive   func()
 	dir     *dataDir
+	*petitions
 
-	waiting  []metaWait // in index order; guarded by the group's lock
-	lastTerm id.Term    // of the last applied entry; guarded by the group's lock
+	lastTerm id.Term // of the last applied entry; guarded by the group's lock
 
 	snapshot id.Index // newest on disk; owned by the checkpointer
-}
-
-type metaWait struct {
-	index id.Index
-	reply chan metaReply // capacity 1
-}
-
-type metaReply struct {
-	result meta.Result
-	err    error
 }
 
 // Catalog implements api.Cluster.
@@ -49,31 +37,7 @@ func (m *metaGroup) Catalog() *meta.Catalog { return m.machine.Catalog() }
 
 // Propose implements api.Cluster. An error after the proposal was queued promises nothing: the command may be applied.
 func (m *metaGroup) Propose(ctx context.Context, c meta.Command) (meta.Result, error) {
-	data, err := meta.Encode(c)
-	if err != nil {
-		return meta.Result{}, err
-	}
-	group := m.group.Load()
-	if group == nil {
-		return meta.Result{}, replica.ErrNotLeader
-	}
-	reply := make(chan metaReply, 1)
-	group.Lock()
-	index, _, err := group.ProposeLocked(data)
-	if err == nil {
-		m.waiting = append(m.waiting, metaWait{index, reply})
-	}
-	group.Unlock()
-	if err != nil {
-		return meta.Result{}, err
-	}
-	m.drive()
-	select {
-	case r := <-reply:
-		return r.result, r.err
-	case <-ctx.Done():
-		return meta.Result{}, fmt.Errorf("metadata: waiting for a command to be committed: %w", ctx.Err())
-	}
+	return m.petitions.propose(ctx, c, m.group.Load)
 }
 
 // Apply implements replica.Applier.
@@ -83,7 +47,7 @@ func (m *metaGroup) Apply(es []replica.Entry) error {
 		if e.Index <= m.machine.LastApplied() {
 			continue
 		}
-		data := e.Data
+		ticket, data := meta.Detach(e.Data)
 		if e.Type != replica.EntryNormal {
 			data = nil // raft's own
 		}
@@ -92,40 +56,27 @@ func (m *metaGroup) Apply(es []replica.Entry) error {
 			return err
 		}
 		m.lastTerm = e.Term
-		if len(m.waiting) > 0 && m.waiting[0].index == e.Index {
-			r, _ := result.(meta.Result)
-			m.waiting[0].reply <- metaReply{result: r}
-			m.waiting = m.waiting[1:]
+		if r, ok := result.(meta.Result); ok {
+			m.settle(ticket, r)
 		}
 	}
 	return nil
 }
 
 // Lead, Follow, Committed, Dropped and Take implement replica.Observer.
-func (m *metaGroup) Lead(id.Term, []replica.Entry) {}
+func (m *metaGroup) Lead(id.Term, []replica.Entry) { m.resend() }
 
-// Follow fails who waits: whether their commands are committed is for the next leader to decide.
-func (m *metaGroup) Follow(id.Term, id.ReplicaID) { m.fail(0, partition.ErrUnknown) }
+// Follow has what waits sent to the next leader: whether it is committed already shows when it is applied.
+func (m *metaGroup) Follow(id.Term, id.ReplicaID) { m.resend() }
 
 // Committed does nothing: a command is answered when it is applied.
 func (m *metaGroup) Committed(id.Index, int64, int64) {}
 
-// Dropped fails those whose commands are in no log.
-func (m *metaGroup) Dropped(from id.Index, err error) { m.fail(from, err) }
+// Dropped has the commands that are in no log sent again.
+func (m *metaGroup) Dropped(id.Index, error) { m.resend() }
 
 // Take has nothing to do after the unlock: replies went to channels with room.
 func (m *metaGroup) Take() replica.Completion { return nil }
-
-func (m *metaGroup) fail(from id.Index, err error) {
-	n := 0
-	for n < len(m.waiting) && m.waiting[n].index < from {
-		n++
-	}
-	for _, w := range m.waiting[n:] {
-		w.reply <- metaReply{err: err}
-	}
-	m.waiting = m.waiting[:n]
-}
 
 // A metadata snapshot is a file of its own, meta/INDEX.snap, since the catalog may be larger than a WAL record should be.
 // The checkpoint's payload names it: u8 version 1, u64 index, u32 CRC-32C of the file, then raft's configuration.

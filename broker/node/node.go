@@ -7,6 +7,8 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +53,7 @@ type Node struct {
 	log *slog.Logger
 	now func() int64
 
+	boot      uint64 // drawn by each process
 	dir       *dataDir
 	method    syncmethod.Method
 	wal       *wal.WAL
@@ -99,6 +102,11 @@ func Open(cfg Config, o Options) (_ *Node, err error) {
 	}
 	n := &Node{cfg: cfg, fs: o.FS, log: o.Log, now: stage.Now, stages: stage.NewSet(), checkpoints: newLatency(), flushes: newLatency(),
 		flushDue: make(chan struct{}, 1), stopping: make(chan struct{}), ended: make(chan struct{})}
+	var boot [8]byte
+	if _, err := rand.Read(boot[:]); err != nil {
+		return nil, fmt.Errorf("draw a boot number: %w", err)
+	}
+	n.boot = binary.LittleEndian.Uint64(boot[:]) | 1
 	if n.fs == nil {
 		n.fs = vfs.OS()
 	}
@@ -184,7 +192,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	n.events = &events{wake: make(chan struct{}, 1)}
 	n.hosts, n.dirty = newHosts(), newDirty()
 	n.engine = engine.New(engine.Config{Node: n.dir.Node})
-	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, drive: n.engine.Drive}
+	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, petitions: newPetitions(n.dir.Node, n.boot, n.engine.Leader, n.engine.Drive)}
 	if err := n.openServer(); err != nil {
 		return err
 	}
@@ -353,7 +361,8 @@ func (n *Node) openMeta() error {
 	c.Applier, c.Observer = n.meta, n.meta
 	group, err := n.engine.Add(engine.Spec{
 		Config: c, State: st, Replicas: replicas(founders),
-		Join: func(g *replica.Group) { n.meta.group.Store(g) },
+		Join:     func(g *replica.Group) { n.meta.group.Store(g) },
+		Proposed: func(data []byte) { _ = take(n.meta.group.Load(), data) }, // in vain: it comes again
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,50 @@
+package meta
+
+import (
+	"encoding/binary"
+
+	"ackline/broker/id"
+)
+
+// A command reaches the log through whoever leads, from any node; and every node applies it. So who wants its result waits
+// for it in its own log, and has to know it again there: by a ticket before the command.
+//
+//	offset  size  field
+//	0       1     version, 2; a command without a ticket begins with its own version, 1
+//	1       4     node that the command is from
+//	5       8     boot: drawn by that node's process when it started
+//	13      8     number: counts that process's commands
+//	21      ...   the command
+//
+// The state does not depend on tickets. A command that was sent again, since its first sending might have been lost, can be
+// in the log twice: every command is either idempotent or refused the second time, and who waits takes the first result.
+const (
+	ticketVersion = 2
+	ticketSize    = 21
+)
+
+// Ticket tells a proposed command from all others. The zero Ticket is none.
+type Ticket struct {
+	Node   id.NodeID
+	Boot   uint64
+	Number uint64
+}
+
+// Attach returns an entry's data: the command as Encode returned it, behind the ticket.
+func (t Ticket) Attach(command []byte) []byte {
+	b := make([]byte, 1, ticketSize+len(command))
+	b[0] = ticketVersion
+	b = binary.LittleEndian.AppendUint32(b, uint32(t.Node))
+	b = binary.LittleEndian.AppendUint64(b, t.Boot)
+	b = binary.LittleEndian.AppendUint64(b, t.Number)
+	return append(b, command...)
+}
+
+// Detach splits an entry's data. What has no ticket is all command.
+func Detach(data []byte) (Ticket, []byte) {
+	if len(data) < ticketSize || data[0] != ticketVersion {
+		return Ticket{}, data
+	}
+	le := binary.LittleEndian
+	return Ticket{id.NodeID(le.Uint32(data[1:])), le.Uint64(data[5:]), le.Uint64(data[13:])}, data[ticketSize:]
+}

@@ -1,0 +1,183 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"ackline/broker/id"
+	"ackline/broker/node"
+	"ackline/broker/vfs"
+)
+
+// cluster is several nodes in one process, on memory files and loopback links.
+type cluster struct {
+	t     *testing.T
+	fs    []vfs.FS
+	nodes []*node.Node // nil: stopped
+	kafka []string     // stays over restarts
+	raft  []string
+}
+
+func testLog() *slog.Logger {
+	if os.Getenv("ACKLINE_LOG") != "" {
+		return slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	return slog.New(slog.NewTextHandler(io.Discard, nil))
+}
+
+// newCluster starts n nodes, which do not know one another yet when it returns.
+func newCluster(t *testing.T, n int) *cluster {
+	c := &cluster{t: t, nodes: make([]*node.Node, n)}
+	var listeners []net.Listener
+	for range n {
+		c.fs = append(c.fs, vfs.NewMem())
+		for _, list := range []*[]string{&c.kafka, &c.raft} {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			listeners = append(listeners, ln)
+			*list = append(*list, ln.Addr().String())
+		}
+	}
+	for _, ln := range listeners {
+		ln.Close()
+	}
+	for i := range n {
+		c.start(i)
+	}
+	t.Cleanup(func() {
+		for i := range c.nodes {
+			c.stop(i)
+		}
+	})
+	return c
+}
+
+func (c *cluster) start(i int) {
+	c.t.Helper()
+	cfg := node.DefaultConfig()
+	cfg.Node.ID, cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = int32(i+1), "/data", c.kafka[i], ""
+	cfg.WAL.SyncMethod, cfg.WAL.RingBytes, cfg.WAL.BatchBytes = "direct-dsync", 4<<20, 64<<10
+	cfg.Cluster.Name, cfg.Cluster.RaftAddr = "test", c.raft[i]
+	for j := range c.raft {
+		if j != i {
+			cfg.Cluster.Peers = append(cfg.Cluster.Peers, node.Peer{ID: id.NodeID(j + 1), RaftAddr: c.raft[j]})
+		}
+	}
+	n, err := node.Open(cfg, node.Options{FS: c.fs[i], Log: testLog().With("node", i+1)})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.nodes[i] = n
+}
+
+func (c *cluster) stop(i int) {
+	if c.nodes[i] == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := c.nodes[i].Close(ctx); err != nil {
+		c.t.Errorf("node %d: %v", i+1, err)
+	}
+	c.nodes[i] = nil
+}
+
+func (c *cluster) ready() {
+	c.t.Helper()
+	until(c.t, "the cluster to be ready", func() bool {
+		for _, n := range c.nodes {
+			if n == nil {
+				continue
+			}
+			if ok, _ := n.Ready(); !ok {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
+	c.t.Helper()
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.kafka...), kgo.ProducerLinger(0), kgo.MetadataMinAge(10 * time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression())}, opts...)...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(cl.Close)
+	return cl
+}
+
+func (c *cluster) create(topic string, partitions int32, factor int16) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	resp, err := kadm.NewClient(c.client()).CreateTopic(ctx, partitions, factor, nil, topic)
+	if err != nil || resp.Err != nil {
+		c.t.Fatal(err, resp.Err)
+	}
+}
+
+func TestThreeNodesFormOneCluster(t *testing.T) {
+	c := newCluster(t, 3)
+	c.ready()
+	c.create("events", 4, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	p, acked := c.client(), newLedger()
+	for i := range 200 {
+		r := &kgo.Record{Topic: "events", Partition: int32(i % 4), Value: fmt.Appendf(nil, "record %d", i)}
+		if err := p.ProduceSync(ctx, r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		acked.ack(r)
+	}
+	for i, n := range c.nodes {
+		if got := n.Cluster(); got.ID == "" || got != c.nodes[0].Cluster() {
+			t.Errorf("node %d sees %+v, node 1 %+v", i+1, got, c.nodes[0].Cluster())
+		}
+	}
+	acked.check(t, c.nodes[1], "events", 4)
+}
+
+func TestAnyNodeMayStopAndComeBack(t *testing.T) {
+	c := newCluster(t, 3)
+	c.ready()
+	c.create("events", 3, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	p, acked := c.client(), newLedger()
+	total := 0
+	produce := func(n int) {
+		t.Helper()
+		for range n {
+			total++
+			r := &kgo.Record{Topic: "events", Partition: int32(total % 3), Value: fmt.Appendf(nil, "record %d", total)}
+			if err := p.ProduceSync(ctx, r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			acked.ack(r)
+		}
+	}
+	produce(30)
+	for i := range c.nodes {
+		c.stop(i)
+		produce(30)
+		c.start(i)
+		c.ready()
+		produce(30)
+	}
+	acked.check(t, c.nodes[0], "events", 3)
+}
