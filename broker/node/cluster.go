@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -199,14 +200,20 @@ func (n *Node) tell(ctx context.Context, c meta.Command) error {
 	return err
 }
 
+// raftAddr is where other nodes are told to reach this one: where it listens, on the host that clients are told if it listens
+// on all of them.
 func (n *Node) raftAddr() string {
-	switch c := n.cfg.Cluster; {
-	case c.RaftAdvertiseAddr != "":
-		return c.RaftAdvertiseAddr
-	case n.raftLn != nil:
-		return n.raftLn.Addr().String()
+	if n.raftLn == nil {
+		return n.AdvertiseAddr()
 	}
-	return n.AdvertiseAddr()
+	host, port, err := net.SplitHostPort(n.raftLn.Addr().String())
+	if configured, _, e := net.SplitHostPort(n.cfg.Cluster.RaftAddr); e == nil && configured != "" && err == nil {
+		host = configured
+	}
+	if net.ParseIP(host).IsUnspecified() {
+		host, _, _ = net.SplitHostPort(n.AdvertiseAddr())
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // replicas translates the metadata's list.
@@ -236,4 +243,15 @@ type Cluster struct {
 func (n *Node) Cluster() Cluster {
 	cat := n.meta.Catalog()
 	return Cluster{ID: cat.ClusterID(), Nodes: len(cat.Nodes())}
+}
+
+// Size is the number of nodes that the cluster began with.
+func (n *Node) Size() int { return len(n.cfg.Cluster.Peers) + 1 }
+
+// RaftAddr is where other nodes connect, empty on a node without peers.
+func (n *Node) RaftAddr() string {
+	if n.raftLn == nil {
+		return ""
+	}
+	return n.raftLn.Addr().String()
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"time"
 
-	"ackline/broker/id"
 	"ackline/broker/syncmethod"
 )
 
@@ -18,6 +17,9 @@ type Config struct {
 	Limits  LimitsConfig  `toml:"limits"`
 	Topics  TopicsConfig  `toml:"topics"`
 	Cluster ClusterConfig `toml:"cluster"`
+	// Nodes are all nodes that the cluster begins with, this one included; the same list on every machine. Empty: a cluster of
+	// one.
+	Nodes []ClusterNode `toml:"nodes"`
 }
 
 // NodeConfig says who the node is and where it is reached.
@@ -89,39 +91,6 @@ type LimitsConfig struct {
 	GCPercent int `toml:"gc_percent"`
 }
 
-// ClusterConfig is about the other nodes. Without Peers the node is a cluster of one.
-type ClusterConfig struct {
-	// Name tells clusters apart: nodes of another name are refused. It is fixed when the data directory is made. Required with
-	// Peers.
-	Name string `toml:"name"`
-	// RaftAddr is where the other nodes connect, host:port. Required with Peers.
-	RaftAddr string `toml:"raft_addr"`
-	// RaftAdvertiseAddr is where they are told to, if it is not RaftAddr.
-	RaftAdvertiseAddr string `toml:"raft_advertise_addr"`
-	// Peers are all other nodes that the cluster begins with.
-	Peers []Peer `toml:"peers"`
-
-	// TickMs is the unit of raft's time, in milliseconds: a group that lost its leader elects another after one to a few. Groups
-	// without work are not ticked. 0: 10.
-	TickMs int `toml:"tick_ms"`
-	// ElectionMs is how long a group that hears nothing of its leader waits before it elects another, at most twice as long. The
-	// death of a process is noticed sooner, when its connections close. 0: 1000.
-	ElectionMs int `toml:"election_ms"`
-	// HeartbeatIntervalMs lies between two heartbeats to each node, DeadAfterMs of silence mean that it is dead. 0: 100 and 1000.
-	HeartbeatIntervalMs int `toml:"heartbeat_interval_ms"`
-	DeadAfterMs         int `toml:"dead_after_ms"`
-	// QuietMs is how long a group does nothing before it sends no heartbeats of its own. 0: 1000.
-	QuietMs int `toml:"quiet_ms"`
-	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
-	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
-}
-
-// Peer is another node.
-type Peer struct {
-	ID       id.NodeID `toml:"id"`
-	RaftAddr string    `toml:"raft_addr"`
-}
-
 // TopicsConfig is about topics.
 type TopicsConfig struct {
 	// AutoCreate makes a topic when a client asks for its metadata.
@@ -159,12 +128,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Limits.ThrottlePercent, (c.Storage.CheckpointPercent+100)/2)
 	setDefault(&c.Limits.ThrottleMaxMs, 1000)
 	setDefault(&c.Topics.DefaultPartitions, 1)
-	setDefault(&c.Cluster.TickMs, 10)
-	setDefault(&c.Cluster.ElectionMs, 1000)
-	setDefault(&c.Cluster.HeartbeatIntervalMs, 100)
-	setDefault(&c.Cluster.DeadAfterMs, 1000)
-	setDefault(&c.Cluster.QuietMs, 1000)
-	return c
+	c.Cluster = c.Cluster.withDefaults()
+	return c.fromNodes()
 }
 
 // Validate says what is wrong and what would be right. Zero means the default.
@@ -178,9 +143,7 @@ func (c Config) Validate() error {
 	if c.Node.ID < 1 {
 		wrong("node.id is %d, it must be at least 1", c.Node.ID)
 	}
-	if err := c.checkAddresses(); err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, c.checkAddresses(), c.checkCluster())
 	if c.WAL.SyncMethod != "auto" {
 		if _, err := syncmethod.Parse(c.WAL.SyncMethod); err != nil {
 			errs = append(errs, fmt.Errorf("wal.sync_method (--sync-method): %w", err))

@@ -27,9 +27,13 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stder
 type cli struct {
 	Version kong.VersionFlag `help:"Print the commit this was built from and exit."`
 	Start   startCmd         `cmd:"" help:"Run a single-node broker until it is told to stop (SIGINT or SIGTERM)."`
+	Cluster clusterCmd       `cmd:"" help:"Run one node of a cluster until it is told to stop."`
 }
 
-type startCmd struct {
+type startCmd struct{ nodeFlags }
+
+// nodeFlags are those of every command that runs a node.
+type nodeFlags struct {
 	Config           string `help:"TOML file with any of the settings; flags given beside it win." placeholder:"FILE.toml"`
 	DataDir          string `help:"Directory for everything the broker keeps; made if it is not there." placeholder:"DIR"`
 	ListenAddr       string `help:"Where Kafka clients connect, host:port; port 0 takes a free one (default 127.0.0.1:9092)." placeholder:"ADDR"`
@@ -47,6 +51,8 @@ const description = `ackline's reference broker.
 
 Example:
   broker start --data-dir /var/lib/ackline --listen-addr 127.0.0.1:9092
+  broker cluster --node-id 1 --listen-addr 10.0.0.1:9092 --raft-addr 10.0.0.1:5001 \
+         --peers 2@10.0.0.2:5001,3@10.0.0.3:5001 --data-dir /var/lib/ackline
   kcat -P -b 127.0.0.1:9092 -t events    (with --auto-create-topics)`
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
@@ -67,13 +73,15 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	}
 	switch parsed.Command() {
 	case "start":
-		return c.Start.run(ctx, out, errOut)
+		return serve(ctx, c.Start.config, c.Start.Verbose, out, errOut)
+	case "cluster":
+		return serve(ctx, c.Cluster.config, c.Cluster.Verbose, out, errOut)
 	}
 	panic("broker: command " + parsed.Command() + " is parsed and not handled")
 }
 
-// config is the file's settings under the flags'.
-func (s *startCmd) config() (node.Config, error) {
+// settings are the file's under the flags'.
+func (s *nodeFlags) settings() (node.Config, error) {
 	cfg := node.DefaultConfig()
 	if s.Config != "" {
 		var err error
@@ -93,7 +101,18 @@ func (s *startCmd) config() (node.Config, error) {
 	if cfg.Node.HTTPAddr == "none" {
 		cfg.Node.HTTPAddr = ""
 	}
-	return cfg, cfg.Validate()
+	return cfg, nil
+}
+
+func (s *startCmd) config() (node.Config, error) {
+	cfg, err := s.settings()
+	if err == nil && len(cfg.Nodes) > 0 {
+		err = fmt.Errorf("%s lists the nodes of a cluster: run \"broker cluster\" with it", s.Config)
+	}
+	if err == nil {
+		err = cfg.Validate()
+	}
+	return cfg, err
 }
 
 // override sets a setting that a flag names.
@@ -107,14 +126,15 @@ func override[T comparable](setting *T, flag T) {
 // stopTimeout is how long clients are waited for at the end.
 const stopTimeout = 10 * time.Second
 
-func (s *startCmd) run(ctx context.Context, out, errOut io.Writer) int {
-	cfg, err := s.config()
+// serve runs a node.
+func serve(ctx context.Context, config func() (node.Config, error), verbose bool, out, errOut io.Writer) int {
+	cfg, err := config()
 	if err != nil {
 		fmt.Fprintf(errOut, "broker: %v\n", err)
 		return 2
 	}
 	level := slog.LevelInfo
-	if s.Verbose {
+	if verbose {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level}))
@@ -154,7 +174,11 @@ func setGC(percent int) {
 
 // started is the one line at start: what listens, where the data is, how it is made durable.
 func started(cfg node.Config, n *node.Node) string {
-	line := "broker ready: kafka " + n.ListenAddr()
+	line := "broker ready: "
+	if a := n.RaftAddr(); a != "" {
+		line = fmt.Sprintf("broker ready: node %d of %d raft %s ", cfg.Node.ID, n.Size(), a)
+	}
+	line += "kafka " + n.ListenAddr()
 	if a := n.AdvertiseAddr(); a != n.ListenAddr() {
 		line += " (advertised as " + a + ")"
 	}

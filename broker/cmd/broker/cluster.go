@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"ackline/broker/id"
+	"ackline/broker/node"
+)
+
+// clusterCmd runs one node of several. What the flags say and what a file's [[nodes]] says is the same.
+type clusterCmd struct {
+	nodeFlags
+	RaftAddr    string   `help:"Where the other nodes connect, host:port." placeholder:"ADDR"`
+	Peers       []string `help:"The other nodes that the cluster begins with, the same on every start: each an id and where it is connected to." placeholder:"ID@HOST:PORT"`
+	ClusterName string   `help:"Nodes of another name are refused; fixed when the directory is made (default ackline)." placeholder:"NAME"`
+	Zone        string   `help:"Where the node is: replicas are spread over zones, and clients see it as the rack." placeholder:"NAME"`
+	Region      string   `help:"The region that the zone is in." placeholder:"NAME"`
+}
+
+func (c *clusterCmd) config() (node.Config, error) {
+	cfg, err := c.settings()
+	if err != nil {
+		return cfg, err
+	}
+	override(&cfg.Cluster.RaftAddr, c.RaftAddr)
+	override(&cfg.Cluster.Name, c.ClusterName)
+	override(&cfg.Node.Zone, c.Zone)
+	override(&cfg.Node.Region, c.Region)
+	for _, text := range c.Peers {
+		p, err := parsePeer(text)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Cluster.Peers = append(cfg.Cluster.Peers, p)
+	}
+	if len(cfg.Cluster.Peers) == 0 && len(cfg.Nodes) == 0 {
+		return cfg, fmt.Errorf("which nodes does the cluster have? Give the others with --peers 2@host:port,3@host:port, or all of them as [[nodes]] " +
+			"in a --config file; \"broker start\" runs a single node")
+	}
+	return cfg, cfg.Validate()
+}
+
+// parsePeer reads ID@HOST:PORT.
+func parsePeer(text string) (node.Peer, error) {
+	number, addr, ok := strings.Cut(text, "@")
+	n, err := strconv.ParseInt(number, 10, 32)
+	if !ok || err != nil {
+		return node.Peer{}, fmt.Errorf("--peers: %q is not ID@HOST:PORT, such as 2@node2:5001", text)
+	}
+	return node.Peer{ID: id.NodeID(n), RaftAddr: addr}, nil
+}

@@ -1,0 +1,169 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"ackline/broker/id"
+)
+
+// ClusterConfig is about the links to other nodes, and raft's times.
+type ClusterConfig struct {
+	// Name tells clusters apart: nodes of another name are refused. It is fixed when the data directory is made. Empty, with
+	// other nodes: "ackline".
+	Name string `toml:"name"`
+	// RaftAddr is where the other nodes connect, host:port. Required with other nodes.
+	RaftAddr string `toml:"raft_addr"`
+
+	// TickMs is the unit of raft's time, in milliseconds: a group that lost its leader elects another after one to a few. Groups
+	// without work are not ticked. 0: 10.
+	TickMs int `toml:"tick_ms"`
+	// ElectionMs is how long a group that hears nothing of its leader waits before it elects another, at most twice as long. The
+	// death of a process is noticed sooner, when its connections close. 0: 1000.
+	ElectionMs int `toml:"election_ms"`
+	// HeartbeatIntervalMs lies between two heartbeats to each node. 0: 100.
+	HeartbeatIntervalMs int `toml:"heartbeat_interval_ms"`
+	// DeadAfterMs of silence mean that a node is dead. 0: 1000.
+	DeadAfterMs int `toml:"dead_after_ms"`
+	// QuietMs is how long a group does nothing before it sends no heartbeats of its own. 0: 1000.
+	QuietMs int `toml:"quiet_ms"`
+	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
+	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
+
+	// Peers are the other nodes. Config.Nodes says it in a file, for all machines alike.
+	Peers []Peer `toml:"-"`
+}
+
+// Peer is another node.
+type Peer struct {
+	ID       id.NodeID
+	RaftAddr string
+}
+
+// ClusterNode is one row of the list of nodes.
+type ClusterNode struct {
+	// ID is the node's, at least 1.
+	ID int32 `toml:"id"`
+	// KafkaAddr is where clients reach it, RaftAddr where the other nodes do, host:port. Each node listens there, unless its
+	// own settings say otherwise.
+	KafkaAddr string `toml:"kafka_addr"`
+	RaftAddr  string `toml:"raft_addr"`
+	// Region and Zone are where it is. May be empty.
+	Region string `toml:"region"`
+	Zone   string `toml:"zone"`
+}
+
+// DefaultClusterName is the name of a cluster whose nodes are given none.
+const DefaultClusterName = "ackline"
+
+func (c ClusterConfig) withDefaults() ClusterConfig {
+	setDefault(&c.TickMs, 10)
+	setDefault(&c.ElectionMs, 1000)
+	setDefault(&c.HeartbeatIntervalMs, 100)
+	setDefault(&c.DeadAfterMs, 1000)
+	setDefault(&c.QuietMs, 1000)
+	return c
+}
+
+// fromNodes takes from the list of nodes what this node's own settings leave open.
+func (c Config) fromNodes() Config {
+	i := slices.IndexFunc(c.Nodes, func(n ClusterNode) bool { return n.ID == c.Node.ID })
+	if i >= 0 {
+		self := c.Nodes[i]
+		if c.Node.ListenAddr == DefaultConfig().Node.ListenAddr {
+			setDefault(&self.KafkaAddr, c.Node.ListenAddr)
+			c.Node.ListenAddr = self.KafkaAddr
+		}
+		if self.KafkaAddr != c.Node.ListenAddr {
+			setDefault(&c.Node.AdvertiseAddr, self.KafkaAddr)
+		}
+		setDefault(&c.Cluster.RaftAddr, self.RaftAddr)
+		setDefault(&c.Node.Region, self.Region)
+		setDefault(&c.Node.Zone, self.Zone)
+	}
+	if len(c.Cluster.Peers) == 0 {
+		for _, n := range c.Nodes {
+			if n.ID != c.Node.ID {
+				c.Cluster.Peers = append(c.Cluster.Peers, Peer{ID: id.NodeID(n.ID), RaftAddr: n.RaftAddr})
+			}
+		}
+	}
+	if len(c.Cluster.Peers) > 0 {
+		setDefault(&c.Cluster.Name, DefaultClusterName)
+	}
+	return c
+}
+
+// checkCluster refuses a list of nodes that could not become one cluster.
+func (c Config) checkCluster() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, f := range []struct {
+		name string
+		v    int
+	}{
+		{"tick_ms", c.Cluster.TickMs}, {"election_ms", c.Cluster.ElectionMs}, {"heartbeat_interval_ms", c.Cluster.HeartbeatIntervalMs},
+		{"dead_after_ms", c.Cluster.DeadAfterMs}, {"quiet_ms", c.Cluster.QuietMs},
+	} {
+		if f.v < 1 {
+			wrong("cluster.%s is %d, it must be at least 1", f.name, f.v)
+		}
+	}
+	if c.Cluster.SnapshotBytesPerSecond < 0 {
+		wrong("cluster.snapshot_bytes_per_s is %d, it must not be negative; 0 is no bound", c.Cluster.SnapshotBytesPerSecond)
+	}
+	if e, t := c.Cluster.ElectionMs, c.Cluster.TickMs; e < 5*t {
+		wrong("cluster.election_ms is %d, it must be at least five ticks of cluster.tick_ms, which is %d", e, t)
+	}
+	if d, h := c.Cluster.DeadAfterMs, c.Cluster.HeartbeatIntervalMs; d < 2*h {
+		wrong("cluster.dead_after_ms is %d, it must be at least twice cluster.heartbeat_interval_ms, which is %d", d, h)
+	}
+	if len(c.Nodes) > 0 && !slices.ContainsFunc(c.Nodes, func(n ClusterNode) bool { return n.ID == c.Node.ID }) {
+		wrong("this is node %d (node.id, --node-id), and [[nodes]] does not list it", c.Node.ID)
+	}
+	if len(c.Cluster.Peers) == 0 {
+		return errors.Join(errs...)
+	}
+	if err := reachable(c.Cluster.RaftAddr, true); err != nil {
+		wrong("cluster.raft_addr (--raft-addr): %w", err)
+	}
+	addrs := map[string]string{c.Cluster.RaftAddr: "this node"}
+	ids := map[id.NodeID]bool{id.NodeID(c.Node.ID): true}
+	for _, p := range c.Cluster.Peers {
+		who := fmt.Sprintf("node %d", p.ID)
+		switch {
+		case p.ID < 1:
+			wrong("the list of nodes (--peers) names node %d; ids are at least 1", p.ID)
+		case p.ID == id.NodeID(c.Node.ID):
+			wrong("--peers lists node %d, which is this node (--node-id): list the others only", p.ID)
+		case ids[p.ID]:
+			wrong("the list of nodes (--peers) names node %d twice", p.ID)
+		}
+		ids[p.ID] = true
+		if err := reachable(p.RaftAddr, false); err != nil {
+			wrong("%s in the list of nodes (--peers): %w", who, err)
+		} else if other, taken := addrs[p.RaftAddr]; taken {
+			wrong("%s and %s have the one address %s: each node needs its own", who, other, p.RaftAddr)
+		}
+		addrs[p.RaftAddr] = who
+	}
+	return errors.Join(errs...)
+}
+
+// reachable checks an address of the peer links. One that is listened on may be a wildcard, and port 0 for tests.
+func reachable(addr string, listens bool) error {
+	host, port, err := net.SplitHostPort(addr)
+	switch {
+	case addr == "":
+		return errors.New("is not set: nodes reach one another at host:port, such as node1:5001")
+	case err != nil:
+		return fmt.Errorf("%q is not host:port: %w", addr, err)
+	case !listens && (host == "" || net.ParseIP(host).IsUnspecified()):
+		return fmt.Errorf("%s is no address that this node could connect to: name a host", addr)
+	case !listens && port == "0":
+		return fmt.Errorf("%s has port 0: name the port that the node listens on", addr)
+	}
+	return nil
+}
