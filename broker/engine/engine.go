@@ -110,8 +110,8 @@ type Spec struct {
 	// Store takes the data of a snapshot whose sender streams it (replica.Snapshot.Open), off all locks, and returns the
 	// payload that the WAL is to record. at has no Payload. Nil: the data is the payload.
 	Store func(at replica.Snapshot, r io.Reader) ([]byte, error)
-	// Proposed takes an entry's data that another node wants proposed, without locks; the WAL is driven afterwards. Nil: none is.
-	Proposed func(data []byte)
+	// Forwards lets other nodes propose through this replica when it leads (Propose).
+	Forwards bool
 }
 
 // Engine is a node's groups. It implements transport.Handler. All methods but Tick, Work and Attach may be called
@@ -186,7 +186,7 @@ func (e *Engine) Add(s Spec) (*replica.Group, error) {
 	if e.groups.get(s.Config.Group) != nil {
 		return nil, fmt.Errorf("%w: %d", errKnown, s.Config.Group)
 	}
-	m := &member{e: e, id: s.Config.Group, self: s.Config.Replica, host: s.Config.Host, store: s.Store, proposed: s.Proposed, slot: -1}
+	m := &member{e: e, id: s.Config.Group, self: s.Config.Replica, host: s.Config.Host, store: s.Store, forwards: s.Forwards, slot: -1}
 	m.setPlaced(s.Replicas)
 	cfg := s.Config
 	cfg.WAL, cfg.Sender, cfg.Host = e.wal, m, m

@@ -25,7 +25,7 @@ type member struct {
 	group    *replica.Group
 	host     replica.Host // may be nil
 	store    func(replica.Snapshot, io.Reader) ([]byte, error)
-	proposed func(data []byte)
+	forwards bool
 
 	// where is all that is known of where replicas are: placed, those before them that the configuration still names, and
 	// those that were heard of. It is replaced, under mu, and never changed.

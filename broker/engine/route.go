@@ -111,20 +111,16 @@ func (e *Engine) awaited(k early.Key) bool {
 
 // step gives messages for this replica to the group, but those that cannot come from where they come from. ms is changed.
 func (m *member) step(from id.NodeID, ms []pb.Message) {
-	good, proposals := ms[:0], 0
+	if m.forwards {
+		ms = m.takeProposals(ms)
+	}
+	good := ms[:0]
 	for i := range ms {
-		if ms[i].Type == pb.MsgProp && m.proposed != nil {
-			proposals++
-			for _, e := range ms[i].Entries {
-				m.proposed(e.Data)
-			}
-			continue
-		}
 		if ms[i].Type != pb.MsgSnap && m.from(from, id.ReplicaID(ms[i].From)) {
 			good = append(good, ms[i])
 		}
 	}
-	refused := len(ms) - len(good) - proposals
+	refused := len(ms) - len(good)
 	if len(good) > 0 && m.group.StepAll(good) != nil {
 		refused += len(good) // the group has stopped
 	}

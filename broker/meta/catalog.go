@@ -130,6 +130,15 @@ func (c *Catalog) Group(g id.GroupID) (*Topic, int32) {
 	return c.TopicByID(p.topic), p.partition
 }
 
+// Issued tells whether a group's and a replica's id have been given out: then this Catalog says where they belong, if
+// anywhere.
+func (c *Catalog) Issued(g id.GroupID, r id.ReplicaID) bool {
+	return g < c.nextGroup && r < c.nextReplica
+}
+
+// Replicas is where a group's replicas belong; nil when there is no such group.
+func (c *Catalog) Replicas(g id.GroupID) []Replica { return c.replicasOf(g) }
+
 // Tombstones lists the groups with files that must go, ascending by group.
 func (c *Catalog) Tombstones() []Tombstone { return c.tombstones }
 

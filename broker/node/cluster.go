@@ -14,6 +14,7 @@ import (
 	"ackline/broker/engine"
 	"ackline/broker/id"
 	"ackline/broker/meta"
+	"ackline/broker/node/config"
 	"ackline/broker/transport"
 	"ackline/broker/transport/frame"
 )
@@ -37,10 +38,10 @@ type formation struct {
 	met     chan struct{} // closed when none is missing
 }
 
-func newFormation(peers []Peer) *formation {
+func newFormation(peers []config.Peer) *formation {
 	f := &formation{missing: map[id.NodeID]string{}, met: make(chan struct{})}
 	for _, p := range peers {
-		f.missing[p.ID] = p.RaftAddr
+		f.missing[id.NodeID(p.ID)] = p.RaftAddr
 	}
 	if len(peers) == 0 {
 		close(f.met)
@@ -75,7 +76,7 @@ func (f *formation) String() string {
 func (n *Node) founders() []meta.Replica {
 	nodes := []id.NodeID{n.dir.Node}
 	for _, p := range n.cfg.Cluster.Peers {
-		nodes = append(nodes, p.ID)
+		nodes = append(nodes, id.NodeID(p.ID))
 	}
 	slices.Sort(nodes)
 	list := make([]meta.Replica, len(nodes))
@@ -111,9 +112,8 @@ func (n *Node) openLinks() error {
 		return err
 	}
 	for _, p := range c.Peers {
-		n.links.AddPeer(p.ID, p.RaftAddr)
+		n.links.AddPeer(id.NodeID(p.ID), p.RaftAddr)
 	}
-	n.meta.forward = n.links.Send
 	n.engine.Attach(n.wal, n.links)
 	return nil
 }
@@ -254,4 +254,28 @@ func (n *Node) RaftAddr() string {
 		return ""
 	}
 	return n.raftLn.Addr().String()
+}
+
+// handOverTimeout bounds how long a node that stops waits for others to lead what it leads. Without a majority nobody can.
+const handOverTimeout = 5 * time.Second
+
+func (n *Node) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
+	defer cancel()
+	if err := n.engine.TransferAll(ctx); err != nil {
+		n.log.Warn("not everything that this node leads could be handed over before it stops", "err", err)
+	}
+}
+
+// awaited tells whether the metadata may yet say that a replica belongs here: ids are issued in order, so of those that were
+// issued it says already where they are.
+func (n *Node) awaited(g id.GroupID, r id.ReplicaID) bool {
+	if g == id.MetadataGroup {
+		return true
+	}
+	cat := n.meta.Catalog()
+	if !cat.Issued(g, r) {
+		return true
+	}
+	return replicaOn(cat.Replicas(g), n.dir.Node) == r
 }

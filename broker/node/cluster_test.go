@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"ackline/broker/id"
 	"ackline/broker/node"
+	"ackline/broker/node/config"
 	"ackline/broker/vfs"
 )
 
@@ -65,13 +65,13 @@ func newCluster(t *testing.T, n int) *cluster {
 
 func (c *cluster) start(i int) {
 	c.t.Helper()
-	cfg := node.DefaultConfig()
+	cfg := config.Default()
 	cfg.Node.ID, cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = int32(i+1), "/data", c.kafka[i], ""
 	cfg.WAL.SyncMethod, cfg.WAL.RingBytes, cfg.WAL.BatchBytes = "direct-dsync", 4<<20, 64<<10
 	cfg.Cluster.Name, cfg.Cluster.RaftAddr = "test", c.raft[i]
 	for j := range c.raft {
 		if j != i {
-			cfg.Cluster.Peers = append(cfg.Cluster.Peers, node.Peer{ID: id.NodeID(j + 1), RaftAddr: c.raft[j]})
+			cfg.Cluster.Peers = append(cfg.Cluster.Peers, config.Peer{ID: int32(j + 1), RaftAddr: c.raft[j]})
 		}
 	}
 	n, err := node.Open(cfg, node.Options{FS: c.fs[i], Log: testLog().With("node", i+1)})

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"ackline/broker/node"
+	"ackline/broker/node/config"
 	"ackline/broker/vfs"
 )
 
@@ -22,9 +23,9 @@ import (
 const patience = 2 * time.Minute
 
 // open starts a node on a file system, with a ring so small that a test wraps it.
-func open(t *testing.T, fs vfs.FS, mod ...func(*node.Config)) *node.Node {
+func open(t *testing.T, fs vfs.FS, mod ...func(*config.Config)) *node.Node {
 	t.Helper()
-	cfg := node.DefaultConfig()
+	cfg := config.Default()
 	cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = "/data", "127.0.0.1:0", ""
 	cfg.WAL.SyncMethod, cfg.WAL.RingBytes, cfg.WAL.BatchBytes = "direct-dsync", 2<<20, 32<<10
 	for _, m := range mod {

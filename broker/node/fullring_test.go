@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"ackline/broker/node"
+	"ackline/broker/node/config"
 	"ackline/broker/vfs"
 )
 
@@ -125,7 +126,7 @@ func TestFullRingSlowsProducers(t *testing.T) {
 		}
 		return nil
 	})
-	n := open(t, fs, func(c *node.Config) { c.Limits.ThrottleMaxMs = maxMs })
+	n := open(t, fs, func(c *config.Config) { c.Limits.ThrottleMaxMs = maxMs })
 	defer closeNode(t, n)
 	createTopic(t, n, "t", 1)
 	if ms := probe(t, n); ms != 0 {

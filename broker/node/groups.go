@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"ackline/broker/api"
 	"ackline/broker/engine"
 	"ackline/broker/id"
 	"ackline/broker/meta"
+	"ackline/broker/node/datadir"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/seglog"
@@ -63,6 +63,7 @@ func (n *Node) carryOut(list []meta.Event) {
 		here := replicaOn(e.Replicas, n.dir.Node)
 		switch {
 		case e.Group == id.MetadataGroup:
+		case here != 0 && n.engine.SetReplicas(e.Group, replicas(e.Replicas)): // it is open already
 		case here != 0:
 			if err := n.openGroup(e, here); err != nil {
 				n.log.Error("a partition could not be opened", "topic", e.Topic.Name, "partition", e.Partition, "group", e.Group, "err", err)
@@ -71,6 +72,9 @@ func (n *Node) carryOut(list []meta.Event) {
 		default:
 			if err := n.deleteGroup(e.Group, replicaOn(e.Gone, n.dir.Node)); err != nil {
 				n.log.Error("a deleted group's files could not be removed", "group", e.Group, "err", err)
+			}
+			if e.Kind == meta.GroupDeleted {
+				n.engine.Forget(e.Group)
 			}
 		}
 	}
@@ -104,7 +108,7 @@ func (n *Node) openGroup(e meta.Event, self id.ReplicaID) error {
 		part = n.newPartition(e.Group)
 	}
 	at, conf, applied := part.Recovered()
-	log, err := seglog.Open(seglog.Options{FS: n.fs, Dir: n.dir.group(e.Group), Group: e.Group, Files: n.files}, at)
+	log, err := seglog.Open(seglog.Options{FS: n.fs, Dir: n.dir.Group(e.Group), Group: e.Group, Files: n.files}, at)
 	if err != nil {
 		return err
 	}
@@ -172,20 +176,79 @@ func (n *Node) deleteGroup(g id.GroupID, self id.ReplicaID) error {
 			return nil // the next start does it again
 		}
 	}
-	if err := n.fs.RemoveAll(n.dir.group(g)); err != nil {
+	if err := n.fs.RemoveAll(n.dir.Group(g)); err != nil {
 		return err
 	}
-	if err := n.fs.SyncDir(n.dir.file(groupsName)); err != nil {
+	if err := n.fs.SyncDir(n.dir.File(datadir.GroupsName)); err != nil {
 		return err
 	}
 	n.wal.Forget(g)
 	if self == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	n.gone.add(meta.GroupReplica{Group: g, Replica: self})
+	return nil
+}
+
+// gone are this node's replicas whose files are removed, until the metadata group has heard of it. Reconciling goes on while
+// that has no leader.
+type gone struct {
+	mu   sync.Mutex // guards list
+	list []meta.GroupReplica
+	wake chan struct{} // capacity 1
+}
+
+func (g *gone) add(r meta.GroupReplica) {
+	g.mu.Lock()
+	g.list = append(g.list, r)
+	g.mu.Unlock()
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// maxGone bounds the replicas of one command.
+const maxGone = 1000
+
+// reportGone tells the metadata group which files are gone, until the node stops; the next start tells the rest.
+func (n *Node) reportGone() {
+	defer n.loops.Done()
+	ctx, cancel := n.running()
 	defer cancel()
-	_, err := n.meta.Propose(ctx, meta.FilesGone{Node: n.dir.Node, Replicas: []meta.GroupReplica{{Group: g, Replica: self}}})
-	return err
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.gone.wake:
+		}
+		for ctx.Err() == nil {
+			n.gone.mu.Lock()
+			some := n.gone.list[:min(len(n.gone.list), maxGone)]
+			n.gone.list = n.gone.list[len(some):]
+			n.gone.mu.Unlock()
+			if len(some) == 0 {
+				break
+			}
+			if err := n.tell(ctx, meta.FilesGone{Node: n.dir.Node, Replicas: some}); err != nil && ctx.Err() == nil {
+				n.log.Warn("the metadata group would not hear that files are gone", "err", err)
+			}
+		}
+	}
+}
+
+// running returns a context that ends when the node stops or has failed.
+func (n *Node) running() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer cancel()
+		select {
+		case <-n.stopping:
+		case <-n.ended:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // tombstone is a source of one record.

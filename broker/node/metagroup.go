@@ -2,7 +2,6 @@ package node
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +12,9 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/meta"
+	"ackline/broker/meta/petition"
+	"ackline/broker/meta/ticket"
+	"ackline/broker/node/datadir"
 	"ackline/broker/replica"
 	"ackline/broker/replica/membership"
 	"ackline/broker/statemachine"
@@ -24,8 +26,8 @@ import (
 type metaGroup struct {
 	machine *meta.Machine
 	group   atomic.Pointer[replica.Group] // nil until a fresh node has met its peers
-	dir     *dataDir
-	*petitions
+	dir     *datadir.Dir
+	*petition.Desk
 
 	lastTerm id.Term // of the last applied entry; guarded by the group's lock
 
@@ -35,11 +37,6 @@ type metaGroup struct {
 // Catalog implements api.Cluster.
 func (m *metaGroup) Catalog() *meta.Catalog { return m.machine.Catalog() }
 
-// Propose implements api.Cluster. An error after the proposal was queued promises nothing: the command may be applied.
-func (m *metaGroup) Propose(ctx context.Context, c meta.Command) (meta.Result, error) {
-	return m.petitions.propose(ctx, c, m.group.Load)
-}
-
 // Apply implements replica.Applier.
 func (m *metaGroup) Apply(es []replica.Entry) error {
 	for i := range es {
@@ -47,7 +44,7 @@ func (m *metaGroup) Apply(es []replica.Entry) error {
 		if e.Index <= m.machine.LastApplied() {
 			continue
 		}
-		ticket, data := meta.Detach(e.Data)
+		from, data := ticket.Detach(e.Data)
 		if e.Type != replica.EntryNormal {
 			data = nil // raft's own
 		}
@@ -57,23 +54,23 @@ func (m *metaGroup) Apply(es []replica.Entry) error {
 		}
 		m.lastTerm = e.Term
 		if r, ok := result.(meta.Result); ok {
-			m.settle(ticket, r)
+			m.Settle(from, r)
 		}
 	}
 	return nil
 }
 
 // Lead, Follow, Committed, Dropped and Take implement replica.Observer.
-func (m *metaGroup) Lead(id.Term, []replica.Entry) { m.resend() }
+func (m *metaGroup) Lead(id.Term, []replica.Entry) { m.Resend() }
 
 // Follow has what waits sent to the next leader: whether it is committed already shows when it is applied.
-func (m *metaGroup) Follow(id.Term, id.ReplicaID) { m.resend() }
+func (m *metaGroup) Follow(id.Term, id.ReplicaID) { m.Resend() }
 
 // Committed does nothing: a command is answered when it is applied.
 func (m *metaGroup) Committed(id.Index, int64, int64) {}
 
 // Dropped has the commands that are in no log sent again.
-func (m *metaGroup) Dropped(id.Index, error) { m.resend() }
+func (m *metaGroup) Dropped(id.Index, error) { m.Resend() }
 
 // Take has nothing to do after the unlock: replies went to channels with room.
 func (m *metaGroup) Take() replica.Completion { return nil }
@@ -108,7 +105,7 @@ func (m *metaGroup) checkpoint() (<-chan struct{}, error) {
 	if err := catalog.Snapshot(&b); err != nil {
 		return nil, fmt.Errorf("snapshot of the metadata: %w", err)
 	}
-	if err := vfs.WriteFileAtomic(m.dir.fs, m.dir.file(metaName, snapName(applied)), b.Bytes()); err != nil {
+	if err := vfs.WriteFileAtomic(m.dir.FS, m.dir.File(datadir.MetaName, snapName(applied)), b.Bytes()); err != nil {
 		return nil, fmt.Errorf("snapshot of the metadata: %w", err)
 	}
 	p := binary.LittleEndian.AppendUint64([]byte{snapVersion}, uint64(applied))
@@ -119,13 +116,13 @@ func (m *metaGroup) checkpoint() (<-chan struct{}, error) {
 
 // removeOld deletes the snapshots before the newest, once the record that names it is durable.
 func (m *metaGroup) removeOld() error {
-	names, err := m.dir.fs.List(m.dir.file(metaName))
+	names, err := m.dir.FS.List(m.dir.File(datadir.MetaName))
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, snapSuffix) && name < snapName(m.snapshot) {
-			err = errors.Join(err, m.dir.fs.Remove(filepath.Join(m.dir.file(metaName), name)))
+			err = errors.Join(err, m.dir.FS.Remove(filepath.Join(m.dir.File(datadir.MetaName), name)))
 		}
 	}
 	return err
@@ -137,8 +134,8 @@ func (m *metaGroup) restore(payload []byte) (id.Index, membership.ConfState, err
 		return 0, nil, fmt.Errorf("metadata: a checkpoint of %d bytes that this program cannot read", len(payload))
 	}
 	index := id.Index(binary.LittleEndian.Uint64(payload[1:]))
-	name := m.dir.file(metaName, snapName(index))
-	b, err := vfs.ReadFile(m.dir.fs, name)
+	name := m.dir.File(datadir.MetaName, snapName(index))
+	b, err := vfs.ReadFile(m.dir.FS, name)
 	if err != nil {
 		return 0, nil, fmt.Errorf("metadata: the snapshot that the WAL names: %w", err)
 	}

@@ -7,11 +7,10 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -22,7 +21,10 @@ import (
 	"ackline/broker/httpapi"
 	"ackline/broker/id"
 	"ackline/broker/meta"
+	"ackline/broker/meta/petition"
 	"ackline/broker/metric/histogram"
+	"ackline/broker/node/config"
+	"ackline/broker/node/datadir"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/replica/membership"
@@ -38,23 +40,21 @@ import (
 
 // Options are what a node is given beside its configuration.
 type Options struct {
-	FS vfs.FS // nil: the operating system's
-	// RaftListener takes the other nodes' connections; nil: one is made at Cluster.RaftAddr. Close closes it.
-	RaftListener net.Listener
-	Log          *slog.Logger // nil: slog.Default
+	FS  vfs.FS       // nil: the operating system's
+	Log *slog.Logger // nil: slog.Default
 	// Progress hears of what takes long at start: filling a new ring. May be nil.
 	Progress func(what string, done, total int64)
 }
 
 // Node is a running broker.
 type Node struct {
-	cfg Config
+	cfg config.Config
 	fs  vfs.FS
 	log *slog.Logger
 	now func() int64
 
 	boot      uint64 // drawn by each process
-	dir       *dataDir
+	dir       *datadir.Dir
 	method    syncmethod.Method
 	wal       *wal.WAL
 	engine    *engine.Engine
@@ -77,6 +77,8 @@ type Node struct {
 	http     *httpapi.Server // nil without one
 	httpLn   net.Listener
 
+	gone gone
+
 	flushDue      chan struct{} // capacity 1: from pollLoop to flushLoop
 	checkpointing sync.Mutex    // one checkpoint at a time
 	saving        atomic.Bool   // one is under way
@@ -95,18 +97,14 @@ type Node struct {
 }
 
 // Open starts a node: on return it serves clients. The error says what to do about it.
-func Open(cfg Config, o Options) (_ *Node, err error) {
-	cfg = cfg.withDefaults()
+func Open(cfg config.Config, o Options) (_ *Node, err error) {
+	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, fs: o.FS, log: o.Log, now: stage.Now, stages: stage.NewSet(), checkpoints: newLatency(), flushes: newLatency(),
-		flushDue: make(chan struct{}, 1), stopping: make(chan struct{}), ended: make(chan struct{})}
-	var boot [8]byte
-	if _, err := rand.Read(boot[:]); err != nil {
-		return nil, fmt.Errorf("draw a boot number: %w", err)
-	}
-	n.boot = binary.LittleEndian.Uint64(boot[:]) | 1
+		flushDue: make(chan struct{}, 1), gone: gone{wake: make(chan struct{}, 1)}, boot: rand.Uint64() | 1,
+		stopping: make(chan struct{}), ended: make(chan struct{})}
 	if n.fs == nil {
 		n.fs = vfs.OS()
 	}
@@ -119,34 +117,26 @@ func Open(cfg Config, o Options) (_ *Node, err error) {
 			undo[i]()
 		}
 	}()
-	// The port first: a node that cannot listen need not recover.
+	// The ports first: a node that cannot listen need not recover.
 	if n.ln, err = listen("--listen-addr", cfg.Node.ListenAddr); err != nil {
 		return nil, err
 	}
 	undo = append(undo, func() { n.ln.Close() })
-	if n.raftLn = o.RaftListener; n.raftLn == nil && len(cfg.Cluster.Peers) > 0 {
+	if len(cfg.Cluster.Peers) > 0 {
 		if n.raftLn, err = listen("--raft-addr", cfg.Cluster.RaftAddr); err != nil {
 			return nil, err
 		}
-	}
-	if n.raftLn != nil {
 		undo = append(undo, func() { n.raftLn.Close() })
 	}
-	if n.dir, err = openDataDir(n.fs, cfg.Node.DataDir, id.NodeID(cfg.Node.ID), cfg.Cluster.Name); err != nil {
+	if n.dir, err = datadir.Open(n.fs, cfg.Node.DataDir, id.NodeID(cfg.Node.ID), cfg.Cluster.Name); err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() { n.dir.close() })
+	undo = append(undo, func() { n.dir.Close() })
 	if err = n.openStorage(o.Progress); err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() {
-		if n.links != nil {
-			n.links.Close()
-		}
-		n.engine.Close()
-		n.wal.Close()
-	})
-	loops := []func(){n.reconcile, n.pollLoop, n.flushLoop, n.retentionLoop, n.expireLoop}
+	undo = append(undo, func() { n.closeGroups(); n.wal.Close() })
+	loops := []func(){n.reconcile, n.reportGone, n.pollLoop, n.flushLoop, n.retentionLoop, n.expireLoop}
 	n.loops.Add(len(loops))
 	undo = append(undo, func() { close(n.stopping); n.loops.Wait() })
 	for _, loop := range loops {
@@ -169,6 +159,14 @@ func Open(cfg Config, o Options) (_ *Node, err error) {
 	return n, nil
 }
 
+// closeGroups ends what steps groups, and then these.
+func (n *Node) closeGroups() {
+	if n.links != nil {
+		n.links.Close()
+	}
+	n.engine.Close()
+}
+
 func listen(flag, addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -179,9 +177,9 @@ func listen(flag, addr string) (net.Listener, error) {
 
 // openStorage opens everything below the network, and recovers it.
 func (n *Node) openStorage(progress func(string, int64, int64)) error {
-	for _, dir := range []string{n.dir.file(metaName), n.dir.file(groupsName)} {
+	for _, dir := range []string{n.dir.File(datadir.MetaName), n.dir.File(datadir.GroupsName)} {
 		if err := vfs.MkdirAllDurable(n.fs, dir); err != nil {
-			return fmt.Errorf("data directory %s: %w", n.dir.path, err)
+			return fmt.Errorf("data directory %s: %w", n.dir.Path, err)
 		}
 	}
 	if err := n.chooseMethod(); err != nil {
@@ -191,15 +189,16 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	n.budget = raftlog.NewBudget(n.cfg.Limits.CacheBytes)
 	n.events = &events{wake: make(chan struct{}, 1)}
 	n.hosts, n.dirty = newHosts(), newDirty()
-	n.engine = engine.New(engine.Config{Node: n.dir.Node})
-	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, petitions: newPetitions(n.dir.Node, n.boot, n.engine.Leader, n.engine.Drive)}
+	n.engine = engine.New(engine.Config{Node: n.dir.Node, Awaited: n.awaited})
+	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, Desk: petition.New(n.dir.Node, n.boot,
+		func(data []byte) error { return n.engine.Propose(id.MetadataGroup, data) })}
 	if err := n.openServer(); err != nil {
 		return err
 	}
 	n.replay = &replay{make: n.newPartition, parts: map[id.GroupID]*partition.Partition{}}
 	var err error
 	n.wal, n.Recovery, err = wal.Open(wal.Options{
-		FS: n.fs, Path: n.dir.file(ringName), RingBytes: n.cfg.WAL.RingBytes, BatchBytes: n.cfg.WAL.BatchBytes,
+		FS: n.fs, Path: n.dir.File(datadir.RingName), RingBytes: n.cfg.WAL.RingBytes, BatchBytes: n.cfg.WAL.BatchBytes,
 		Method: n.method, Window: time.Duration(n.cfg.WAL.WindowUs) * time.Microsecond, Fatal: n.fail, Outgoing: n.engine.Flush,
 		Progress: func(done, total int64) {
 			if progress != nil {
@@ -213,8 +212,8 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	if n.Recovery.Torn {
 		n.log.Warn("the WAL ended in a torn batch, which was never acknowledged and is cut off", "lsn", n.Recovery.End)
 	}
-	if n.dir.fresh {
-		if err := n.dir.save(); err != nil {
+	if n.dir.Fresh {
+		if err := n.dir.Save(); err != nil {
 			return err
 		}
 	}
@@ -233,9 +232,9 @@ func (n *Node) chooseMethod() error {
 		n.method = m
 		return nil
 	}
-	best, table, err := syncmethod.Probe(n.fs, n.dir.path, 0)
+	best, table, err := syncmethod.Probe(n.fs, n.dir.Path, 0)
 	if err != nil {
-		return fmt.Errorf("trying the sync methods in %s: %w", n.dir.path, err)
+		return fmt.Errorf("trying the sync methods in %s: %w", n.dir.Path, err)
 	}
 	for _, r := range table {
 		n.log.Debug("sync method tried", "method", r.Method, "p50_us", r.P50.Microseconds(), "p99_us", r.P99.Microseconds(), "err", r.Err)
@@ -254,7 +253,7 @@ func (n *Node) openServer() error {
 	var err error
 	n.server, err = server.New(server.Config{
 		MaxConnections: n.cfg.Limits.Connections, MaxFrameBytes: n.cfg.Limits.FrameBytes,
-		MaxInflightBytes: n.cfg.Limits.InflightBytes, IdleTimeout: n.cfg.idleTimeout(), Stages: n.stages,
+		MaxInflightBytes: n.cfg.Limits.InflightBytes, IdleTimeout: n.cfg.IdleTimeout(), Stages: n.stages,
 	}, n.handler)
 	return err
 }
@@ -316,16 +315,8 @@ func (n *Node) joinPeers(known bool) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := n.running()
 	defer cancel()
-	go func() {
-		defer cancel()
-		select {
-		case <-n.stopping:
-		case <-n.ended:
-		case <-ctx.Done():
-		}
-	}()
 	if err := n.enter(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -361,8 +352,7 @@ func (n *Node) openMeta() error {
 	c.Applier, c.Observer = n.meta, n.meta
 	group, err := n.engine.Add(engine.Spec{
 		Config: c, State: st, Replicas: replicas(founders),
-		Join:     func(g *replica.Group) { n.meta.group.Store(g) },
-		Proposed: func(data []byte) { _ = take(n.meta.group.Load(), data) }, // in vain: it comes again
+		Join: func(g *replica.Group) { n.meta.group.Store(g) }, Forwards: true,
 	})
 	if err != nil {
 		return err
@@ -431,10 +421,13 @@ func (n *Node) Ready() (bool, string) {
 	return true, ""
 }
 
-// Close stops the node in order: no new requests, the old ones answered, everything applied moved to segments, the WAL
-// marked clean. ctx bounds how long clients are waited for.
+// Close stops the node in order: what it leads is handed over, no new requests, the old ones answered, everything applied
+// moved to segments, the WAL marked clean. ctx bounds how long clients are waited for.
 func (n *Node) Close(ctx context.Context) error {
 	n.ready.Store(false)
+	if n.links != nil && n.failure.Load() == nil {
+		n.handOver(ctx)
+	}
 	n.handler.Close()
 	errs := []error{n.server.Shutdown(ctx)}
 	if n.failure.Load() == nil {
@@ -443,13 +436,10 @@ func (n *Node) Close(ctx context.Context) error {
 	close(n.stopping)
 	n.closeHTTP()
 	n.loops.Wait()
-	if n.links != nil {
-		n.links.Close()
-	}
-	n.engine.Close()
+	n.closeGroups()
 	errs = append(errs, n.wal.Close())
 	for _, r := range n.hosts.all() {
 		errs = append(errs, r.part.Close())
 	}
-	return errors.Join(append(errs, n.dir.close())...)
+	return errors.Join(append(errs, n.dir.Close())...)
 }

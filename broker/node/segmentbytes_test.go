@@ -13,6 +13,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/meta"
 	"ackline/broker/meta/topicconfig"
+	"ackline/broker/node/config"
 	"ackline/broker/partition"
 	"ackline/broker/vfs"
 )
@@ -25,7 +26,7 @@ type inside struct {
 
 func openInside(t *testing.T, fs vfs.FS) inside {
 	t.Helper()
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = "/data", "127.0.0.1:0", ""
 	cfg.WAL.SyncMethod, cfg.WAL.RingBytes = "direct-dsync", 8<<20
 	n, err := Open(cfg, Options{FS: fs, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"math"
 	"time"
 )
 
@@ -11,23 +10,6 @@ import (
 // pollEvery is how often a node that writes looks how full the ring is, and whether a partition has enough to flush. An idle
 // node does not look. At a gigabyte a second the default ring gains two percent in this time.
 const pollEvery = 20 * time.Millisecond
-
-// maxThrottleMs bounds limits.throttle_max_ms: what a client is told to wait it counts against its own time-outs.
-const maxThrottleMs = 30_000
-
-// throttleMs says how long Produce responses are to tell clients to wait, in milliseconds, with so many bytes of the ring in
-// use of those that entries may use. It rises from 1 at ThrottlePercent to ThrottleMaxMs at the full ring, with the third
-// power: the delays at which a disk keeps up with its producers are a few milliseconds on a fast one and a few hundred on a
-// slow one, and a straight line would leave the fast one a percent of the ring to find its own in.
-func (l LimitsConfig) throttleMs(used, usable int64) int32 {
-	from := float64(usable) * float64(l.ThrottlePercent) / 100
-	above := float64(used) - from
-	if above <= 0 || l.ThrottlePercent >= 100 {
-		return 0
-	}
-	x := min(above/(float64(usable)-from), 1)
-	return int32(math.Ceil(float64(l.ThrottleMaxMs) * x * x * x))
-}
 
 // pollLoop looks at the ring while the node writes: it sets the throttle, and tells flushLoop to see what is to be flushed. It
 // is a goroutine of its own because flushLoop waits for the disk, and that is when the ring fills. It goes on while a checkpoint
@@ -50,7 +32,7 @@ func (n *Node) pollLoop() {
 			continue
 		case <-ticker.C:
 		}
-		ms := n.cfg.Limits.throttleMs(n.wal.Usage())
+		ms := n.cfg.Limits.ThrottleMs(n.wal.Usage())
 		n.handler.SetThrottle(ms)
 		if ms == 0 && n.dirty.empty() && !n.saving.Load() {
 			ticking = false

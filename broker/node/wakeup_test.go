@@ -9,7 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"ackline/broker/node"
+	"ackline/broker/node/config"
 	"ackline/broker/vfs"
 )
 
@@ -53,7 +53,7 @@ func roundTrip(t *testing.T, conn net.Conn, frame, reply []byte) {
 // TestProduceWakesNobody counts what one request at a time wakes beside its own goroutine: neither the WAL's syncer nor a
 // connection's writer.
 func TestProduceWakesNobody(t *testing.T) {
-	n := open(t, vfs.NewMem(), func(c *node.Config) { c.WAL.RingBytes = 64 << 20 }) // no checkpoint within the test
+	n := open(t, vfs.NewMem(), func(c *config.Config) { c.WAL.RingBytes = 64 << 20 }) // no checkpoint within the test
 	defer closeNode(t, n)
 	createTopic(t, n, "t", 1)
 	conn, err := net.Dial("tcp", n.ListenAddr())

@@ -53,7 +53,7 @@ var only = map[string][]string{
 	"broker/replica/candidacy":   {"broker/id"},
 	"broker/replica/membership":  {"broker/id"},
 	"broker/replica/readindex":   {},
-	"broker/cmd/broker":          {"broker/node", "tools/version"},
+	"broker/cmd/broker":          {"broker/node", "broker/node/config", "tools/version"},
 	"tools/stats":                {},
 	"broker/engine/...": {"broker/id", "broker/replica", "broker/replica/membership", "broker/replica/raftlog", "broker/transport", "broker/transport/detect",
 		"broker/transport/frame", "broker/transport/link", "broker/wal"},

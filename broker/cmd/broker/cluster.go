@@ -5,8 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ackline/broker/id"
-	"ackline/broker/node"
+	"ackline/broker/node/config"
 )
 
 // clusterCmd runs one node of several. What the flags say and what a file's [[nodes]] says is the same.
@@ -19,7 +18,7 @@ type clusterCmd struct {
 	Region      string   `help:"The region that the zone is in." placeholder:"NAME"`
 }
 
-func (c *clusterCmd) config() (node.Config, error) {
+func (c *clusterCmd) config() (config.Config, error) {
 	cfg, err := c.settings()
 	if err != nil {
 		return cfg, err
@@ -43,11 +42,11 @@ func (c *clusterCmd) config() (node.Config, error) {
 }
 
 // parsePeer reads ID@HOST:PORT.
-func parsePeer(text string) (node.Peer, error) {
+func parsePeer(text string) (config.Peer, error) {
 	number, addr, ok := strings.Cut(text, "@")
 	n, err := strconv.ParseInt(number, 10, 32)
 	if !ok || err != nil {
-		return node.Peer{}, fmt.Errorf("--peers: %q is not ID@HOST:PORT, such as 2@node2:5001", text)
+		return config.Peer{}, fmt.Errorf("--peers: %q is not ID@HOST:PORT, such as 2@node2:5001", text)
 	}
-	return node.Peer{ID: id.NodeID(n), RaftAddr: addr}, nil
+	return config.Peer{ID: int32(n), RaftAddr: addr}, nil
 }

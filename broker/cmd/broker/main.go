@@ -19,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"ackline/broker/node"
+	"ackline/broker/node/config"
 	"ackline/tools/version"
 )
 
@@ -81,11 +82,11 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 }
 
 // settings are the file's under the flags'.
-func (s *nodeFlags) settings() (node.Config, error) {
-	cfg := node.DefaultConfig()
+func (s *nodeFlags) settings() (config.Config, error) {
+	cfg := config.Default()
 	if s.Config != "" {
 		var err error
-		if cfg, err = node.LoadConfig(s.Config); err != nil {
+		if cfg, err = config.Load(s.Config); err != nil {
 			return cfg, err
 		}
 	}
@@ -104,7 +105,7 @@ func (s *nodeFlags) settings() (node.Config, error) {
 	return cfg, nil
 }
 
-func (s *startCmd) config() (node.Config, error) {
+func (s *startCmd) config() (config.Config, error) {
 	cfg, err := s.settings()
 	if err == nil && len(cfg.Nodes) > 0 {
 		err = fmt.Errorf("%s lists the nodes of a cluster: run \"broker cluster\" with it", s.Config)
@@ -127,7 +128,7 @@ func override[T comparable](setting *T, flag T) {
 const stopTimeout = 10 * time.Second
 
 // serve runs a node.
-func serve(ctx context.Context, config func() (node.Config, error), verbose bool, out, errOut io.Writer) int {
+func serve(ctx context.Context, config func() (config.Config, error), verbose bool, out, errOut io.Writer) int {
 	cfg, err := config()
 	if err != nil {
 		fmt.Fprintf(errOut, "broker: %v\n", err)
@@ -165,7 +166,7 @@ func serve(ctx context.Context, config func() (node.Config, error), verbose bool
 // setGC sets the collector: the configuration, else the environment, else our own default.
 func setGC(percent int) {
 	if percent == 0 && os.Getenv("GOGC") == "" {
-		percent = node.DefaultGCPercent
+		percent = config.DefaultGCPercent
 	}
 	if percent > 0 {
 		debug.SetGCPercent(percent)
@@ -173,7 +174,7 @@ func setGC(percent int) {
 }
 
 // started is the one line at start: what listens, where the data is, how it is made durable.
-func started(cfg node.Config, n *node.Node) string {
+func started(cfg config.Config, n *node.Node) string {
 	line := "broker ready: "
 	if a := n.RaftAddr(); a != "" {
 		line = fmt.Sprintf("broker ready: node %d of %d raft %s ", cfg.Node.ID, n.Size(), a)

@@ -1,11 +1,5 @@
-package meta
-
-import (
-	"encoding/binary"
-
-	"ackline/broker/id"
-)
-
+// Package ticket tells a proposed command from all others.
+//
 // A command reaches the log through whoever leads, from any node; and every node applies it. So who wants its result waits
 // for it in its own log, and has to know it again there: by a ticket before the command.
 //
@@ -18,9 +12,17 @@ import (
 //
 // The state does not depend on tickets. A command that was sent again, since its first sending might have been lost, can be
 // in the log twice: every command is either idempotent or refused the second time, and who waits takes the first result.
+package ticket
+
+import (
+	"encoding/binary"
+
+	"ackline/broker/id"
+)
+
 const (
-	ticketVersion = 2
-	ticketSize    = 21
+	version = 2
+	size    = 21
 )
 
 // Ticket tells a proposed command from all others. The zero Ticket is none.
@@ -32,8 +34,8 @@ type Ticket struct {
 
 // Attach returns an entry's data: the command as Encode returned it, behind the ticket.
 func (t Ticket) Attach(command []byte) []byte {
-	b := make([]byte, 1, ticketSize+len(command))
-	b[0] = ticketVersion
+	b := make([]byte, 1, size+len(command))
+	b[0] = version
 	b = binary.LittleEndian.AppendUint32(b, uint32(t.Node))
 	b = binary.LittleEndian.AppendUint64(b, t.Boot)
 	b = binary.LittleEndian.AppendUint64(b, t.Number)
@@ -42,9 +44,9 @@ func (t Ticket) Attach(command []byte) []byte {
 
 // Detach splits an entry's data. What has no ticket is all command.
 func Detach(data []byte) (Ticket, []byte) {
-	if len(data) < ticketSize || data[0] != ticketVersion {
+	if len(data) < size || data[0] != version {
 		return Ticket{}, data
 	}
 	le := binary.LittleEndian
-	return Ticket{id.NodeID(le.Uint32(data[1:])), le.Uint64(data[5:]), le.Uint64(data[13:])}, data[ticketSize:]
+	return Ticket{id.NodeID(le.Uint32(data[1:])), le.Uint64(data[5:]), le.Uint64(data[13:])}, data[size:]
 }

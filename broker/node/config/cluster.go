@@ -1,16 +1,14 @@
-package node
+package config
 
 import (
 	"errors"
 	"fmt"
 	"net"
 	"slices"
-
-	"ackline/broker/id"
 )
 
-// ClusterConfig is about the links to other nodes, and raft's times.
-type ClusterConfig struct {
+// Cluster is about the links to other nodes, and raft's times.
+type Cluster struct {
 	// Name tells clusters apart: nodes of another name are refused. It is fixed when the data directory is made. Empty, with
 	// other nodes: "ackline".
 	Name string `toml:"name"`
@@ -38,7 +36,7 @@ type ClusterConfig struct {
 
 // Peer is another node.
 type Peer struct {
-	ID       id.NodeID
+	ID       int32
 	RaftAddr string
 }
 
@@ -58,7 +56,7 @@ type ClusterNode struct {
 // DefaultClusterName is the name of a cluster whose nodes are given none.
 const DefaultClusterName = "ackline"
 
-func (c ClusterConfig) withDefaults() ClusterConfig {
+func (c Cluster) withDefaults() Cluster {
 	setDefault(&c.TickMs, 10)
 	setDefault(&c.ElectionMs, 1000)
 	setDefault(&c.HeartbeatIntervalMs, 100)
@@ -72,7 +70,7 @@ func (c Config) fromNodes() Config {
 	i := slices.IndexFunc(c.Nodes, func(n ClusterNode) bool { return n.ID == c.Node.ID })
 	if i >= 0 {
 		self := c.Nodes[i]
-		if c.Node.ListenAddr == DefaultConfig().Node.ListenAddr {
+		if c.Node.ListenAddr == Default().Node.ListenAddr {
 			setDefault(&self.KafkaAddr, c.Node.ListenAddr)
 			c.Node.ListenAddr = self.KafkaAddr
 		}
@@ -86,7 +84,7 @@ func (c Config) fromNodes() Config {
 	if len(c.Cluster.Peers) == 0 {
 		for _, n := range c.Nodes {
 			if n.ID != c.Node.ID {
-				c.Cluster.Peers = append(c.Cluster.Peers, Peer{ID: id.NodeID(n.ID), RaftAddr: n.RaftAddr})
+				c.Cluster.Peers = append(c.Cluster.Peers, Peer{ID: n.ID, RaftAddr: n.RaftAddr})
 			}
 		}
 	}
@@ -130,13 +128,13 @@ func (c Config) checkCluster() error {
 		wrong("cluster.raft_addr (--raft-addr): %w", err)
 	}
 	addrs := map[string]string{c.Cluster.RaftAddr: "this node"}
-	ids := map[id.NodeID]bool{id.NodeID(c.Node.ID): true}
+	ids := map[int32]bool{c.Node.ID: true}
 	for _, p := range c.Cluster.Peers {
 		who := fmt.Sprintf("node %d", p.ID)
 		switch {
 		case p.ID < 1:
 			wrong("the list of nodes (--peers) names node %d; ids are at least 1", p.ID)
-		case p.ID == id.NodeID(c.Node.ID):
+		case p.ID == c.Node.ID:
 			wrong("--peers lists node %d, which is this node (--node-id): list the others only", p.ID)
 		case ids[p.ID]:
 			wrong("the list of nodes (--peers) names node %d twice", p.ID)

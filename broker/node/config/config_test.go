@@ -1,15 +1,40 @@
-package node
+package config
 
 import (
 	"strings"
 	"testing"
 )
 
+func TestThrottleConfigIsChecked(t *testing.T) {
+	for _, c := range []struct {
+		checkpoint, percent, maxMs int
+		want                       string
+	}{
+		{0, 0, 0, ""},
+		{75, 0, 0, ""},
+		{0, 51, 30_000, ""},
+		{0, 100, 1, ""},
+		{0, 50, 0, "limits.throttle_percent is 50, it must be above storage.checkpoint_percent, which is 50"},
+		{0, 101, 0, "limits.throttle_percent is 101"},
+		{0, -1, 0, "limits.throttle_percent is -1"},
+		{0, 0, -1, "limits.throttle_max_ms is -1, it must be 1 to 30000"},
+		{0, 0, 30_001, "limits.throttle_max_ms is 30001"},
+	} {
+		cfg := Default()
+		cfg.Node.DataDir = "/data"
+		cfg.Storage.CheckpointPercent, cfg.Limits.ThrottlePercent, cfg.Limits.ThrottleMaxMs = c.checkpoint, c.percent, c.maxMs
+		err := cfg.Validate()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c, err, c.want)
+		}
+	}
+}
+
 func TestThrottleRisesWithTheRing(t *testing.T) {
-	limits := func(checkpoint, percent, maxMs int) LimitsConfig {
-		c := DefaultConfig()
+	limits := func(checkpoint, percent, maxMs int) Limits {
+		c := Default()
 		c.Storage.CheckpointPercent, c.Limits.ThrottlePercent, c.Limits.ThrottleMaxMs = checkpoint, percent, maxMs
-		return c.withDefaults().Limits
+		return c.WithDefaults().Limits
 	}
 	for _, c := range []struct {
 		what                       string
@@ -33,41 +58,16 @@ func TestThrottleRisesWithTheRing(t *testing.T) {
 		{"another threshold", 0, 90, 0, 950, 1000, 125},
 		{"never", 0, 100, 0, 1100, 1000, 0},
 	} {
-		if got := limits(c.checkpoint, c.percent, c.maxMs).throttleMs(c.used, c.usable); got != c.ms {
+		if got := limits(c.checkpoint, c.percent, c.maxMs).ThrottleMs(c.used, c.usable); got != c.ms {
 			t.Errorf("%s: %d ms, want %d", c.what, got, c.ms)
 		}
 	}
 	l, last := limits(0, 0, 0), int32(0)
 	for used := range int64(1200) {
-		ms := l.throttleMs(used, 1000)
+		ms := l.ThrottleMs(used, 1000)
 		if ms < last {
 			t.Fatalf("%d ms with %d bytes used, %d with one less", ms, used, last)
 		}
 		last = ms
-	}
-}
-
-func TestThrottleConfigIsChecked(t *testing.T) {
-	for _, c := range []struct {
-		checkpoint, percent, maxMs int
-		want                       string
-	}{
-		{0, 0, 0, ""},
-		{75, 0, 0, ""},
-		{0, 51, 30_000, ""},
-		{0, 100, 1, ""},
-		{0, 50, 0, "limits.throttle_percent is 50, it must be above storage.checkpoint_percent, which is 50"},
-		{0, 101, 0, "limits.throttle_percent is 101"},
-		{0, -1, 0, "limits.throttle_percent is -1"},
-		{0, 0, -1, "limits.throttle_max_ms is -1, it must be 1 to 30000"},
-		{0, 0, 30_001, "limits.throttle_max_ms is 30001"},
-	} {
-		cfg := DefaultConfig()
-		cfg.Node.DataDir = "/data"
-		cfg.Storage.CheckpointPercent, cfg.Limits.ThrottlePercent, cfg.Limits.ThrottleMaxMs = c.checkpoint, c.percent, c.maxMs
-		err := cfg.Validate()
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%+v: %v, want %q", c, err, c.want)
-		}
 	}
 }

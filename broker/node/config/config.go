@@ -1,8 +1,11 @@
-package node
+// Package config is everything that can be set on a broker. The same structs are the TOML file, the flags and the
+// documentation: each field says its unit in its name, and what zero means.
+package config
 
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"time"
 
@@ -11,19 +14,19 @@ import (
 
 // Config is everything that can be set on a broker: the struct of the TOML file, with the unit of every field in its name.
 type Config struct {
-	Node    NodeConfig    `toml:"node"`
-	WAL     WALConfig     `toml:"wal"`
-	Storage StorageConfig `toml:"storage"`
-	Limits  LimitsConfig  `toml:"limits"`
-	Topics  TopicsConfig  `toml:"topics"`
-	Cluster ClusterConfig `toml:"cluster"`
+	Node    Node    `toml:"node"`
+	WAL     WAL     `toml:"wal"`
+	Storage Storage `toml:"storage"`
+	Limits  Limits  `toml:"limits"`
+	Topics  Topics  `toml:"topics"`
+	Cluster Cluster `toml:"cluster"`
 	// Nodes are all nodes that the cluster begins with, this one included; the same list on every machine. Empty: a cluster of
 	// one.
 	Nodes []ClusterNode `toml:"nodes"`
 }
 
-// NodeConfig says who the node is and where it is reached.
-type NodeConfig struct {
+// Node says who the node is and where it is reached.
+type Node struct {
 	// ID is Kafka's broker id, at least 1. A data directory belongs to one id for ever.
 	ID int32 `toml:"id"`
 	// DataDir holds everything the node keeps. One process at a time.
@@ -41,8 +44,8 @@ type NodeConfig struct {
 	Zone   string `toml:"zone"`
 }
 
-// WALConfig is about the write-ahead log.
-type WALConfig struct {
+// WAL is about the write-ahead log.
+type WAL struct {
 	// RingBytes is the size of the ring, a multiple of 4096. It is fixed when the data directory is made. 0: 1 GiB.
 	RingBytes int64 `toml:"ring_bytes"`
 	// BatchBytes is what one write should not exceed. 0: 1 MiB, or a sixty-fourth of a smaller ring.
@@ -53,8 +56,8 @@ type WALConfig struct {
 	WindowUs int `toml:"window_us"`
 }
 
-// StorageConfig is about segments and checkpoints.
-type StorageConfig struct {
+// Storage is about segments and checkpoints.
+type Storage struct {
 	// CheckpointPercent of the ring in use starts a checkpoint. 0: 50.
 	CheckpointPercent int `toml:"checkpoint_percent"`
 	// CheckpointIntervalS is the longest time between checkpoints of a node that writes, in seconds. 0: 300.
@@ -65,8 +68,8 @@ type StorageConfig struct {
 	OpenFiles int `toml:"open_files"`
 }
 
-// LimitsConfig protects memory.
-type LimitsConfig struct {
+// Limits protects memory.
+type Limits struct {
 	// CacheBytes is what all partitions together keep in memory of their newest entries. 0: 64 MiB. Above half of it what
 	// segments hold already is let go, above all of it what the WAL holds.
 	CacheBytes int64 `toml:"cache_bytes"`
@@ -91,17 +94,17 @@ type LimitsConfig struct {
 	GCPercent int `toml:"gc_percent"`
 }
 
-// TopicsConfig is about topics.
-type TopicsConfig struct {
+// Topics is about topics.
+type Topics struct {
 	// AutoCreate makes a topic when a client asks for its metadata.
 	AutoCreate bool `toml:"auto_create"`
 	// DefaultPartitions is the number of partitions of a topic whose creator does not say. 0: 1.
 	DefaultPartitions int32 `toml:"default_partitions"`
 }
 
-// DefaultConfig returns a single node on loopback.
-func DefaultConfig() Config {
-	return Config{Node: NodeConfig{ID: 1, ListenAddr: "127.0.0.1:9092", HTTPAddr: "127.0.0.1:9644"}}
+// Default returns a single node on loopback.
+func Default() Config {
+	return Config{Node: Node{ID: 1, ListenAddr: "127.0.0.1:9092", HTTPAddr: "127.0.0.1:9644"}}
 }
 
 func setDefault[T comparable](v *T, d T) {
@@ -111,7 +114,8 @@ func setDefault[T comparable](v *T, d T) {
 	}
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with zeros replaced by what they mean, and what the list of nodes says.
+func (c Config) WithDefaults() Config {
 	setDefault(&c.Node.ID, 1)
 	setDefault(&c.WAL.RingBytes, 1<<30)
 	setDefault(&c.WAL.BatchBytes, int(min(1<<20, c.WAL.RingBytes/64&^4095)))
@@ -134,7 +138,7 @@ func (c Config) withDefaults() Config {
 
 // Validate says what is wrong and what would be right. Zero means the default.
 func (c Config) Validate() error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Node.DataDir == "" {
@@ -157,8 +161,8 @@ func (c Config) Validate() error {
 	} else if t := c.Limits.ThrottlePercent; t <= p || t > 100 {
 		wrong("limits.throttle_percent is %d, it must be above storage.checkpoint_percent, which is %d, and at most 100", t, p)
 	}
-	if ms := c.Limits.ThrottleMaxMs; ms < 1 || ms > maxThrottleMs {
-		wrong("limits.throttle_max_ms is %d, it must be 1 to %d", ms, maxThrottleMs)
+	if ms := c.Limits.ThrottleMaxMs; ms < 1 || ms > MaxThrottleMs {
+		wrong("limits.throttle_max_ms is %d, it must be 1 to %d", ms, MaxThrottleMs)
 	}
 	for _, f := range []struct {
 		name string
@@ -203,10 +207,28 @@ func (c Config) checkAddresses() error {
 	return nil
 }
 
+// MaxThrottleMs bounds limits.throttle_max_ms: what a client is told to wait it counts against its own time-outs.
+const MaxThrottleMs = 30_000
+
 // DefaultGCPercent is what the collector is set to when nothing else says: requests are short-lived garbage behind a small
 // live heap, so that collecting less often costs little memory.
 const DefaultGCPercent = 300
 
-func (c Config) idleTimeout() time.Duration {
+// IdleTimeout is Limits.IdleTimeoutS.
+func (c Config) IdleTimeout() time.Duration {
 	return time.Duration(c.Limits.IdleTimeoutS) * time.Second
+}
+
+// ThrottleMs says how long Produce responses are to tell clients to wait, in milliseconds, with so many bytes of the ring in
+// use of those that entries may use. It rises from 1 at ThrottlePercent to ThrottleMaxMs at the full ring, with the third
+// power: the delays at which a disk keeps up with its producers are a few milliseconds on a fast one and a few hundred on a
+// slow one, and a straight line would leave the fast one a percent of the ring to find its own in.
+func (l Limits) ThrottleMs(used, usable int64) int32 {
+	from := float64(usable) * float64(l.ThrottlePercent) / 100
+	above := float64(used) - from
+	if above <= 0 || l.ThrottlePercent >= 100 {
+		return 0
+	}
+	x := min(above/(float64(usable)-from), 1)
+	return int32(math.Ceil(float64(l.ThrottleMaxMs) * x * x * x))
 }

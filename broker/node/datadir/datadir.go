@@ -1,4 +1,5 @@
-package node
+// Package datadir is a broker's data directory: whose it is, and that only one process uses it.
+package datadir
 
 import (
 	"crypto/rand"
@@ -27,15 +28,15 @@ import (
 const (
 	lockName     = "LOCK"
 	identityName = "node.json"
-	ringName     = "wal.ring"
-	metaName     = "meta"
-	groupsName   = "groups"
+	RingName     = "wal.ring"
+	MetaName     = "meta"
+	GroupsName   = "groups"
 
 	dataFormat = 1
 )
 
-// identity is node.json: what must not be mixed up.
-type identity struct {
+// Identity is node.json: what must not be mixed up.
+type Identity struct {
 	Format      int            `json:"format"`
 	Cluster     string         `json:"cluster_id"`
 	Node        id.NodeID      `json:"node_id"`
@@ -44,17 +45,17 @@ type identity struct {
 	SyncMethod string `json:"sync_method,omitempty"`
 }
 
-// dataDir is an open and locked data directory.
-type dataDir struct {
-	fs   vfs.FS
-	path string
+// Dir is an open and locked data directory.
+type Dir struct {
+	FS   vfs.FS
+	Path string
 	lock io.Closer
-	identity
-	fresh bool // made by this start
+	Identity
+	Fresh bool // made by this start
 }
 
-// openDataDir locks a data directory and checks that it is this node's; it makes an empty or missing one.
-func openDataDir(fsys vfs.FS, path string, node id.NodeID, cluster string) (*dataDir, error) {
+// Open locks a data directory and checks that it is this node's; it makes an empty or missing one.
+func Open(fsys vfs.FS, path string, node id.NodeID, cluster string) (*Dir, error) {
 	if err := vfs.MkdirAllDurable(fsys, path); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w; choose another --data-dir or make it writable for this user", path, err)
 	}
@@ -65,7 +66,7 @@ func openDataDir(fsys vfs.FS, path string, node id.NodeID, cluster string) (*dat
 	if err != nil {
 		return nil, fmt.Errorf("data directory %s: %w; choose another --data-dir or make it writable for this user", path, err)
 	}
-	d := &dataDir{fs: fsys, path: path, lock: lock}
+	d := &Dir{FS: fsys, Path: path, lock: lock}
 	if err := d.identify(node, cluster); err != nil {
 		lock.Close()
 		return nil, err
@@ -73,50 +74,52 @@ func openDataDir(fsys vfs.FS, path string, node id.NodeID, cluster string) (*dat
 	return d, nil
 }
 
-func (d *dataDir) file(names ...string) string {
-	return filepath.Join(append([]string{d.path}, names...)...)
+// File is the path of something in the directory.
+func (d *Dir) File(names ...string) string {
+	return filepath.Join(append([]string{d.Path}, names...)...)
 }
 
-func (d *dataDir) group(g id.GroupID) string {
-	return d.file(groupsName, strconv.FormatUint(uint64(g), 10))
+// Group is the directory of a group.
+func (d *Dir) Group(g id.GroupID) string {
+	return d.File(GroupsName, strconv.FormatUint(uint64(g), 10))
 }
 
-func (d *dataDir) identify(node id.NodeID, cluster string) error {
-	b, err := vfs.ReadFile(d.fs, d.file(identityName))
+func (d *Dir) identify(node id.NodeID, cluster string) error {
+	b, err := vfs.ReadFile(d.FS, d.File(identityName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return d.found(node, cluster)
 	}
 	if err != nil {
-		return fmt.Errorf("data directory %s: %w", d.path, err)
+		return fmt.Errorf("data directory %s: %w", d.Path, err)
 	}
-	if err := json.Unmarshal(b, &d.identity); err != nil {
-		return fmt.Errorf("%s: %w; restore the file, it says whose data this is", d.file(identityName), err)
+	if err := json.Unmarshal(b, &d.Identity); err != nil {
+		return fmt.Errorf("%s: %w; restore the file, it says whose data this is", d.File(identityName), err)
 	}
 	switch {
 	case d.Format > dataFormat:
-		return fmt.Errorf("data directory %s has format %d, this program knows %d: run the newer program that wrote it", d.path, d.Format, dataFormat)
+		return fmt.Errorf("data directory %s has format %d, this program knows %d: run the newer program that wrote it", d.Path, d.Format, dataFormat)
 	case d.Format < 1 || d.Cluster == "":
-		return fmt.Errorf("%s: format %d and cluster id %q make no sense", d.file(identityName), d.Format, d.Cluster)
+		return fmt.Errorf("%s: format %d and cluster id %q make no sense", d.File(identityName), d.Format, d.Cluster)
 	case d.Node != node:
 		return fmt.Errorf("data directory %s belongs to node %d, this is node %d: start it with --node-id %d, or choose another --data-dir",
-			d.path, d.Node, node, d.Node)
+			d.Path, d.Node, node, d.Node)
 	case cluster != "" && d.Cluster != clusterID(cluster):
 		return fmt.Errorf("data directory %s belongs to cluster id %s, and the cluster named %q has the id %s: give the name that the directory was "+
-			"made with, or choose another --data-dir", d.path, d.Cluster, cluster, clusterID(cluster))
+			"made with, or choose another --data-dir", d.Path, d.Cluster, cluster, clusterID(cluster))
 	}
 	return nil
 }
 
 // found makes a new identity, unless the directory holds data without one: that would be believed to be empty.
-func (d *dataDir) found(node id.NodeID, cluster string) error {
-	if _, err := d.fs.Stat(d.file(ringName)); err == nil {
-		return fmt.Errorf("data directory %s holds a WAL and no %s, which says whose it is; restore that file", d.path, identityName)
+func (d *Dir) found(node id.NodeID, cluster string) error {
+	if _, err := d.FS.Stat(d.File(RingName)); err == nil {
+		return fmt.Errorf("data directory %s holds a WAL and no %s, which says whose it is; restore that file", d.Path, identityName)
 	}
 	var random [24]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return fmt.Errorf("draw a cluster id: %w", err)
 	}
-	d.identity = identity{
+	d.Identity = Identity{
 		Format: dataFormat, Node: node,
 		Cluster:     base64.RawURLEncoding.EncodeToString(random[:16]),
 		Incarnation: id.Incarnation(binary.LittleEndian.Uint64(random[16:]) | 1),
@@ -124,7 +127,7 @@ func (d *dataDir) found(node id.NodeID, cluster string) error {
 	if cluster != "" {
 		d.Cluster = clusterID(cluster)
 	}
-	d.fresh = true
+	d.Fresh = true
 	return nil
 }
 
@@ -134,13 +137,14 @@ func clusterID(name string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// save writes the identity. It is written last when a directory is made, so that one with an identity is complete.
-func (d *dataDir) save() error {
-	b, err := json.MarshalIndent(d.identity, "", "  ")
+// Save writes the identity. It is written last when a directory is made, so that one with an identity is complete.
+func (d *Dir) Save() error {
+	b, err := json.MarshalIndent(d.Identity, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", identityName, err)
 	}
-	return vfs.WriteFileAtomic(d.fs, d.file(identityName), append(b, '\n'))
+	return vfs.WriteFileAtomic(d.FS, d.File(identityName), append(b, '\n'))
 }
 
-func (d *dataDir) close() error { return d.lock.Close() }
+// Close lets another process use the directory.
+func (d *Dir) Close() error { return d.lock.Close() }

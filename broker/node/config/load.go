@@ -1,4 +1,4 @@
-package node
+package config
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 	"ackline/profiles/strict"
 )
 
-// LoadConfig reads a TOML file over the defaults. Unknown keys are errors that name file, line and the nearest key.
-func LoadConfig(path string) (Config, error) {
-	c := DefaultConfig()
+// Load reads a TOML file over the defaults. Unknown keys are errors that name file, line and the nearest key.
+func Load(path string) (Config, error) {
+	c := Default()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return c, fmt.Errorf("--config: %w", err)
