@@ -133,7 +133,7 @@ func (n *Node) flushLarge(groups []id.GroupID) {
 		moved, err := r.part.Flush()
 		n.flushedBytes.Add(uint64(moved))
 		if n.budget.Used() > n.cfg.Limits.CacheBytes/2 {
-			r.group.Evict(r.log.LastIndex())
+			r.group.Evict(r.part.History().LastIndex())
 		}
 		if err != nil {
 			n.storageFailed(err)
@@ -209,7 +209,7 @@ func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
 	n.dirty.remove(g)
 	began := time.Now()
 	_, before := r.part.Pending()
-	index, term, payload, err := r.part.Checkpoint(func() []byte { return r.group.ConfLocked() })
+	index, term, payload, err := r.part.Checkpoint()
 	if err != nil {
 		n.dirty.add(g)
 		return nil, err

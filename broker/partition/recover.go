@@ -14,6 +14,7 @@ type recovering struct {
 	entries []recovered       // contiguous
 	at      seglog.Checkpoint // of the newest checkpoint passed
 	conf    []byte            // raft's configuration there
+	state   []byte            // the partition's
 	// change is the first configuration change above the checkpoint, 0 when there is none: raft has to apply it again.
 	change id.Index
 }
@@ -98,7 +99,7 @@ func (p *Partition) RecoverCheckpoint(payload []byte) error {
 	p.logStart = max(p.logStart, base.LogStart)
 	p.dropRows(base.Index)
 	p.flushed = base.Index
-	rec.at, rec.conf = at, append([]byte(nil), conf...)
+	rec.at, rec.conf, rec.state = at, append([]byte(nil), conf...), append([]byte(nil), base.state...)
 	if rec.change <= base.Index {
 		rec.change = 0
 	}
@@ -139,7 +140,18 @@ func (p *Partition) Open(log *seglog.Log) error {
 	if rest := p.recovering.entries; len(rest) > 0 && rest[0].row.index != p.applied+1 {
 		return fmt.Errorf("partition: the WAL goes on with entry %d behind the applied index %d", rest[0].row.index, p.applied)
 	}
-	p.log = log
+	st, err := startOf(log)
+	if err == nil && p.flushed > 0 && log.FirstIndex() > p.flushed {
+		st, err = newStart(p.recovering.state, p.recovering.conf) // there are no segments: the first will start there
+	}
+	if err != nil {
+		return err
+	}
+	p.segs.Store(&segments{log: log})
+	p.start = st
+	if c := p.recovering.change; c != 0 && c <= p.applied {
+		p.again = p.applied
+	}
 	p.recovering = recovering{}
 	p.decidedNext = p.appliedNext
 	return nil

@@ -141,7 +141,7 @@ func TestCheckpointAndRestart(t *testing.T) {
 				f.g.commit(t, id.Index(len(f.g.log)))
 			}
 			if r.IntN(8) == 0 {
-				i, _, p, err := f.p.Checkpoint(func() []byte { return nil })
+				i, _, p, err := f.p.Checkpoint()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -195,7 +195,7 @@ func TestProducersSurviveACheckpoint(t *testing.T) {
 	f.mustProduce(0, 2, producer(5, 0, 0))
 	f.mustProduce(0, 3, producer(5, 0, 2))
 	f.g.commit(t, 3)
-	_, _, payload, err := f.p.Checkpoint(func() []byte { return nil })
+	_, _, payload, err := f.p.Checkpoint()
 	must(t, err)
 	again := &fixture{t: t, fs: f.fs, g: &fakeGroup{log: f.g.log, term: f.g.term}}
 	again.open(seglog.Checkpoint{}, payload, 0)
