@@ -198,7 +198,8 @@ func (n *Node) Checkpoint(ctx context.Context) error {
 		n.log.Info("the disk has space again")
 	}
 	n.checkpoints.Observe(time.Since(began).Nanoseconds())
-	return n.meta.removeOld()
+	st, _ := n.wal.State(id.MetadataGroup)
+	return n.meta.files.RemoveOld(st.Flushed)
 }
 
 func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {

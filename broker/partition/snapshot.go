@@ -94,10 +94,10 @@ func (p *Partition) SnapshotLocked() (Start, bool) {
 }
 
 // RestoreLocked puts a snapshot, which the WAL has recorded, in the place of everything that is here. conf is raft's
-// configuration as of it. What was here are entries that it covers, so they were committed at most there: producers that wait
+// configuration from here on: the snapshot's, and this replica itself if that is older than the replica. What was here are entries that it covers, so they were committed at most there: producers that wait
 // are told that the outcome is unknown.
 func (p *Partition) RestoreLocked(index id.Index, term id.Term, conf, payload []byte) error {
-	at, _, base, err := DecodePayload(payload)
+	at, exact, base, err := DecodePayload(payload)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (p *Partition) RestoreLocked(index id.Index, term id.Term, conf, payload []
 	if index <= p.applied {
 		return fmt.Errorf("partition: a snapshot at index %d, and %d is applied", index, p.applied)
 	}
-	st, err := newStart(base.state, conf)
+	st, err := newStart(base.state, exact)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (p *Partition) RestoreLocked(index id.Index, term id.Term, conf, payload []
 	if later < 0 {
 		later = len(p.confs)
 	}
-	p.confs = slices.Replace(p.confs, 0, later, confAt{index, st.conf})
+	p.confs = slices.Replace(p.confs, 0, later, confAt{index, slices.Clone(conf)})
 	old := p.segs.Load()
 	next := &segments{old: old.log, at: at}
 	if next.old == nil {
