@@ -33,7 +33,7 @@ func TestRestoreCrash(t *testing.T) {
 		stored := [][]byte{s.Payload}
 		f.restore(s)
 		var err error
-		for i := s.Index; err == nil && i <= end; i += 5 {
+		for i := s.Index; err == nil && i <= end; i += 16 {
 			f.g.commit(t, i)
 			var p []byte
 			if _, _, p, err = f.p.Checkpoint(); p != nil {
@@ -64,7 +64,7 @@ func TestRestoreCrash(t *testing.T) {
 			}
 		}
 	}
-	if total < 20 {
+	if total < 20 { // three checkpoints and the removal
 		t.Fatalf("%d operations cannot be all of it", total)
 	}
 }
