@@ -111,7 +111,7 @@ func (p *Producer) Ended(b *Batch, o Outcome, base int64) error {
 		}
 		for len(p.queue) > 0 && p.queue[0].done {
 			p.queue = p.queue[1:]
-			p.cursor--
+			p.cursor = max(0, p.cursor-1)
 			p.Done++
 		}
 	case Failed:
