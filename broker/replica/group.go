@@ -255,7 +255,7 @@ func (g *Group) Collect(b *wal.Batch) {
 	now := g.cfg.Now()
 	if ck := g.checkpoint; ck != nil {
 		g.checkpoint = nil
-		b.Checkpoint(g.cfg.Group, g.cfg.Replica, ck.flushed, ck.term, g.hard, ck.payload)
+		b.Checkpoint(g.cfg.Group, g.cfg.Replica, ck.flushed, ck.term, g.hardBeforeQueue(), ck.payload)
 		g.inflight = append(g.inflight, store{batch: b.LSN(), collected: now, done: ck.done})
 	}
 	full := b.CheckpointsOnly()
@@ -282,18 +282,33 @@ func (g *Group) Collect(b *wal.Batch) {
 	g.Unlock()
 }
 
-// collect adds one store to the batch.
+// hardBeforeQueue is the newest hard state, with the commit index that what was collected so far bears out. The rest may
+// count entries that are still queued: recovery, which reads in order, would take older entries of these indexes for
+// committed, those that the queued ones replace.
+func (g *Group) hardBeforeQueue() wal.HardState {
+	hard := g.hard
+	for i := range g.queue {
+		if s := &g.queue[i]; s.snapshot != nil {
+			hard.Commit = min(hard.Commit, s.snapshot.Index-1)
+		} else if len(s.entries) > 0 {
+			hard.Commit = min(hard.Commit, id.Index(s.entries[0].Index)-1)
+		}
+	}
+	return hard
+}
+
+// collect adds one store to the batch: entries before the hard state, whose commit index may count them.
 func (g *Group) collect(b *wal.Batch, s *store) {
 	if s.snapshot != nil {
 		b.Snapshot(g.cfg.Group, g.cfg.Replica, s.snapshot.Index, s.snapshot.Term, s.snapshot.Payload)
-	}
-	if s.hasHard {
-		b.HardState(g.cfg.Group, g.cfg.Replica, s.hard)
 	}
 	if len(s.entries) > 0 {
 		g.enlisted = raftlog.AppendEntries(g.enlisted[:0], s.entries)
 		b.Entries(g.cfg.Group, g.cfg.Replica, g.enlisted)
 		clear(g.enlisted)
+	}
+	if s.hasHard {
+		b.HardState(g.cfg.Group, g.cfg.Replica, s.hard)
 	}
 }
 
