@@ -37,7 +37,7 @@ func (p *Partition) Recover(es []Entry) error {
 		if err != nil {
 			return err
 		}
-		if e.Type != entryNormal && rec.change == 0 {
+		if e.Type != entryNormal && (rec.change == 0 || e.Index < rec.change) {
 			rec.change = e.Index
 		}
 		d := recovered{row: r, info: info}
@@ -48,7 +48,8 @@ func (p *Partition) Recover(es []Entry) error {
 		if len(rec.entries) > 0 {
 			at = int(e.Index) - int(rec.entries[0].row.index)
 		}
-		if at < 0 || at > len(rec.entries) {
+		// Below what came before: of the group's records only the newer had been left, and now come Reclaim's copies of all.
+		if at = max(at, 0); at > len(rec.entries) {
 			return fmt.Errorf("partition: the WAL passes entry %d where %d to %d came before", e.Index,
 				rec.entries[0].row.index, int(rec.entries[0].row.index)+len(rec.entries)-1)
 		}
