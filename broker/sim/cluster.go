@@ -187,10 +187,13 @@ func (c *Cluster) step() {
 		}
 	}
 	for _, n := range c.nodes {
-		if n.up && !n.dead {
+		if n.up && !n.dead && c.err == nil {
 			c.run(n)
 		}
 		c.reap(n)
+	}
+	if c.err != nil {
+		return
 	}
 	c.clients()
 	for _, n := range c.nodes {

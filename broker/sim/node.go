@@ -150,34 +150,36 @@ func (n *node) crash(kill bool) {
 type replay struct {
 	n     *node
 	parts []*partition.Partition
+	of    [groups]id.ReplicaID
 }
 
-func (r *replay) part(g id.GroupID) *partition.Partition {
+// part returns a group's partition. A record under another ReplicaID voids what came before.
+func (r *replay) part(g id.GroupID, self id.ReplicaID) *partition.Partition {
 	i := groupIndex(g)
-	if r.parts[i] == nil {
-		r.parts[i] = r.n.c.newPartition(r.n)
+	if r.parts[i] == nil || r.of[i] != self {
+		r.parts[i], r.of[i] = r.n.c.newPartition(r.n), self
 	}
 	return r.parts[i]
 }
 
-func (r *replay) Entries(g id.GroupID, _ id.ReplicaID, es []wal.Entry) error {
-	return r.part(g).Recover(es)
+func (r *replay) Entries(g id.GroupID, self id.ReplicaID, es []wal.Entry) error {
+	return r.part(g, self).Recover(es)
 }
 
-func (r *replay) HardState(g id.GroupID, _ id.ReplicaID, h wal.HardState) error {
-	return r.part(g).RecoverCommit(h.Commit)
+func (r *replay) HardState(g id.GroupID, self id.ReplicaID, h wal.HardState) error {
+	return r.part(g, self).RecoverCommit(h.Commit)
 }
 
-func (r *replay) Checkpoint(g id.GroupID, _ id.ReplicaID, _ id.Index, _ id.Term, h wal.HardState, payload []byte) error {
-	if err := r.part(g).RecoverCheckpoint(payload); err != nil {
+func (r *replay) Checkpoint(g id.GroupID, self id.ReplicaID, _ id.Index, _ id.Term, h wal.HardState, payload []byte) error {
+	if err := r.part(g, self).RecoverCheckpoint(payload); err != nil {
 		return err
 	}
-	return r.part(g).RecoverCommit(h.Commit)
+	return r.part(g, self).RecoverCommit(h.Commit)
 }
 
-func (r *replay) Snapshot(g id.GroupID, _ id.ReplicaID, _ id.Index, _ id.Term, payload []byte) error {
+func (r *replay) Snapshot(g id.GroupID, self id.ReplicaID, _ id.Index, _ id.Term, payload []byte) error {
 	r.parts[groupIndex(g)] = nil
-	return r.part(g).RecoverCheckpoint(payload)
+	return r.part(g, self).RecoverCheckpoint(payload)
 }
 
 func (r *replay) Deleted(g id.GroupID) error {

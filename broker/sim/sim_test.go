@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"testing"
 )
@@ -12,23 +13,22 @@ const steps = 2000
 // run goes through one seed, and says how to do so again if it fails.
 func run(t *testing.T, seed uint64, trace func(string)) *Cluster {
 	t.Helper()
-	var newest []string
 	c := New(Config{Seed: seed, Steps: steps, Trace: trace})
 	defer func() {
 		if r := recover(); r != nil {
-			t.Errorf("seed %d: panic: %v", seed, r)
+			t.Errorf("seed %d, at %d: panic: %v\n%s", seed, c.now, r, debug.Stack())
+		}
+		if t.Failed() {
 			t.Logf("to replay it: ACKLINE_SEED=%d go test -v -run TestSeeds ./broker/sim", seed)
-			panic(r)
 		}
 	}()
 	if err := c.Run(); err != nil {
 		t.Errorf("seed %d, at %d: %v", seed, c.now, err)
-		t.Logf("to replay it: ACKLINE_SEED=%d go test -v -run TestSeeds ./broker/sim", seed)
 	}
-	_ = newest
 	return c
 }
 
+// TestSeeds: see the package's comment. ACKLINE_SEED=n runs one, and tells its story.
 func TestSeeds(t *testing.T) {
 	if s := os.Getenv("ACKLINE_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
@@ -42,11 +42,34 @@ func TestSeeds(t *testing.T) {
 	if os.Getenv("ACKLINE_NIGHTLY") != "" {
 		n = 10_000
 	}
+	var did deeds
 	for seed := range n {
-		c := run(t, seed, nil)
-		if t.Failed() {
-			return
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { did.add(run(t, seed, nil).did) })
+	}
+	t.Logf("%d seeds: %+v", n, did)
+	did.some(t, int(n))
+}
+
+func (d *deeds) all() map[string]*int {
+	return map[string]*int{"acked": &d.acked, "failed": &d.failed, "unknown": &d.unknown, "elections": &d.elections,
+		"crashes": &d.crashes, "torn": &d.torn, "snapshots": &d.snapshots, "restored": &d.restored, "changes": &d.changes,
+		"removed": &d.removed, "transfers": &d.transfers, "pauses": &d.pauses, "cuts": &d.cuts, "reads": &d.reads,
+		"fetches": &d.fetches, "checkpoints": &d.checkpoints, "retained": &d.retained}
+}
+
+func (d *deeds) add(o deeds) {
+	all := d.all()
+	for what, n := range o.all() {
+		*all[what] += *n
+	}
+}
+
+// some checks that runs are not as empty as a passing test.
+func (d *deeds) some(t *testing.T, seeds int) {
+	t.Helper()
+	for what, n := range d.all() {
+		if *n < seeds/4 {
+			t.Errorf("%d seeds in which hardly anything was %s: %d", seeds, what, *n)
 		}
-		t.Logf("%d: %+v %+v", seed, c.did, c.Counts())
 	}
 }
