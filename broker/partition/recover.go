@@ -15,8 +15,20 @@ type recovering struct {
 	at      seglog.Checkpoint // of the newest checkpoint passed
 	conf    []byte            // raft's configuration there
 	state   []byte            // the partition's
-	// change is the first configuration change above the checkpoint, 0 when there is none: raft has to apply it again.
-	change id.Index
+	// changes are the configuration changes above the checkpoint, ascending: raft has to apply them again.
+	changes []id.Index
+}
+
+// changed notes whether an entry is a configuration change. It replaces all that came before from its index on.
+func (r *recovering) changed(e *Entry) {
+	n := len(r.changes)
+	for n > 0 && r.changes[n-1] >= e.Index {
+		n--
+	}
+	r.changes = r.changes[:n]
+	if e.Type != entryNormal {
+		r.changes = append(r.changes, e.Index)
+	}
 }
 
 type recovered struct {
@@ -37,9 +49,7 @@ func (p *Partition) Recover(es []Entry) error {
 		if err != nil {
 			return err
 		}
-		if e.Type != entryNormal && (rec.change == 0 || e.Index < rec.change) {
-			rec.change = e.Index
-		}
+		rec.changed(e)
 		d := recovered{row: r, info: info}
 		if !isData(e) {
 			d.data = append([]byte(nil), e.Data...)
@@ -101,8 +111,8 @@ func (p *Partition) RecoverCheckpoint(payload []byte) error {
 	p.dropRows(base.Index)
 	p.flushed = base.Index
 	rec.at, rec.conf, rec.state = at, append([]byte(nil), conf...), append([]byte(nil), base.state...)
-	if rec.change <= base.Index {
-		rec.change = 0
+	for len(rec.changes) > 0 && rec.changes[0] <= base.Index {
+		rec.changes = rec.changes[1:]
 	}
 	return nil
 }
@@ -126,8 +136,8 @@ func (p *Partition) dropRows(upTo id.Index) (bytes int64) {
 // on raft is to apply again: behind the last applied entry, but not behind a configuration change that only raft can take.
 func (p *Partition) Recovered() (at seglog.Checkpoint, conf []byte, applied id.Index) {
 	applied = p.applied
-	if c := p.recovering.change; c != 0 {
-		applied = min(applied, c-1)
+	if cs := p.recovering.changes; len(cs) > 0 {
+		applied = min(applied, cs[0]-1)
 	}
 	return p.recovering.at, p.recovering.conf, applied
 }
@@ -150,7 +160,7 @@ func (p *Partition) Open(log *seglog.Log) error {
 	}
 	p.segs.Store(&segments{log: log})
 	p.start = st
-	if c := p.recovering.change; c != 0 && c <= p.applied {
+	if cs := p.recovering.changes; len(cs) > 0 && cs[0] <= p.applied {
 		p.again = p.applied
 	}
 	p.recovering = recovering{}
