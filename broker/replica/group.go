@@ -282,17 +282,12 @@ func (g *Group) Collect(b *wal.Batch) {
 	g.Unlock()
 }
 
-// hardBeforeQueue is the newest hard state, with the commit index that what was collected so far bears out. The rest may
-// count entries that are still queued: recovery, which reads in order, would take older entries of these indexes for
-// committed, those that the queued ones replace.
+// hardBeforeQueue is the newest hard state, its commit index short of what is still queued: recovery, which reads in order,
+// would take the entries that the queued ones replace for committed.
 func (g *Group) hardBeforeQueue() wal.HardState {
 	hard := g.hard
-	for i := range g.queue {
-		if s := &g.queue[i]; s.snapshot != nil {
-			hard.Commit = min(hard.Commit, s.snapshot.Index-1)
-		} else if len(s.entries) > 0 {
-			hard.Commit = min(hard.Commit, id.Index(s.entries[0].Index)-1)
-		}
+	if i := slices.IndexFunc(g.queue, func(s store) bool { return len(s.entries) > 0 }); i >= 0 {
+		hard.Commit = min(hard.Commit, id.Index(g.queue[i].entries[0].Index)-1)
 	}
 	return hard
 }

@@ -26,8 +26,8 @@ import (
 const (
 	groups       = 3
 	tickEvery    = 10 // units of time
-	ringBytes    = 1 << 20
-	batchBytes   = 16 << 10
+	ringBytes    = 512 << 10
+	batchBytes   = 8 << 10
 	segmentBytes = 700 // some batches
 	producers    = 6
 )
@@ -248,7 +248,7 @@ func (c *Cluster) run(n *node) {
 			c.unreachable(n, other)
 		}
 	}
-	if used, usable := n.wal.Usage(); used > usable/3 {
+	if used, usable := n.wal.Usage(); used > usable/2 {
 		c.save(n)
 	}
 }

@@ -11,7 +11,7 @@ import (
 // disturb does what operators, kernels, power supplies and networks do.
 func (c *Cluster) disturb() {
 	n := c.nodes[c.r.IntN(len(c.nodes))]
-	switch c.r.IntN(20) {
+	switch c.r.IntN(26) {
 	case 0:
 		c.powerCut(n)
 	case 1:
@@ -49,7 +49,7 @@ func (c *Cluster) disturb() {
 		if n.up && n.paused <= c.now {
 			c.save(n)
 		}
-	case 17:
+	case 17, 18, 19:
 		c.retain()
 	default:
 		c.change(c.r.IntN(groups))
@@ -126,7 +126,7 @@ func (c *Cluster) retain() {
 
 // change changes a group's configuration: a learner where there is none, a voter of the learner, sometimes for another.
 func (c *Cluster) change(g int) {
-	m, p := c.believed(g), c.parts[g]
+	m := c.believed(g)
 	if m == nil || m.members.Joint() {
 		return
 	}
@@ -151,7 +151,6 @@ func (c *Cluster) change(g int) {
 		!errors.Is(err, replica.ErrBusy) && !errors.Is(err, membership.ErrConfiguration):
 		c.checkOn(m.node, err)
 	}
-	_ = p
 }
 
 // spare returns a replica that is hosted and is not part of the group, one on a node that has none if need be, or 0.

@@ -15,7 +15,7 @@ const healing = 6000
 func (c *Cluster) Run() error {
 	for range c.cfg.Steps {
 		c.step()
-		if c.r.IntN(25) == 0 {
+		if c.r.IntN(20) == 0 {
 			c.disturb()
 		}
 		if c.r.IntN(100) == 0 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-const steps = 2000
+const steps = 800
 
 // run goes through one seed, and says how to do so again if it fails.
 func run(t *testing.T, seed uint64, trace func(string)) *Cluster {
@@ -68,8 +68,18 @@ func (d *deeds) add(o deeds) {
 func (d *deeds) some(t *testing.T, seeds int) {
 	t.Helper()
 	for what, n := range d.all() {
-		if *n < seeds/4 {
+		if *n < seeds/25 {
 			t.Errorf("%d seeds in which hardly anything was %s: %d", seeds, what, *n)
+		}
+	}
+}
+
+// TestSeedReplays: the same seed is the same run, to the last message.
+func TestSeedReplays(t *testing.T) {
+	for seed := range uint64(6) {
+		a, b := run(t, seed, nil), run(t, seed, nil)
+		if a.Hash() != b.Hash() || a.did != b.did || a.now != b.now {
+			t.Errorf("seed %d: two runs, two histories: %x and %x, %+v and %+v", seed, a.Hash(), b.Hash(), a.did, b.did)
 		}
 	}
 }

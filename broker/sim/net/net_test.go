@@ -10,8 +10,8 @@ func arrivals(cfg Config, count int) (got []int, n *Net[int]) {
 	for i := range count {
 		n.Send(int64(i), 0, 1, i)
 	}
-	for now := range int64(count + 20*int(cfg.MaxLatency)) {
-		for m, ok := n.Next(now); ok; m, ok = n.Next(now) {
+	for at := range int64(count + 20*int(cfg.MaxLatency)) {
+		for m, ok := n.Next(at); ok; m, ok = n.Next(at) {
 			got = append(got, m.Body)
 		}
 	}
