@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,12 +11,11 @@ import (
 	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/replica/membership"
-	"ackline/broker/replica/raftlog"
 	"ackline/broker/seglog"
 )
 
 // member is one replica of one partition on a running node: the group, the partition that it applies to, the segments.
-// It stands between them, so that the truth hears of everything first, and a snapshot can put another partition in place.
+// It stands between them, so that the truth hears of everything first.
 type member struct {
 	c    *Cluster
 	node *node
@@ -25,14 +23,12 @@ type member struct {
 	id   id.ReplicaID
 
 	part  *partition.Partition
-	log   *seglog.Log
 	group *replica.Group
 
 	members membership.Members
 	brought map[id.Index]membership.Members // by entries that are about to be applied
 	named   bool                            // the last snapshot was from before this replica: its configuration had to name it
 	asleep  bool
-	left    []replica.Completion // by a partition that a snapshot has replaced
 	readies []readable
 }
 
@@ -40,14 +36,6 @@ type member struct {
 type readable struct {
 	index id.Index
 	want  int64 // offset behind what was acknowledged when the read began
-}
-
-type completions []replica.Completion
-
-func (cs completions) Complete() {
-	for _, c := range cs {
-		c.Complete()
-	}
 }
 
 func (m *member) gid() id.GroupID { return groupID(m.g) }
@@ -77,18 +65,7 @@ func (m *member) Follow(term id.Term, leader id.ReplicaID)    { m.part.Follow(te
 func (m *member) Committed(i id.Index, collected, sync int64) { m.part.Committed(i, collected, sync) }
 func (m *member) Dropped(from id.Index, err error)            { m.part.Dropped(from, err) }
 
-func (m *member) Take() replica.Completion {
-	c := m.part.Take()
-	if len(m.left) == 0 {
-		return c
-	}
-	all := completions(m.left)
-	m.left = nil
-	if c != nil {
-		all = append(all, c)
-	}
-	return all
-}
+func (m *member) Take() replica.Completion { return m.part.Take() }
 
 // Readable implements replica.Reader.
 func (m *member) Readable(ctx uint64, index id.Index, err error) {
@@ -103,6 +80,9 @@ func (m *member) Leader(id.GroupID, replica.Status) {}
 func (m *member) Configured(_ id.GroupID, at id.Index, ms membership.Members) {
 	m.members = ms
 	m.brought[at] = ms
+	if m.group != nil {
+		m.part.Configured(at, m.group.ConfLocked())
+	}
 }
 
 // Send implements replica.Sender.
@@ -136,90 +116,27 @@ func (m *member) SendSnapshot(_ id.GroupID, msg pb.Message, s replica.Snapshot) 
 	return true
 }
 
-// Snapshot implements replica.Snapshotter: the state as of the log's start, as the segment there has it.
+// Snapshot implements replica.Snapshotter.
 func (m *member) Snapshot() (replica.Snapshot, bool) {
-	first := m.log.FirstIndex()
-	if first <= 1 {
-		return replica.Snapshot{}, false
-	}
-	p := m.c.parts[m.g]
-	base := p.bases[first-1]
-	if base == nil {
-		seg, state, err := m.log.BaseState(first)
-		if err != nil || seg.First != first || len(state) == 0 {
-			return replica.Snapshot{}, false
-		}
-		base = state
-		p.bases[first-1] = base
-	}
-	at, err := partition.DecodeBase(base)
-	if err != nil || at.Index != first-1 {
-		m.c.fail("group %d: the base state of the segment that begins at %d is of %d: %v", m.g, first, at.Index, err)
-		return replica.Snapshot{}, false
-	}
-	conf := membership.Encode(p.confAt(at.Index))
-	payload, err := seglog.EmptyAt(first, at.Next, at.Term).AppendBinary([]byte{1})
-	if err != nil {
-		panic(err)
-	}
-	payload = binary.LittleEndian.AppendUint32(payload, uint32(len(conf)))
-	payload = append(append(payload, conf...), base...)
-	return replica.Snapshot{Index: at.Index, Term: at.Term, Conf: conf, Payload: payload}, true
+	at, ok := m.part.SnapshotLocked()
+	return replica.Snapshot{Index: at.Index, Term: at.Term, Conf: at.Conf, Payload: at.Payload}, ok
 }
 
-// Restore implements replica.Snapshotter, as recovery would from the same payload.
+// Restore implements replica.Snapshotter.
 func (m *member) Restore(s replica.Snapshot) error {
-	if c := m.part.Take(); c != nil {
-		m.left = append(m.left, c)
-	}
-	part := m.c.newPartition(m.node)
-	if err := part.RecoverCheckpoint(s.Payload); err != nil {
-		return err
-	}
-	if err := m.log.Close(); err != nil {
-		return err
-	}
-	if err := m.open(part); err != nil {
-		return err
-	}
-	st := m.group.StatusLocked()
-	part.Join(m.group)
-	part.Follow(st.Term, st.Leader)
 	known, err := s.Conf.Members()
 	_, payloadConf, _, err2 := partition.DecodePayload(s.Payload)
 	if err = errors.Join(err, err2); err != nil {
 		return err
 	}
 	before, err := membership.ConfState(payloadConf).Members()
-	m.named = len(known.Learners) != len(before.Learners)
-	m.c.did.restored++
-	return err
-}
-
-// open opens the segments where part says that they are.
-func (m *member) open(part *partition.Partition) error {
-	at, _, _ := part.Recovered()
-	log, err := seglog.Open(seglog.Options{FS: m.node.fs, Dir: groupDir(m.g), Group: m.gid(), Files: m.node.files}, at)
 	if err != nil {
 		return err
 	}
-	m.log, m.part = log, part
-	return part.Open(log)
+	m.named = len(known.Learners) != len(before.Learners)
+	m.c.did.restored++
+	return m.part.RestoreLocked(s.Index, s.Term, s.Conf, s.Payload)
 }
-
-// FirstIndex, Term and Entries implement raftlog.History.
-func (m *member) FirstIndex() id.Index             { return m.log.FirstIndex() }
-func (m *member) Term(i id.Index) (id.Term, error) { return m.log.Term(i) }
-func (m *member) Entries(lo, hi id.Index, maxBytes int) ([]replica.Entry, error) {
-	recs, err := m.log.Entries(lo, hi, maxBytes)
-	es := make([]replica.Entry, len(recs))
-	for i := range recs {
-		es[i] = replica.Entry{Index: recs[i].Index, Term: recs[i].Term, Type: recs[i].Type, Data: recs[i].Data}
-	}
-	return es, err
-}
-
-var _ raftlog.History = (*member)(nil)
 
 // start opens a replica from what the WAL's replay left of its partition, nil for nothing.
 func (n *node) open(g int, self id.ReplicaID, part *partition.Partition) error {
@@ -227,10 +144,15 @@ func (n *node) open(g int, self id.ReplicaID, part *partition.Partition) error {
 	if part == nil {
 		part = n.c.newPartition(n)
 	}
-	_, conf, applied := part.Recovered()
-	if err := m.open(part); err != nil {
+	at, conf, applied := part.Recovered()
+	log, err := seglog.Open(seglog.Options{FS: n.fs, Dir: groupDir(g), Group: m.gid(), Files: n.files}, at)
+	if err != nil {
 		return err
 	}
+	if err := part.Open(log); err != nil {
+		return err
+	}
+	m.part = part
 	var st replica.State
 	if s, ok := n.wal.State(m.gid()); ok {
 		st = replica.State{Hard: s.Hard, Flushed: s.Flushed, FlushedTerm: s.FlushedTerm, Last: n.wal.Last(m.gid()),
@@ -239,7 +161,7 @@ func (n *node) open(g int, self id.ReplicaID, part *partition.Partition) error {
 	cfg := n.c.cfg
 	group, err := replica.NewGroup(replica.Config{
 		Group: m.gid(), Replica: self, Voters: []id.ReplicaID{1, 2, 3}, WAL: n.wal, Sender: m, Applier: m, Observer: m,
-		History: m, Snapshots: m, Reader: m, Host: m, Budget: n.budget, UncommittedBytes: 4 << 10,
+		History: part.History(), Snapshots: m, Reader: m, Host: m, Budget: n.budget, UncommittedBytes: 4 << 10,
 		ElectionTicks: 10, HeartbeatTicks: 1 + int(cfg.Seed%3), CommitTicks: 1, QuietTicks: n.c.quiet,
 		Seed: n.c.r.Uint64(), Now: n.c.clock,
 	}, st)
@@ -248,6 +170,9 @@ func (n *node) open(g int, self id.ReplicaID, part *partition.Partition) error {
 	}
 	m.group = group
 	part.Join(group)
+	group.Lock()
+	part.Configured(group.StatusLocked().Applied, group.ConfLocked())
+	group.Unlock()
 	n.members[g] = m
 	return nil
 }
@@ -258,7 +183,7 @@ func (n *node) checkpoint() error {
 		if m == nil {
 			continue
 		}
-		index, term, payload, err := m.part.Checkpoint(func() []byte { return m.group.ConfLocked() })
+		index, term, payload, err := m.part.Checkpoint()
 		if err != nil {
 			return fmt.Errorf("checkpoint of group %d: %w", m.g, err)
 		}
@@ -272,7 +197,7 @@ func (n *node) checkpoint() error {
 
 // retain makes a leader propose that its oldest segments go.
 func (m *member) retain(keep int) error {
-	segs := m.log.Segments()
+	segs := m.part.Segments()
 	if len(segs) <= keep {
 		return nil
 	}

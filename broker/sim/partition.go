@@ -2,10 +2,7 @@ package sim
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-
-	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
 	"ackline/broker/replica/membership"
@@ -18,7 +15,6 @@ type part struct {
 	hosted []id.ReplicaID // by node: 0 for none
 	homes  []int          // by replica: the node it was made for
 	confs  map[id.Index]membership.Members
-	bases  map[id.Index][]byte // base states of segments that begin behind these
 }
 
 func groupID(g int) id.GroupID    { return id.GroupID(100 + g) }
@@ -27,7 +23,7 @@ func groupDir(g int) string       { return fmt.Sprintf("/groups/%d", groupID(g))
 
 func newPart(g, nodes int) *part {
 	p := &part{truth: model.NewTruth(), hosted: make([]id.ReplicaID, nodes), homes: []int{-1},
-		confs: map[id.Index]membership.Members{0: {Voters: []id.ReplicaID{1, 2, 3}}}, bases: map[id.Index][]byte{}}
+		confs: map[id.Index]membership.Members{0: {Voters: []id.ReplicaID{1, 2, 3}}}}
 	for i := range 3 {
 		p.host((g + i) % nodes)
 	}
@@ -61,25 +57,6 @@ func (p *part) configured(r id.ReplicaID, at id.Index, ms membership.Members) er
 		return fmt.Errorf("replica %d has the configuration %+v as of %d, another has %+v", r, ms, at, known)
 	}
 	return nil
-}
-
-func (p *part) confAt(i id.Index) pb.ConfState {
-	at := id.Index(0)
-	for k := range maps.Keys(p.confs) {
-		if k <= i {
-			at = max(at, k)
-		}
-	}
-	ms := p.confs[at]
-	return pb.ConfState{Voters: raftIDs(ms.Voters), VotersOutgoing: raftIDs(ms.Outgoing), Learners: raftIDs(ms.Learners),
-		LearnersNext: raftIDs(ms.Next)}
-}
-
-func raftIDs(rs []id.ReplicaID) (out []uint64) {
-	for _, r := range rs {
-		out = append(out, uint64(r))
-	}
-	return out
 }
 
 func named(ms membership.Members, r id.ReplicaID) bool {

@@ -1,10 +1,11 @@
 package sim
 
 import (
-	"bytes"
 	"fmt"
 
 	"ackline/broker/id"
+	"ackline/broker/kwire"
+	"ackline/broker/replica"
 	"ackline/broker/sim/model"
 )
 
@@ -140,26 +141,32 @@ func (c *Cluster) readAll(m *member, at id.Offset) {
 	}
 }
 
-// compare reads a replica's segments.
+// compare reads a replica's segments, entry by entry.
 func (c *Cluster) compare(m *member, start id.Offset) {
-	var got []byte
-	end := id.Offset(c.parts[m.g].truth.End())
-	for at := max(start, m.log.StartOffset()); at < end; {
-		data, err := m.log.Read(at, 1<<20, nil)
-		if err != nil || len(data) == 0 {
-			c.fail("node %d, group %d: the segments have %d bytes at %d, the log ends at %d: %v", m.node.n, m.g, len(data), at, end, err)
+	h, at, read := m.part.History(), int64(-1), 0
+	for lo, end := h.FirstIndex(), h.LastIndex()+1; lo < end; {
+		es, err := h.Entries(lo, end, 1<<20)
+		if err != nil || len(es) == 0 {
+			c.fail("node %d, group %d: the segments have %d entries from %d, they end at %d: %v", m.node.n, m.g, len(es), lo, end-1, err)
 			return
 		}
-		next, err := c.parts[m.g].truth.Read(int64(at), data)
-		if err != nil {
-			c.fail("node %d: %v", m.node.n, err)
-			return
+		for i := range es {
+			if es[i].Type != replica.EntryNormal || len(es[i].Data) < kwire.BatchHeaderBytes {
+				continue // no records
+			}
+			if at < 0 {
+				at = kwire.PeekBatch(es[i].Data).Base
+			}
+			if at, err = c.parts[m.g].truth.Read(at, es[i].Data); err != nil {
+				c.fail("node %d: %v", m.node.n, err)
+				return
+			}
+			read += len(es[i].Data)
 		}
-		got = append(got, data...)
-		at = id.Offset(next)
+		lo += id.Index(len(es))
 	}
-	if bytes.Equal(got, nil) && end > start {
-		c.fail("node %d, group %d: nothing is left of offsets %d to %d", m.node.n, m.g, start, end)
+	if end := int64(c.parts[m.g].truth.End()); at != end && end > int64(start) {
+		c.fail("node %d, group %d: the segments end at offset %d after %d bytes, the log at %d", m.node.n, m.g, at, read, end)
 	}
 }
 
