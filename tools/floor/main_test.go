@@ -54,17 +54,22 @@ func serve(t *testing.T, args ...string) (ready map[string]string, stop func() (
 	if err != nil {
 		t.Fatalf("%v: no line: %v %s", args, err, errs.String())
 	}
-	ready = map[string]string{}
-	for field := range strings.FieldsSeq(line) {
-		if k, v, ok := strings.Cut(field, "="); ok {
-			ready[k] = v
-		}
-	}
-	return ready, func() (string, int) {
+	return fields(line), func() (string, int) {
 		cancel()
 		rest, _ := io.ReadAll(lines)
 		return string(rest) + errs.String(), <-code
 	}
+}
+
+// fields are the key=value pairs of a line.
+func fields(line string) map[string]string {
+	m := map[string]string{}
+	for field := range strings.FieldsSeq(line) {
+		if k, v, ok := strings.Cut(field, "="); ok {
+			m[k] = v
+		}
+	}
+	return m
 }
 
 func ask(t *testing.T, addr string, n int) {
@@ -74,7 +79,7 @@ func ask(t *testing.T, addr string, n int) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(60 * time.Second))
 	request, reply := make([]byte, 100), make([]byte, 56)
 	binary.BigEndian.PutUint32(request, 96)
 	for i := range n {
