@@ -56,6 +56,7 @@ type serveCmd struct {
 
 type echoCmd struct {
 	network
+	Pause time.Duration `default:"0s" help:"Wait so long before each answer, as for a disk: TCP costs more when the CPUs idle meanwhile. The median of what it did wait is printed at the end (${default})."`
 }
 
 type verifyCmd struct {
@@ -128,7 +129,7 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer, log *slog.Logger) 
 	case len(c.Followers) > 0:
 		return c.lead(ctx, stdout, log, ring, about)
 	}
-	return c.serve(ctx, stdout, ring, about)
+	return c.serve(ctx, stdout, ring, nil, about)
 }
 
 // method is the one named, or the fastest of all on this directory's disk.
@@ -141,7 +142,14 @@ func (c *serveCmd) method(fs vfs.FS) (syncmethod.Method, error) {
 }
 
 func (c *echoCmd) Run(ctx context.Context, stdout io.Writer) error {
-	return c.serve(ctx, stdout, nil, "method=none")
+	if c.Pause == 0 {
+		return c.serve(ctx, stdout, nil, nil, "method=none")
+	}
+	p, err := echo.NewPause(c.Pause)
+	if err != nil {
+		return err
+	}
+	return c.serve(ctx, stdout, nil, p, fmt.Sprintf("method=none pause=%v", c.Pause))
 }
 
 // undisturbed keeps the runtime away from loops on so many threads, until the returned function is called. Nothing is
@@ -157,16 +165,20 @@ func undisturbed(threads int) (restore func()) {
 }
 
 // serve runs the loop and prints one line when it is ready and one with the counters when it ends.
-func (n network) serve(ctx context.Context, stdout io.Writer, disk echo.Appender, about string) error {
+func (n network) serve(ctx context.Context, stdout io.Writer, disk echo.Appender, pause *echo.Pause, about string) error {
 	defer undisturbed(1)()
-	s, err := echo.Listen(echo.Config{ListenAddr: n.ListenAddr, ReplyBytes: n.ReplyBytes, BatchBytes: n.BatchBytes}, disk)
+	s, err := echo.Listen(echo.Config{ListenAddr: n.ListenAddr, ReplyBytes: n.ReplyBytes, BatchBytes: n.BatchBytes, Pause: pause}, disk)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "floor ready addr=%s floor_version=%d reply_bytes=%d %s\n", s.Addr(), echo.Version, n.ReplyBytes, about)
 	err = s.Serve(ctx)
 	st := s.Stats()
-	fmt.Fprintf(stdout, "floor done requests=%d syncs=%d bytes=%d refused=%d\n", st.Requests, st.Syncs, st.Bytes, st.Refused)
+	waited := ""
+	if pause != nil {
+		waited = fmt.Sprintf(" pause_us_p50=%.2f", float64(pause.Median())/1e3)
+	}
+	fmt.Fprintf(stdout, "floor done requests=%d syncs=%d bytes=%d refused=%d%s\n", st.Requests, st.Syncs, st.Bytes, st.Refused, waited)
 	return err
 }
 

@@ -16,12 +16,13 @@
 //   - It does not busy-poll: an idle server sleeps in epoll_wait, as the broker must.
 //
 // The disk is behind the one-method interface Appender; without one the server is a bare TCP echo with the same frames
-// and the same answers, which is what the disk's share is told from.
+// and the same answers, which is what the disk's share is told from; a Pause then stands for the disk's time.
 package echo
 
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -42,6 +43,7 @@ type Config struct {
 	ListenAddr string // host:port, IPv4 or IPv6 literal; port 0 takes a free one
 	ReplyBytes int    // size of an answer including its 4-byte length; at least MinReplyBytes
 	BatchBytes int    // most bytes in one write, header and padding included; a multiple of BlockSize; bounds a frame too
+	Pause      *Pause // nil: none; else waited for where a disk would be: only without one
 }
 
 // MinReplyBytes is the smallest answer: the length and the correlation id.
@@ -104,6 +106,9 @@ func Listen(cfg Config, disk Appender) (*Server, error) {
 	if cfg.BatchBytes < BlockSize || cfg.BatchBytes%BlockSize != 0 {
 		return nil, fmt.Errorf("floor: batch of %d bytes, want a multiple of %d", cfg.BatchBytes, BlockSize)
 	}
+	if cfg.Pause != nil && disk != nil {
+		return nil, errors.New("floor: a pause beside a disk, want one of them")
+	}
 	s := &Server{cfg: cfg, disk: disk, listen: -1, batch: vfs.Aligned(cfg.BatchBytes), fill: HeaderBytes}
 	if err := s.open(); err != nil {
 		s.release()
@@ -124,6 +129,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer runtime.UnlockOSThread()
 	defer s.release()
 	defer s.poll.WakeWith(ctx)()
+	if s.cfg.Pause != nil {
+		defer s.cfg.Pause.close()
+	}
 	events := make([]unix.EpollEvent, 256)
 	for {
 		done, err := s.round(events)
@@ -265,6 +273,10 @@ func (s *Server) sync() error {
 			return fmt.Errorf("floor: block %d: %w", s.seq, err)
 		}
 		s.stats.Syncs++
+	} else if s.cfg.Pause != nil {
+		if err := s.cfg.Pause.wait(); err != nil {
+			return fmt.Errorf("floor: pause: %w", err)
+		}
 	}
 	s.fill, s.frames = HeaderBytes, 0
 	return nil
