@@ -9,7 +9,12 @@
 //	  ▼
 //	partition   under the group's lock: producer sequence, next offset, patch offset and epoch into the batch, propose
 //	  ▼
-//	replica     the proposal is queued, the group enlisted with the WAL; still under the lock, no I/O so far
+//	replica     the proposal is queued, the group enlisted with the WAL; with other voters and nothing in flight it is stepped
+//	  │           at once, and engine enqueues the appends for their nodes (transport); still under the lock, no I/O so far
+//	  ▼
+//	engine      Drive: one writev(2) for each peer, before the local sync begins (transport/link)
+//	  │           on a follower: transport's reader ─▶ engine routes to the group ─▶ Drive, and the same WAL hop as below, behind
+//	  │           which the answer leaves; on the leader the reader of the answer that completes the majority goes on below
 //	  ▼
 //	wal         Drive, called when the connection has no further frame. Nobody writing: this goroutine becomes the writer:
 //	  │           Collect   replica steps all queued proposals as one MsgProp and hands raft's entries to the batch
@@ -30,6 +35,7 @@
 // Off the path: node moves applied records into segments (partition, seglog), takes checkpoints and frees the ring. One
 // request at a time, all of the above is one goroutine from read to write.
 //
-// Locks, in this order: a group's lock (replica), the WAL's; a connection's lock (server) alone. None is held across a
+// Locks, in this order: a group's lock (replica), one of the WAL's, the transport's or the engine's, which has a list of its own;
+// a connection's lock (server) alone. None is held across a
 // sync or a system call on a socket.
 package broker

@@ -23,7 +23,7 @@ func dial(ctx context.Context, addr string, batchBytes int) (int, error) {
 	defer cancel()
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return -1, err
+		return -1, fmt.Errorf("%w (does floor serve --follow run there?)", err)
 	}
 	defer c.Close() // takes the socket out of net's own poller; the duplicate lives on
 	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
