@@ -36,6 +36,7 @@ type Workload struct {
 	RecordsPerRequest int     `toml:"records_per_request" json:"records_per_request"` // above 1 the figures are called batched
 	TimeoutMs         int     `toml:"timeout_ms" json:"timeout_ms"`                   // after which an operation counts as failed
 	RingBytes         int64   `toml:"ring_bytes" json:"ring_bytes"`                   // WAL ring and floor's ring: small enough to wrap twice
+	RingLaps          int     `toml:"ring_laps" json:"ring_laps,omitempty"`           // above 0: RingBytes is the least, and the ring sized for so many laps (SizeRings)
 	PreloadBytes      int64   `toml:"preload_bytes" json:"preload_bytes"`             // fetch, recovery: written before the clock starts
 	FetchBytes        int     `toml:"fetch_bytes" json:"fetch_bytes"`                 // fetch: most bytes of records in an answer
 	// EndToEnd adds, to a produce workload, a consumer in the same process that waits at the end of each partition.
@@ -133,6 +134,8 @@ func (w *Workload) Validate() error {
 	want(w.RecordBytes*w.RecordsPerRequest <= 1<<20, "record_bytes × records_per_request = %d: a request of more than 1 MiB is refused "+
 		"by Kafka's defaults", w.RecordBytes*w.RecordsPerRequest)
 	want(w.RingBytes >= minRingBytes && w.RingBytes%4096 == 0, "ring_bytes = %d: want at least %d and a multiple of 4096", w.RingBytes, minRingBytes)
+	want(w.RingLaps == 0 || w.RingLaps >= 3 && w.Kind == Produce && w.OneAtATime(), "ring_laps = %d: want 0, or at least 3 in a produce workload "+
+		"with one request outstanding", w.RingLaps)
 	want(!oneOf(w.Kind, Fetch, Recovery) || w.PreloadBytes > 0, "preload_bytes = %d: %s needs something written before", w.PreloadBytes, w.Kind)
 	want(w.Kind != Fetch || w.FetchBytes > 0, "fetch_bytes = %d: want the most bytes in an answer", w.FetchBytes)
 	want(!w.EndToEnd || w.Kind == Produce && !w.Batched(), "end_to_end: only a produce workload with one record in a request has a consumer")

@@ -108,28 +108,37 @@ func (c *Config) results() (*record.Results, error) {
 	r := &record.Results{Format: record.Format, Suite: c.Suite.Name, Commit: version.Commit(), GoVersion: c.Place.Host.Get("go_version"),
 		FloorVersion: echo.Version, Started: c.Started.UTC().Truncate(time.Second), Seed: c.Seed, ProfileDigest: c.Suite.Digest(), Host: c.Place.Host,
 		Dir: c.Dir, FreeBytes: c.Place.FreeBytes}
-	for _, sc := range c.Suite.Scenarios {
-		r.Scenarios = append(r.Scenarios, describe(c.Suite, sc))
-	}
 	if err := proc.Prefer(); err != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("the client has no precedence over what it measures (%v): with few CPUs more launches will be invalid", err))
 	}
 	c.tell(Progress{Total: c.total(), Step: "choosing the sync method", Left: c.Suite.Estimate()})
+	err := c.chooseSync(r)
+	for _, sc := range c.Suite.Scenarios {
+		r.Scenarios = append(r.Scenarios, describe(c.Suite, sc))
+	}
+	return r, err
+}
+
+// chooseSync settles the sync method, and with it how fast a single writer can be at most, which sizes rings.
+func (c *Config) chooseSync(r *record.Results) error {
 	r.SyncMethod = c.Suite.Tuning.SyncMethod
 	if r.SyncMethod != "auto" {
 		_, err := syncmethod.Parse(r.SyncMethod)
-		return r, err
+		return err
 	}
 	// Back to back: the cadence of a single writer, whose gap is one round trip over loopback.
 	best, table, err := syncmethod.Probe(vfs.OS(), c.Place.Dir, probeGap)
 	if err != nil {
-		return r, fmt.Errorf("choose a sync method: %w", err)
+		return fmt.Errorf("choose a sync method: %w", err)
 	}
 	r.SyncMethod = string(best)
 	for _, row := range table {
 		r.Notes = append(r.Notes, "sync method "+row.String())
+		if row.Method == best {
+			c.Suite.SizeRings(row.P50)
+		}
 	}
-	return r, nil
+	return nil
 }
 
 // probeGap is about the round trip between two syncs of a single writer over loopback.
