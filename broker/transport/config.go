@@ -44,6 +44,12 @@ type Config struct {
 	MinRefBytes int
 	// ReadBytes is how much one read takes of small frames.
 	ReadBytes int
+	// MaxCallBytes bounds what a call sends and what its answer may have. It must leave room for the largest request of a
+	// client, which may be passed on.
+	MaxCallBytes int
+	// CallsOut is how many calls to one peer may be without an answer, CallsIn how many of one peer's are worked on.
+	// CallQueueBytes bounds both in bytes: what waits to be sent to one peer, and what is worked on for it.
+	CallsOut, CallsIn, CallQueueBytes int
 	// MaxHandshakes is how many strangers may be at the door at once.
 	MaxHandshakes int
 
@@ -94,6 +100,10 @@ func DefaultConfig() Config {
 		ControlQueueBytes:     8 << 20,
 		MinRefBytes:           16 << 10,
 		ReadBytes:             64 << 10,
+		MaxCallBytes:          20 << 20,
+		CallsOut:              4096,
+		CallsIn:               256,
+		CallQueueBytes:        64 << 20,
 		MaxHandshakes:         64,
 		UserTimeout:           10 * time.Second,
 		KeepAlive:             5 * time.Second,
@@ -114,6 +124,8 @@ func (c *Config) bounds() (sizes []bound[int], times []bound[time.Duration]) {
 		{"MaxFrameBytes", &c.MaxFrameBytes, 64 << 10, most}, {"BulkQueueBytes", &c.BulkQueueBytes, 128 << 10, 16 * most},
 		{"ControlQueueBytes", &c.ControlQueueBytes, 128 << 10, 16 * most}, {"MinRefBytes", &c.MinRefBytes, 1, most},
 		{"ReadBytes", &c.ReadBytes, 4 << 10, 16 << 20}, {"MaxHandshakes", &c.MaxHandshakes, 1, 1 << 16},
+		{"MaxCallBytes", &c.MaxCallBytes, 4 << 10, most}, {"CallQueueBytes", &c.CallQueueBytes, 64 << 10, 16 * most},
+		{"CallsOut", &c.CallsOut, 1, 1 << 20}, {"CallsIn", &c.CallsIn, 1, 1 << 16},
 		{"MaxSnapshotsOut", &c.MaxSnapshotsOut, 1, 1 << 10}, {"MaxSnapshotsIn", &c.MaxSnapshotsIn, 1, 1 << 10},
 	}
 	const least, longest = time.Millisecond, 24 * time.Hour

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ackline/broker/id"
+	"ackline/broker/transport/call"
 	"ackline/broker/transport/detect"
 	"ackline/broker/transport/frame"
 	"ackline/broker/transport/link"
@@ -25,15 +26,17 @@ type peer struct {
 	ctx    context.Context // ends with Close and RemovePeer
 	cancel context.CancelFunc
 
-	links [frame.Links]*link.Link    // to it, by class
-	wake  [frame.Links]chan struct{} // ends a keeper's wait
-	in    [frame.Links]slot          // from it
-	busy  atomic.Bool                // the reader of its control connection is in the handler: heartbeats may wait behind it
+	links  [frame.Links]*link.Link      // to it, by class
+	calls  *call.Client                 // to it
+	serves *call.Server                 // it
+	wake   [frame.Lasting]chan struct{} // ends a keeper's wait
+	in     [frame.Lasting]slot          // from it
+	busy   atomic.Bool                  // the reader of its control connection is in the handler: heartbeats may wait behind it
 
 	mu      sync.Mutex // guards the next three
 	addr    string
-	dialled [frame.Links + 1]string // what addr was when each class was last dialled
-	said    [frame.Links]string     // the last that was told about why there is no connection; "" when there is one
+	dialled [frame.Lasting + 1]string // what addr was when each class was last dialled
+	said    [frame.Lasting]string     // the last that was told about why there is no connection; "" when there is one
 
 	pending pending // guarded by table.mu
 }
@@ -49,24 +52,42 @@ func (t *Transport) newPeer(n id.NodeID, addr string) *peer {
 		}
 		p.links[c] = link.New(cfg)
 		p.links[c].Expect(true)
+	}
+	p.calls, p.serves = t.newCalls(n)
+	for c := range p.wake {
 		p.wake[c] = make(chan struct{}, 1)
 		p.in[c].ended.L = &p.in[c].mu
 	}
 	return p
 }
 
+// line is the sending side of a lasting connection, across reconnects: a link.Link or a call.Client.
+type line interface {
+	Expect(on bool) (dropped bool)
+	Attach(nc net.Conn) bool
+	Detach()
+	Break()
+	Close()
+	Connected() bool
+}
+
+func (p *peer) line(c frame.Class) line {
+	if c == frame.Call {
+		return p.calls
+	}
+	return p.links[c]
+}
+
 func (t *Transport) startPeer(p *peer) {
-	for c := range p.links {
-		t.run(func() { t.keep(p, frame.Class(c)) })
+	for c := range frame.Class(frame.Lasting) {
+		t.run(func() { t.keep(p, c) })
 	}
 }
 
 func (p *peer) close() {
 	p.cancel()
-	for _, l := range p.links {
-		l.Close()
-	}
 	for c := range p.in {
+		p.line(frame.Class(c)).Close()
 		p.in[c].abort()
 	}
 }
@@ -83,9 +104,9 @@ func (p *peer) setAddr(addr string) {
 	p.addr = addr
 	p.mu.Unlock()
 	if changed {
-		for c, l := range p.links {
-			p.dialNow(frame.Class(c))
-			l.Break()
+		for c := range frame.Class(frame.Lasting) {
+			p.dialNow(c)
+			p.line(c).Break()
 		}
 	}
 }
@@ -108,7 +129,7 @@ func (p *peer) attached(c frame.Class) (moved bool) {
 
 // dialNow ends the wait for the next dial, or skips the next one.
 func (p *peer) dialNow(c frame.Class) {
-	if p.links[c].Connected() {
+	if p.line(c).Connected() {
 		return
 	}
 	select {
@@ -120,8 +141,8 @@ func (p *peer) dialNow(c frame.Class) {
 // hangUp ends the connections with a process that is gone, or cannot be heard. If it lives, new ones are made: sooner than
 // TCP finds out by itself that an old one is of use again.
 func (p *peer) hangUp() {
-	for c, l := range p.links {
-		l.Break()
+	for c := range p.in {
+		p.line(frame.Class(c)).Break()
 		p.in[c].abort()
 	}
 }
@@ -129,7 +150,7 @@ func (p *peer) hangUp() {
 // keep keeps one connection to a peer: it dials, waits for the connection's end and dials again, until the peer goes. The
 // first dial after a connection that lasted is made at once: that it is refused is how death is found.
 func (t *Transport) keep(p *peer, c frame.Class) {
-	l := p.links[c]
+	l := p.line(c)
 	backoff := pace.NewBackoff(t.cfg.RedialMin, t.cfg.RedialMax, t.cfg.Seed, uint64(p.id)<<8|uint64(c))
 	for p.ctx.Err() == nil {
 		lasted, err := t.connect(p, c)
@@ -154,7 +175,7 @@ func (t *Transport) keep(p *peer, c frame.Class) {
 	}
 }
 
-// tell logs why a connection ended or could not be made, once until that changes, and once for both classes.
+// tell logs why a connection ended or could not be made, once until that changes, and once for all classes.
 func (t *Transport) tell(p *peer, c frame.Class, err error) {
 	g := gist(err)
 	p.mu.Lock()
@@ -190,7 +211,7 @@ func (t *Transport) connect(p *peer, c frame.Class) (lasted time.Duration, err e
 		t.leaders.connected(p, true)
 		defer t.leaders.connected(p, false)
 	}
-	l := p.links[c]
+	l := p.line(c)
 	if !l.Attach(nc) {
 		return 0, net.ErrClosed
 	}
@@ -205,9 +226,13 @@ func (t *Transport) connect(p *peer, c frame.Class) (lasted time.Duration, err e
 		t.cfg.Log.Info("connected to a node", "node", p.id, "address", nc.RemoteAddr())
 	}
 	began := t.cfg.Now()
-	err = untilEnd(nc)
+	if c == frame.Call {
+		err = p.calls.Receive(nc)
+	} else {
+		err = untilEnd(nc)
+	}
 	l.Detach()
-	if p.ctx.Err() == nil {
+	if p.ctx.Err() == nil && c != frame.Call { // who calls is told by the call
 		t.watch.lost(p.id, c)
 	}
 	return max(time.Duration(t.cfg.Now()-began), 1), err

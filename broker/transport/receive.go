@@ -39,7 +39,12 @@ func (t *Transport) receive(g guest) {
 	} else if !t.watch.known(g.peer.id, g.hello.Identity) {
 		return // replaced between its handshake and its turn
 	}
-	err := r.run()
+	var err error
+	if g.hello.Class == frame.Call {
+		err = g.peer.serves.Serve(g.peer.ctx, g.nc)
+	} else {
+		err = r.run()
+	}
 	if errors.Is(err, frame.ErrFormat) || errors.Is(err, frame.ErrMagic) || errors.Is(err, frame.ErrChecksum) || errors.Is(err, frame.ErrTooLarge) {
 		t.counters.malformed.Add(1)
 		t.cfg.Log.Error("what a node sent makes no sense, the connection is closed", "node", g.peer.id, "class", g.hello.Class, "why", err)

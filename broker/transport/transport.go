@@ -9,10 +9,12 @@
 // For each peer and class (frame.Class) there is one connection in each direction, made by who sends. So there is
 // nothing to agree on about who dials, a message's order is the order of one connection, and each side finds out by its
 // own dial whether the other lives. The price is that TCP's acknowledgements do not ride on data of the other direction.
-// On an accepted connection only the answer to the handshake, and a snapshot's result, goes back.
+// On an accepted connection only the answer to the handshake, the answers to calls, and a
+// snapshot's result, go back.
 //
 //	control    elections, leases, heartbeats: small, and never behind data
 //	bulk       entries and what answers them
+//	call       what nodes ask each other beside raft (package call)
 //	snapshot   one connection per snapshot, on demand, rate-limited
 //
 // A handshake (frame/hello.go) makes sure that both mean the same cluster, node and format. A newer connection takes the
@@ -34,7 +36,8 @@
 // # Goroutines
 //
 // Per outgoing connection one that dials, and then waits for its end; per incoming one its reader; one more per
-// connection while a peer reads too slowly, or always when sending over TLS; per snapshot one on the receiving side and
+// connection while a peer reads too slowly, or always when sending over TLS and for calls; per call that is answered one;
+// per snapshot one on the receiving side and
 // two on the sending one; for the node one that accepts, one for heartbeats, one for callbacks. None per group, and no
 // timer either.
 //
@@ -57,6 +60,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
+	"ackline/broker/transport/call"
 	"ackline/broker/transport/detect"
 	"ackline/broker/transport/frame"
 	"ackline/broker/transport/link"
@@ -117,6 +121,7 @@ type Transport struct {
 
 	watch    watch
 	leaders  table
+	kinds    map[call.Kind]call.Handler // not changed after Start
 	refusals refusals
 	door     chan struct{} // a token per handshake that a stranger may be at
 	snapOut  chan struct{} // a token per snapshot that is sent

@@ -6,7 +6,7 @@
 // All integers are little-endian. Everything on a connection is a frame:
 //
 //	 0  4  magic "ALTF"
-//	 4  1  kind: 1 hello, 2 welcome, 3 messages, 4 heartbeat, 5 chunk, 6 end, 7 result
+//	 4  1  kind: 1 hello, 2 welcome, 3 messages, 4 heartbeat, 5 chunk, 6 end, 7 result, 8 request, 9 reply
 //	 5  3  zero
 //	 8  4  body length
 //	12  4  messages, of kind 3; else 0
@@ -17,7 +17,7 @@
 // A connection begins with a hello from who dialled and a welcome from who accepted (hello.go). On connections of class
 // control and bulk, messages (message.go) and heartbeats (heartbeat.go) follow, in the one direction from who dialled. On
 // one of class snapshot a frame with one MsgSnap, chunks and an end follow, then a result in the other direction
-// (snapshot.go).
+// (snapshot.go). On one of class call requests follow, and replies in the other direction (call.go).
 //
 // The header, the first two bytes of a hello, the whole welcome and how long the two may be never change, so that versions
 // can refuse each other in words that both understand. Everything else may change with the format version.
@@ -61,9 +61,12 @@ const (
 	KindChunk     Kind = 5
 	KindEnd       Kind = 6
 	KindResult    Kind = 7
+	KindRequest   Kind = 8
+	KindReply     Kind = 9
 )
 
-var kindNames = [...]string{"kind 0", "hello", "welcome", "messages", "heartbeat", "chunk", "end", "result"}
+var kindNames = [...]string{"kind 0", "hello", "welcome", "messages", "heartbeat", "chunk", "end", "result", "request",
+	"reply"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -80,13 +83,15 @@ const (
 	Control Class = iota
 	// Bulk has entries and what answers them.
 	Bulk
+	// Call has what nodes ask each other beside raft.
+	Call
 	// Snapshot connections are opened for one snapshot each.
 	Snapshot
-	// Links is how many classes have one lasting connection per peer.
-	Links = int(Snapshot)
+	// Links is how many classes carry raft's messages, Lasting how many have one lasting connection per peer.
+	Links, Lasting = int(Call), int(Snapshot)
 )
 
-var classNames = [...]string{Control: "control", Bulk: "bulk", Snapshot: "snapshot"}
+var classNames = [...]string{Control: "control", Bulk: "bulk", Call: "call", Snapshot: "snapshot"}
 
 func (c Class) String() string {
 	if int(c) < len(classNames) {
@@ -133,7 +138,7 @@ func ParseHeader(b []byte, maxBody int) (Header, error) {
 	length, messages, entries := le.Uint32(b[8:]), le.Uint32(b[12:]), le.Uint32(b[16:])
 	h := Header{Kind: Kind(b[4]), crc: le.Uint32(b[crcOff:]), head: crc32.Checksum(b[:crcOff], castagnoli)}
 	switch {
-	case h.Kind < KindHello || h.Kind > KindResult || b[5]|b[6]|b[7] != 0:
+	case h.Kind < KindHello || h.Kind > KindReply || b[5]|b[6]|b[7] != 0:
 		return h, fmt.Errorf("%w: %v, then % x", ErrFormat, h.Kind, b[5:8])
 	case uint64(length) > uint64(maxBody):
 		return h, fmt.Errorf("%w: %v of %d bytes, %d are possible", ErrTooLarge, h.Kind, length, maxBody)

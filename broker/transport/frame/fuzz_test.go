@@ -72,6 +72,8 @@ func FuzzSmallFrames(f *testing.F) {
 	f.Add((&Welcome{Reason: Busy, Text: "text"}).Frame()[HeaderSize:])
 	f.Add((&End{1, 2, true}).Frame()[HeaderSize:])
 	f.Add((&Result{true, "text"}).Frame()[HeaderSize:])
+	f.Add((&Request{Number: 1, Wait: 2, What: 3, Payload: []byte("x")}).Frame()[HeaderSize:])
+	f.Add((&Reply{Number: 1, Verdict: Failed, Payload: []byte("x")}).Frame()[HeaderSize:])
 	f.Fuzz(func(t *testing.T, in []byte) {
 		same := func(what string, out []byte) {
 			if !bytes.Equal(out[HeaderSize:], in) {
@@ -87,6 +89,13 @@ func FuzzSmallFrames(f *testing.F) {
 		}
 		if e, err := DecodeEnd(in); err == nil {
 			same("end", e.Frame())
+		}
+		if q, err := DecodeRequest(in); err == nil {
+			same("request", q.Frame())
+		}
+		if r, err := DecodeReply(in); err == nil && (r.Verdict == Answered || len(r.Payload) <= MaxText) {
+			same("reply", r.Frame())
+			_ = r.Verdict.String() + r.Words()
 		}
 		if _, err := DecodeResult(in); err == nil && len(in) < resultSize {
 			t.Errorf("a result of %d bytes", len(in))

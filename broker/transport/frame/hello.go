@@ -11,7 +11,7 @@ import (
 // A hello opens a connection:
 //
 //	 0  2  format version
-//	 2  1  class: 0 control, 1 bulk, 2 snapshot
+//	 2  1  class: 0 control, 1 bulk, 2 call, 3 snapshot
 //	 3  1  zero
 //	 4  4  feature level of who dialled
 //	 8  4  node id of who dialled

@@ -43,7 +43,7 @@ func TestAHelloOfAnotherVersion(t *testing.T) {
 	if err != nil || h != (Hello{Version: 9}) {
 		t.Errorf("%+v, %v", h, err)
 	}
-	for _, bad := range [][]byte{nil, {1}, {1, 0, 0}, append([]byte{1, 0, 3, 0}, make([]byte, 40)...), append([]byte{1, 0, 0, 1}, make([]byte, 40)...),
+	for _, bad := range [][]byte{nil, {1}, {1, 0, 0}, append([]byte{1, 0, 4, 0}, make([]byte, 40)...), append([]byte{1, 0, 0, 1}, make([]byte, 40)...),
 		append([]byte{1, 0, 0, 0}, make([]byte, MaxHandshakeBody)...)} {
 		if _, err := DecodeHello(bad); !errors.Is(err, ErrFormat) {
 			t.Errorf("% .20x…: %v", bad, err)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 )
@@ -62,6 +63,8 @@ func TestOffsetTables(t *testing.T) {
 	chunk := SealChunk(append(make([]byte, ChunkHead), "data"...), 0x77)
 	end := (&End{0x11, 0x22, true}).Frame()
 	result := (&Result{true, "text"}).Frame()
+	request := (&Request{Number: 0x11, Wait: 0x22 * time.Millisecond, What: 0x33, Payload: []byte("text")}).Frame()
+	reply := (&Reply{Number: 0x11, Verdict: Declined, Payload: []byte("text")}).Frame()
 
 	const rest = 1 << 63 // what stands to the end is compared elsewhere
 	for _, c := range []struct {
@@ -86,6 +89,8 @@ func TestOffsetTables(t *testing.T) {
 		{"chunk", chunk[HeaderSize:], "snapshot.go", 0, []uint64{0x77, rest}, ChunkHead - HeaderSize},
 		{"end", end[HeaderSize:], "snapshot.go", 1, []uint64{0x11, 0x22, flagAborted}, endSize},
 		{"result", result[HeaderSize:], "snapshot.go", 2, []uint64{1, rest}, resultSize},
+		{"request", request[HeaderSize:], "call.go", 0, []uint64{0x11, 0x22, 0x33, 0, rest}, requestSize},
+		{"reply", reply[HeaderSize:], "call.go", 1, []uint64{0x11, uint64(Declined), 0, rest}, replySize},
 	} {
 		fields := tables(t, c.file)[c.table]
 		if len(fields) != len(c.want) {
@@ -117,7 +122,7 @@ func TestKindsInTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for k := KindHello; k <= KindResult; k++ {
+	for k := KindHello; k <= KindReply; k++ {
 		names = append(names, strconv.Itoa(int(k))+" "+k.String())
 	}
 	if want := "kind: " + strings.Join(names, ", ") + "\n"; !strings.Contains(string(src), want) {
