@@ -209,7 +209,12 @@ func couple(t testing.TB, change func(*Config)) (a, b *node) {
 	b.AddPeer(1, a.addr)
 	for _, n := range nodes {
 		n.await("up ")
-		until(t, "both links", func() bool {
+		until(t, "all links", func() bool {
+			for _, p := range *n.peers.Load() {
+				if !p.calls.Connected() {
+					return false
+				}
+			}
 			for _, l := range n.Stats().Links {
 				if !l.Connected {
 					return false

@@ -328,7 +328,7 @@ func TestPeersChange(t *testing.T) {
 	}
 	a.AddPeer(2, p.ln.Addr().String())
 	a.await("lost 2 bulk")
-	until(t, "connections through the new address", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.ncs) == 4 })
+	until(t, "connections through the new address", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.ncs) == 2*frame.Lasting })
 	until(t, "messages pass", func() bool { a.Send(2, 1, app(1, nil)); return len(b.received()) > 0 })
 	b.RemovePeer(1)
 	b.RemovePeer(1)
