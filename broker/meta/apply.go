@@ -30,7 +30,7 @@ func (b Bootstrap) apply(c *change) Result {
 func (r RegisterNode) apply(c *change) Result {
 	n := r.Node
 	i, found := c.findNode(n.ID)
-	if found && c.nodes[i].Incarnation != n.Incarnation {
+	if found && c.nodes[i].Incarnation != n.Incarnation && c.nodes[i].Incarnation != 0 {
 		return refused(CodeDuplicateNode, "node %d is registered with another data directory "+
 			"(incarnation %#x, this one has %#x): start it on that directory, or under a new node id", n.ID, c.nodes[i].Incarnation, n.Incarnation)
 	}
@@ -110,7 +110,7 @@ func (t CreateTopic) apply(c *change) Result {
 func (c *change) unregistered(rows [][]id.NodeID) *Refusal {
 	for i, row := range rows {
 		for _, n := range row {
-			if _, found := c.findNode(n); !found {
+			if !c.joined(n) {
 				return refuse(CodeInvalidReplicaAssignment, "partition %d is assigned to node %d, which is not registered", i, n)
 			}
 		}
@@ -231,7 +231,7 @@ func (r ReplaceReplica) apply(c *change) Result {
 	if at < 0 {
 		return refused(CodeInvalidReplicaAssignment, "group %d has no replica %d; it has %v", r.Group, r.Old, old)
 	}
-	if _, found := c.findNode(r.Node); !found {
+	if !c.joined(r.Node) {
 		return refused(CodeNodeNotRegistered, "node %d is not registered", r.Node)
 	}
 	for i, o := range old {
@@ -255,6 +255,35 @@ func (r ReplaceReplica) apply(c *change) Result {
 		Kind: GroupReplaced, Group: r.Group, Topic: topic, Partition: partition, Replicas: replicas, Gone: gone,
 	})
 	return Result{Topic: topic, Replica: fresh}
+}
+
+func (s SetMetadataNodes) apply(c *change) Result {
+	var next []Replica
+	for _, n := range s.Nodes {
+		at := slices.IndexFunc(c.metadata, func(r Replica) bool { return r.Node == n })
+		switch {
+		case at >= 0:
+			next = append(next, c.metadata[at])
+		case c.joined(n):
+			next = append(next, Replica{Node: n})
+		default:
+			return refused(CodeNodeNotRegistered, "node %d is not registered", n)
+		}
+	}
+	for i := range next {
+		if next[i].ID == 0 {
+			next[i] = c.issue([]id.NodeID{next[i].Node})[0]
+		}
+	}
+	if slices.Equal(next, c.metadata) {
+		return Result{}
+	}
+	gone := slices.DeleteFunc(slices.Clone(c.metadata), func(r Replica) bool { return slices.Contains(next, r) })
+	if c.metadata = next; len(gone) > 0 {
+		c.bury(id.MetadataGroup, gone)
+	}
+	c.events = append(c.events, Event{Kind: GroupReplaced, Group: id.MetadataGroup, Replicas: next, Gone: c.gone(id.MetadataGroup)})
+	return Result{}
 }
 
 func (i IssueProducerIDs) apply(c *change) Result {

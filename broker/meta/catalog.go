@@ -92,6 +92,12 @@ func (c *Catalog) Node(n id.NodeID) (Node, bool) {
 	return c.nodes[i], true
 }
 
+// joined tells whether a node may hold replicas: it is registered, and has come.
+func (c *Catalog) joined(n id.NodeID) bool {
+	node, found := c.Node(n)
+	return found && node.Incarnation != 0
+}
+
 func (c *Catalog) findNode(n id.NodeID) (int, bool) {
 	return slices.BinarySearchFunc(c.nodes, n, func(a Node, b id.NodeID) int { return cmp.Compare(a.ID, b) })
 }
@@ -165,11 +171,13 @@ func fold(name string) []byte { return bytes.ReplaceAll([]byte(name), []byte("."
 
 // Candidates lists the nodes with what is placed on them, for placement.Place.
 func (c *Catalog) Candidates() []placement.Candidate {
-	list := make([]placement.Candidate, len(c.nodes))
+	list := make([]placement.Candidate, 0, len(c.nodes))
 	at := make(map[id.NodeID]*placement.Candidate, len(c.nodes))
-	for i, n := range c.nodes {
-		list[i] = placement.Candidate{Node: n.ID, Region: n.Region, Zone: n.Zone}
-		at[n.ID] = &list[i]
+	for _, n := range c.nodes {
+		if n.Incarnation != 0 { // one that is expected holds nothing
+			list = append(list, placement.Candidate{Node: n.ID, Region: n.Region, Zone: n.Zone})
+			at[n.ID] = &list[len(list)-1]
+		}
 	}
 	for _, t := range c.topics.ids.All() {
 		for _, p := range t.Partitions {

@@ -77,7 +77,7 @@ func (d *decoder) node() id.NodeID {
 func (d *decoder) topicID() TopicID {
 	var t TopicID
 	copy(t[:], d.Bytes(len(t)))
-	if t.reserved() {
+	if t.Reserved() {
 		d.Fail("topic id %s is reserved", t)
 	}
 	return t

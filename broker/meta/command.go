@@ -29,6 +29,7 @@ import (
 //	 9 ReplaceReplica    GroupID 8, ReplicaID 8, node 4
 //	10 IssueProducerIDs  count 4
 //	11 SetFeatureLevel   level 4
+//	12 SetMetadataNodes  count 2, then node 4 each, ascending
 //
 // Nothing may follow.
 const (
@@ -54,6 +55,7 @@ const (
 	KindReplaceReplica   Kind = 9
 	KindIssueProducerIDs Kind = 10
 	KindSetFeatureLevel  Kind = 11
+	KindSetMetadataNodes Kind = 12
 )
 
 // MaxFeatureLevel is the newest level that this binary can work at.
@@ -77,6 +79,7 @@ var kinds = [...]struct {
 	KindReplaceReplica:   {"ReplaceReplica", 1, decodeReplaceReplica},
 	KindIssueProducerIDs: {"IssueProducerIDs", 1, decodeIssueProducerIDs},
 	KindSetFeatureLevel:  {"SetFeatureLevel", 1, decodeSetFeatureLevel},
+	KindSetMetadataNodes: {"SetMetadataNodes", 1, decodeSetMetadataNodes},
 }
 
 func (k Kind) known() bool { return int(k) < len(kinds) && kinds[k].decode != nil }
@@ -104,7 +107,8 @@ type (
 	}
 
 	// RegisterNode adds a node or changes the addresses of a known one. A known id with another incarnation is
-	// refused: the disk that held its replicas, and its votes, is gone.
+	// refused: the disk that held its replicas, and its votes, is gone. Incarnation 0 announces a node that is to join:
+	// it holds nothing until it registers itself.
 	RegisterNode struct{ Node Node }
 
 	// RemoveNode forgets a node that holds no replica any more.
@@ -155,6 +159,9 @@ type (
 
 	// SetFeatureLevel raises the feature level.
 	SetFeatureLevel struct{ Level uint32 }
+
+	// SetMetadataNodes says which nodes the metadata group belongs on: replicas stay where they are, others are issued or go.
+	SetMetadataNodes struct{ Nodes []id.NodeID } // ascending, at least one
 )
 
 // UnknownCommandError is a command of a version or kind that this binary does not know. It stops the group: what the
@@ -208,6 +215,7 @@ func (AddPartitions) Kind() Kind    { return KindAddPartitions }
 func (ReplaceReplica) Kind() Kind   { return KindReplaceReplica }
 func (IssueProducerIDs) Kind() Kind { return KindIssueProducerIDs }
 func (SetFeatureLevel) Kind() Kind  { return KindSetFeatureLevel }
+func (SetMetadataNodes) Kind() Kind { return KindSetMetadataNodes }
 
 func (c Bootstrap) appendBody(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, c.Level)
@@ -343,3 +351,24 @@ func (c SetFeatureLevel) appendBody(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, c.Level)
 }
 func decodeSetFeatureLevel(d *decoder) Command { return SetFeatureLevel{Level: d.U32()} }
+
+func (c SetMetadataNodes) appendBody(b []byte) []byte {
+	b = fields.AppendCount(b, len(c.Nodes))
+	for _, n := range c.Nodes {
+		b = putNode(b, n)
+	}
+	return b
+}
+
+func decodeSetMetadataNodes(d *decoder) Command {
+	c := SetMetadataNodes{Nodes: make([]id.NodeID, d.Count("nodes", uint64(d.U16()), MaxReplicas, 4))}
+	for i := range c.Nodes {
+		if c.Nodes[i] = d.node(); i > 0 && c.Nodes[i] <= c.Nodes[i-1] {
+			d.Fail("node %d does not come after %d", c.Nodes[i], c.Nodes[i-1])
+		}
+	}
+	if len(c.Nodes) == 0 {
+		d.Fail("the metadata group needs a node")
+	}
+	return c
+}

@@ -161,6 +161,7 @@ func TestRefusals(t *testing.T) {
 		{"replace an unknown replica", ReplaceReplica{Group: group, Old: 99, Node: 5}, CodeInvalidReplicaAssignment},
 		{"replace on an unknown node", ReplaceReplica{Group: group, Old: 2, Node: 9}, CodeNodeNotRegistered},
 		{"replace on a node that has one", ReplaceReplica{Group: group, Old: 2, Node: 2}, CodeInvalidReplicaAssignment},
+		{"metadata on an unknown node", SetMetadataNodes{Nodes: []id.NodeID{1, 9}}, CodeNodeNotRegistered},
 		{"feature level back", SetFeatureLevel{Level: 0}, CodeFeatureUpdateFailed},
 	} {
 		before, events := c.catalog(), len(c.events)
@@ -181,6 +182,55 @@ func TestRefusals(t *testing.T) {
 		if !bytes.Equal(a.Bytes(), b.Bytes()) || len(c.events) != events {
 			t.Errorf("%s: refused, and yet the state changed", test.name)
 		}
+	}
+}
+
+// A node that is expected holds nothing and is placed nothing on, until it comes; then its data directory is the one.
+func TestExpectedNode(t *testing.T) {
+	c := founded(t, 2)
+	expected := node(3)
+	expected.Incarnation = 0
+	c.do(RegisterNode{Node: expected})
+	if _, refused := c.catalog().PlanCreateTopic(TopicRequest{Name: "t", Partitions: 1, ReplicationFactor: 3}, Limits{}, c.topicID()); refused == nil ||
+		refused.Code != CodeInvalidReplicationFactor {
+		t.Errorf("three replicas on two nodes that are here: %v", refused)
+	}
+	if topic := c.create("orders", 4, -1); topic.ReplicationFactor() != 2 {
+		t.Errorf("the default is %d", topic.ReplicationFactor())
+	}
+	for _, command := range []Command{
+		CreateTopic{ID: c.topicID(), Name: "other", Assignment: [][]id.NodeID{{3}}}, SetMetadataNodes{Nodes: []id.NodeID{1, 3}},
+		ReplaceReplica{Group: 2, Old: 2, Node: 3},
+	} {
+		if c.try(command).Refused == nil {
+			t.Errorf("%v places something on a node that is not here", command.Kind())
+		}
+	}
+	c.do(RegisterNode{Node: node(3)})
+	if c.try(RegisterNode{Node: expected}).Refused == nil {
+		t.Error("a node that is here is announced again, and its incarnation forgotten")
+	}
+	if topic := c.create("more", 1, -1); topic.ReplicationFactor() != 3 {
+		t.Errorf("the default is %d", topic.ReplicationFactor())
+	}
+}
+
+// The metadata group grows onto nodes that come and off those that go; an id is issued once.
+func TestMetadataNodes(t *testing.T) {
+	c := founded(t, 3)
+	c.events = nil
+	c.do(SetMetadataNodes{Nodes: []id.NodeID{1, 2, 3}})
+	c.do(SetMetadataNodes{Nodes: []id.NodeID{1, 2, 3}})
+	c.do(SetMetadataNodes{Nodes: []id.NodeID{2, 3}})
+	c.do(RemoveNode{Node: 1})
+	c.do(RegisterNode{Node: node(1)})
+	c.do(SetMetadataNodes{Nodes: []id.NodeID{1, 2}})
+	want := "replaced group 1 on 1@1 2@2 3@3\nreplaced group 1 on 2@2 3@3 gone 1@1\nreplaced group 1 on 4@1 2@2 gone 3@3"
+	if got := strings.Join(c.events, "\n"); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	if c.try(RemoveNode{Node: 2}).Refused == nil {
+		t.Error("a node is removed with a replica of the metadata group")
 	}
 }
 

@@ -17,6 +17,7 @@ type model struct {
 	nodes                 map[id.NodeID]Node
 	topics                map[TopicID]*modelTopic
 	gone                  map[GroupReplica]id.NodeID
+	metadata              map[id.NodeID]id.ReplicaID
 	group, replica, block uint64
 }
 
@@ -39,7 +40,7 @@ func (m *model) byName(name string) bool {
 func (m *model) known(rows [][]id.NodeID) bool {
 	for _, row := range rows {
 		for _, n := range row {
-			if _, ok := m.nodes[n]; !ok {
+			if m.nodes[n].Incarnation == 0 { // not registered, or not here yet
 				return false
 			}
 		}
@@ -64,7 +65,7 @@ func (m *model) apply(c Command) bool {
 	switch c := c.(type) {
 	case RegisterNode:
 		old, known := m.nodes[c.Node.ID]
-		if known && old.Incarnation != c.Node.Incarnation {
+		if known && old.Incarnation != 0 && old.Incarnation != c.Node.Incarnation {
 			return false
 		}
 		m.nodes[c.Node.ID] = c.Node
@@ -78,7 +79,7 @@ func (m *model) apply(c Command) bool {
 				}
 			}
 		}
-		if _, known := m.nodes[c.Node]; !known || c.Node == 1 { // node 1 holds the metadata group
+		if _, known := m.nodes[c.Node]; !known || m.metadata[c.Node] != 0 {
 			return false
 		}
 		delete(m.nodes, c.Node)
@@ -96,6 +97,26 @@ func (m *model) apply(c Command) bool {
 		}
 		m.topics[c.ID] = t
 		m.add(t, c.Assignment)
+	case SetMetadataNodes:
+		next := map[id.NodeID]id.ReplicaID{}
+		for _, n := range c.Nodes {
+			if m.metadata[n] == 0 && m.nodes[n].Incarnation == 0 {
+				return false
+			}
+			next[n] = m.metadata[n]
+		}
+		for n, r := range m.metadata {
+			if next[n] == 0 {
+				m.gone[GroupReplica{id.MetadataGroup, r}] = n
+			}
+		}
+		for _, n := range c.Nodes { // ids are issued in the order of the nodes
+			if next[n] == 0 {
+				next[n] = id.ReplicaID(m.replica)
+				m.replica++
+			}
+		}
+		m.metadata = next
 	case IssueProducerIDs:
 		m.block += uint64(c.Count)
 	default:
@@ -170,7 +191,7 @@ func (m *model) applyToTopic(c Command) bool {
 // dump prints everything, in an order that depends on nothing.
 func (m *model) dump() string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "next %d %d %d\n", m.group, m.replica, m.block)
+	fmt.Fprintf(&b, "next %d %d %d, metadata %v\n", m.group, m.replica, m.block, m.metadata)
 	for _, n := range slices.Sorted(maps.Keys(m.nodes)) {
 		fmt.Fprintf(&b, "node %+v\n", m.nodes[n])
 	}
@@ -201,6 +222,9 @@ func modelOf(c *Catalog) *model {
 	for _, n := range c.Nodes() {
 		m.nodes[n.ID] = n
 	}
+	for _, r := range c.MetadataReplicas() {
+		m.metadata[r.Node] = r.ID
+	}
 	for _, stone := range c.Tombstones() {
 		for _, r := range stone.Replicas {
 			m.gone[GroupReplica{stone.Group, r.ID}] = r.Node
@@ -223,7 +247,8 @@ func modelOf(c *Catalog) *model {
 func newModel(group, replica, block uint64) *model {
 	return &model{
 		nodes: map[id.NodeID]Node{}, topics: map[TopicID]*modelTopic{}, gone: map[GroupReplica]id.NodeID{},
-		group: group, replica: replica, block: block,
+		metadata: map[id.NodeID]id.ReplicaID{},
+		group:    group, replica: replica, block: block,
 	}
 }
 
@@ -238,6 +263,7 @@ func TestAgainstModel(t *testing.T) {
 		c := newCluster(t)
 		c.do(Bootstrap{Level: 1, ClusterID: "model", Replicas: []Replica{{1, 1}}})
 		m := newModel(2, 2, 1)
+		m.metadata[1] = 1
 		for step := range 150 {
 			command := randomCommand(r)
 			accepted := m.apply(command)
@@ -271,10 +297,12 @@ func randomCommand(r *rand.Rand) Command {
 	}
 	group, replica := id.GroupID(2+r.IntN(30)), id.ReplicaID(2+r.IntN(60))
 	value := []Config{{Key: fmt.Sprintf("key-%d", r.IntN(3)), Value: fmt.Sprint(r.IntN(3))}}
-	switch r.IntN(12) {
+	switch r.IntN(13) {
 	case 0, 1:
 		n := node(1 + r.IntN(5))
-		n.Incarnation += id.Incarnation(r.IntN(8) / 7)
+		if n.Incarnation += id.Incarnation(r.IntN(8) / 7); r.IntN(6) == 0 {
+			n.Incarnation = 0
+		}
 		return RegisterNode{n}
 	case 2:
 		return RemoveNode{id.NodeID(1 + r.IntN(5))}
@@ -298,6 +326,8 @@ func randomCommand(r *rand.Rand) Command {
 		return AddPartitions{ID: topic, Before: uint32(1 + r.IntN(4)), Assignment: rows}
 	case 10:
 		return ReplaceReplica{Group: group, Old: replica, Node: id.NodeID(1 + r.IntN(5))}
+	case 11:
+		return SetMetadataNodes{slices.Sorted(slices.Values(nodes(width)))}
 	default:
 		return IssueProducerIDs{Count: uint32(1 + r.IntN(5))}
 	}

@@ -1,7 +1,6 @@
 package meta
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -32,26 +31,6 @@ func (l Limits) withDefaults() Limits {
 		l.MaxMessageBytes = 64 << 20
 	}
 	return l
-}
-
-// CheckTopicName says what is wrong with a name by Kafka's rules.
-func CheckTopicName(name string) error {
-	switch {
-	case name == "":
-		return fmt.Errorf("topic name is empty")
-	case name == "." || name == "..":
-		return fmt.Errorf("topic name %q is a directory's", name)
-	case len(name) > MaxTopicName:
-		return fmt.Errorf("topic name has %d bytes, at most %d are allowed", len(name), MaxTopicName)
-	}
-	for i := range len(name) {
-		c := name[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
-			return fmt.Errorf("topic name %q has the character %q; a-z, A-Z, 0-9, '.', '_' and '-' are allowed",
-				name, name[i:i+1])
-		}
-	}
-	return nil
 }
 
 // TopicRequest is what a client asks for.
@@ -113,17 +92,16 @@ func (c *Catalog) planRows(r TopicRequest, l Limits) ([][]id.NodeID, *Refusal) {
 		return nil, refused
 	}
 	if replication == -1 {
-		replication = min(3, len(c.nodes))
+		replication = min(3, len(c.Candidates()))
 	}
 	return c.place(partitions, replication, r.Avoid)
 }
 
 func (c *Catalog) place(partitions, replication int, avoid func(id.NodeID) bool) ([][]id.NodeID, *Refusal) {
-	if replication < 1 || replication > min(len(c.nodes), MaxReplicas) {
-		return nil, refuse(CodeInvalidReplicationFactor, "replication factor %d, want 1 to %d, the number of nodes",
-			replication, min(len(c.nodes), MaxReplicas))
-	}
 	candidates := c.Candidates()
+	if most := min(len(candidates), MaxReplicas); replication < 1 || replication > most {
+		return nil, refuse(CodeInvalidReplicationFactor, "replication factor %d, want 1 to %d, the number of nodes", replication, most)
+	}
 	if avoid != nil {
 		// Stable, so that the first ones of either part are kept in their order.
 		slices.SortStableFunc(candidates, func(a, b placement.Candidate) int { return boolOrder(avoid(a.Node), avoid(b.Node)) })

@@ -1,20 +1,20 @@
 package meta
 
 import (
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
 
 	"ackline/broker/id"
+	"ackline/broker/meta/names"
 	"ackline/broker/meta/topicconfig"
 )
 
 // Bounds that the command format fixes: a command beyond them cannot be encoded. What a cluster allows below them is
 // policy (Limits).
 const (
-	MaxTopicName   = 249     // bytes; Kafka's, which leaves room for "-partition" in a file name of 255
+	MaxTopicName   = names.MaxBytes
 	MaxPartitions  = 100_000 // per topic
 	MaxReplicas    = 64      // per partition
 	MaxConfigs     = 256     // per topic
@@ -23,32 +23,19 @@ const (
 	MaxIDBlock     = 1 << 20 // producer ids in one block
 )
 
-// TopicID names one creation of a topic: a topic deleted and created again under its name has another.
-type TopicID [16]byte
+// TopicID names one creation of a topic.
+type TopicID = names.TopicID
 
-// String is the form that Kafka's tools print: URL-safe base64 without padding.
-func (t TopicID) String() string { return base64.RawURLEncoding.EncodeToString(t[:]) }
+// NewTopicID draws an id.
+func NewTopicID(random io.Reader) (TopicID, error) { return names.NewTopicID(random) }
 
-// NewTopicID draws an id. It avoids those that Kafka reserves (the first 2^64, zero among them) and those that print
-// with a leading dash, which a command line takes for a flag.
-func NewTopicID(random io.Reader) (TopicID, error) {
-	for {
-		var t TopicID
-		if _, err := io.ReadFull(random, t[:]); err != nil {
-			return TopicID{}, fmt.Errorf("meta: draw a topic id: %w", err)
-		}
-		if !t.reserved() && t.String()[0] != '-' {
-			return t, nil
-		}
-	}
-}
-
-func (t TopicID) reserved() bool { return [8]byte(t[:8]) == [8]byte{} }
+// CheckTopicName says what is wrong with a name by Kafka's rules.
+func CheckTopicName(name string) error { return names.Check(name) }
 
 // Node is a registered broker process.
 type Node struct {
 	ID          id.NodeID
-	Incarnation id.Incarnation // of the data directory that registered first
+	Incarnation id.Incarnation // of the data directory that registered first; 0: none has, the node is expected to join
 	KafkaAddr   string         // host:port that clients are told
 	RaftAddr    string         // host:port of the peer link
 	Region      string         // may be empty
