@@ -4,73 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"ackline/broker/engine"
 	"ackline/broker/id"
 	"ackline/broker/meta"
 	"ackline/broker/node/config"
+	"ackline/broker/node/founding"
 	"ackline/broker/transport"
+	"ackline/broker/transport/call"
 	"ackline/broker/transport/frame"
 )
 
-// How several nodes become one cluster, once.
-//
-// Every node is given the same list of nodes. The metadata group's first voters are these, with ReplicaIDs that follow from
-// the order of their node ids, so all nodes agree on them without asking. A node whose directory is fresh adds its replica
-// of the group only when it has met every other node of the list in this life: a node that voted before, and lost its disk
-// since, would otherwise vote again, together with one that never was there, for a cluster that begins anew beside the one
-// that there is. Once the cluster is formed a majority is enough.
-//
-// The metadata records each node's incarnation, which is drawn with its data directory. A node that comes back with an
-// emptied directory has another, and whoever knows the recorded one refuses its connections (admit); it hears why, and
-// ends (refused). Its place is to be given to it anew: under new ReplicaIDs, which have never voted.
-
-// formation is which peers a fresh node has still to meet.
-type formation struct {
-	mu      sync.Mutex // guards missing
-	missing map[id.NodeID]string
-	met     chan struct{} // closed when none is missing
-}
-
-func newFormation(peers []config.Peer) *formation {
-	f := &formation{missing: map[id.NodeID]string{}, met: make(chan struct{})}
-	for _, p := range peers {
-		f.missing[id.NodeID(p.ID)] = p.RaftAddr
-	}
-	if len(peers) == 0 {
-		close(f.met)
-	}
-	return f
-}
-
-func (f *formation) meet(n id.NodeID) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, was := f.missing[n]; !was {
-		return
-	}
-	delete(f.missing, n)
-	if len(f.missing) == 0 {
-		close(f.met)
-	}
-}
-
-// String lists who is missing.
-func (f *formation) String() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var list []string
-	for _, n := range slices.Sorted(maps.Keys(f.missing)) {
-		list = append(list, fmt.Sprintf("%d at %s", n, f.missing[n]))
-	}
-	return strings.Join(list, ", ")
-}
+// kindFounding is how nodes that form a cluster tell each other what package founding makes them say.
+const kindFounding call.Kind = 1
 
 // founders are the metadata group's first replicas.
 func (n *Node) founders() []meta.Replica {
@@ -89,28 +38,29 @@ func (n *Node) founders() []meta.Replica {
 // openLinks makes the links to the other nodes; without peers there are none.
 func (n *Node) openLinks() error {
 	c := n.cfg.Cluster
-	n.formation = newFormation(c.Peers)
 	if len(c.Peers) == 0 {
 		n.engine.Attach(n.wal, nil)
 		return nil
 	}
-	calls := n.engine.Callbacks()
-	up := calls.PeerUp
-	calls.PeerUp = func(p id.NodeID, who frame.Identity) {
-		up(p, who)
-		n.formation.meet(p)
+	var nodes []id.NodeID
+	for _, r := range n.founders() {
+		nodes = append(nodes, r.Node)
 	}
+	n.founder = founding.New(founding.Config{Name: c.Name, Self: n.dir.Node, Incarnation: n.dir.Incarnation, Nodes: nodes, Roster: n.dir.Roster,
+		Cluster: n.dir.Cluster, Agree: n.dir.Agree, Expected: n.expected})
+	calls := n.engine.Callbacks()
 	calls.Refused = n.refused
 	var err error
 	n.links, err = transport.New(transport.Config{
 		Node: n.dir.Node, Identity: frame.Identity{Incarnation: n.dir.Incarnation, Boot: n.boot},
-		Cluster: n.dir.Cluster, Features: meta.MaxFeatureLevel,
+		Cluster: c.Name, Features: meta.MaxFeatureLevel,
 		HeartbeatInterval: ms(c.HeartbeatIntervalMs), DeadAfter: ms(c.DeadAfterMs), SnapshotRate: c.SnapshotBytesPerSecond,
 		Admit: n.admit, Seed: uint64(n.dir.Incarnation), Now: n.now, Log: n.log,
 	}, n.engine, calls)
 	if err != nil {
 		return err
 	}
+	n.links.Answer(kindFounding, func(_ context.Context, from id.NodeID, b []byte) ([]byte, error) { return n.founder.Answer(from, b) })
 	for _, p := range c.Peers {
 		n.links.AddPeer(id.NodeID(p.ID), p.RaftAddr)
 	}
@@ -122,40 +72,42 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // admit refuses a process under the id of a node whose data the cluster knows to be elsewhere.
 func (n *Node) admit(peer id.NodeID, who frame.Identity) error {
-	known, ok := n.meta.Catalog().Node(peer)
-	if ok && known.Incarnation != who.Incarnation {
-		return fmt.Errorf("the cluster knows node %d with another data directory: give it that one back, or replace the node", peer)
-	}
-	return nil
+	return founding.Admit(n.meta.Catalog(), n.founder.Roster(), peer, who.Incarnation)
+}
+
+// expected is what the metadata knows of a node.
+func (n *Node) expected(node id.NodeID) (known bool, with id.Incarnation) {
+	at, ok := n.meta.Catalog().Node(node)
+	return ok, at.Incarnation
 }
 
 // refused ends a node that the cluster will not have. Any other refusal may pass, and transport has logged it.
 func (n *Node) refused(_ id.NodeID, err error) {
 	var r *frame.RefusedError
-	if errors.As(err, &r) && r.By != n.dir.Node && (r.Reason == frame.NotAdmitted || r.Reason == frame.OtherCluster) {
+	if !errors.As(err, &r) || r.By == n.dir.Node {
+		return
+	}
+	if r.Reason == frame.NotAdmitted {
+		n.founder.Refused(r.By, r.Text)
+	}
+	if r.Reason == frame.NotAdmitted || r.Reason == frame.OtherCluster {
 		n.end(err, "the cluster refuses this node")
 	}
 }
 
-// sayMissing is how often a fresh node says whom it waits for.
-const sayMissing = 5 * time.Second
-
-// awaitFormation returns once a fresh node has met all others. False: the node stops.
-func (n *Node) awaitFormation() bool {
-	ticker := time.NewTicker(sayMissing)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-n.formation.met:
-			return true
-		case <-ticker.C:
-			n.log.Info("the first start waits until every node of the cluster has been here", "missing", n.formation.String())
-		case <-n.stopping:
-			return false
-		case <-n.ended:
-			return false
-		}
+// form returns once the cluster is formed: a directory that has no cluster yet waits for all nodes.
+func (n *Node) form(ctx context.Context) error {
+	call := func(ctx context.Context, to id.NodeID, b []byte) ([]byte, error) {
+		return n.links.Call(ctx, to, kindFounding, b)
 	}
+	err := n.founder.Run(ctx, call, founding.Pause, func(waiting []id.NodeID, last error) {
+		n.log.Info("the first start waits until every node of the cluster has been here", "missing", waiting, "last", last)
+	})
+	if err != nil {
+		return err
+	}
+	n.dir.Cluster, n.dir.Roster, _ = n.founder.Formed()
+	return n.dir.Save()
 }
 
 // enrol goes on until the cluster is founded and knows this node under its present addresses.

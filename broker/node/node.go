@@ -25,6 +25,7 @@ import (
 	"ackline/broker/metric/histogram"
 	"ackline/broker/node/config"
 	"ackline/broker/node/datadir"
+	"ackline/broker/node/founding"
 	"ackline/broker/node/metasnap"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
@@ -54,14 +55,14 @@ type Node struct {
 	log *slog.Logger
 	now func() int64
 
-	boot      uint64 // drawn by each process
-	dir       *datadir.Dir
-	method    syncmethod.Method
-	wal       *wal.WAL
-	engine    *engine.Engine
-	links     *transport.Transport // nil without peers
-	raftLn    net.Listener         // nil without peers
-	formation *formation
+	boot    uint64 // drawn by each process
+	dir     *datadir.Dir
+	method  syncmethod.Method
+	wal     *wal.WAL
+	engine  *engine.Engine
+	links   *transport.Transport // nil without peers
+	raftLn  net.Listener         // nil without peers
+	founder *founding.Founder    // nil without peers
 	// Recovery is what opening the WAL found.
 	Recovery wal.Recovery
 	replay   *replay
@@ -289,8 +290,8 @@ func (n *Node) join() error {
 		defer cancel()
 		return n.enter(ctx)
 	}
-	_, known := n.wal.State(id.MetadataGroup)
-	if known {
+	formed := n.dir.Cluster != ""
+	if formed {
 		if err := n.openMeta(); err != nil {
 			return err
 		}
@@ -299,29 +300,26 @@ func (n *Node) join() error {
 	n.loops.Add(1)
 	go func() {
 		defer n.loops.Done()
-		if err := n.joinPeers(known); err != nil {
+		ctx, cancel := n.running()
+		defer cancel()
+		if err := n.joinPeers(ctx, formed); err != nil && ctx.Err() == nil {
 			n.end(err, "this node cannot join its cluster")
 		}
 	}()
 	return nil
 }
 
-// joinPeers is join's part that takes as long as the peers do. It returns nil when the node stops.
-func (n *Node) joinPeers(known bool) error {
-	if !known {
-		if !n.awaitFormation() {
-			return nil
+// joinPeers is join's part that takes as long as the peers do.
+func (n *Node) joinPeers(ctx context.Context, formed bool) error {
+	if !formed {
+		if err := n.form(ctx); err != nil {
+			return err
 		}
 		if err := n.openMeta(); err != nil {
 			return err
 		}
 	}
-	ctx, cancel := n.running()
-	defer cancel()
-	if err := n.enter(ctx); err != nil && ctx.Err() == nil {
-		return err
-	}
-	return nil
+	return n.enter(ctx)
 }
 
 // enter makes the node known to the cluster and waits for its partitions.
