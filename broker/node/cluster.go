@@ -158,21 +158,24 @@ func (n *Node) awaitFormation() bool {
 	}
 }
 
-// enrol goes on until the cluster is founded and knows this node under its present addresses.
+// enrol goes on until the cluster is founded and knows this node under its present addresses. A node with peers says so at
+// each start, even if its catalog has it already: that may be an old one, and is as new as this start once the command is applied.
 func (n *Node) enrol(ctx context.Context) error {
 	self := meta.Node{ID: n.dir.Node, Incarnation: n.dir.Incarnation, KafkaAddr: n.AdvertiseAddr(), RaftAddr: n.raftAddr(),
 		Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone}
+	said := n.links == nil
 	for wait := enrolMin; ; wait = min(2*wait, enrolMax) {
 		cat := n.meta.Catalog()
 		known, ok := cat.Node(self.ID)
 		var err error
 		switch {
-		case ok && known == self:
+		case said && ok && known == self:
 			return nil
 		case cat.ClusterID() == "":
 			err = n.tell(ctx, meta.Bootstrap{Level: meta.MaxFeatureLevel, ClusterID: n.dir.Cluster, Replicas: n.founders()})
 		default:
 			err = n.tell(ctx, meta.RegisterNode{Node: self})
+			said = said || err == nil
 		}
 		var refused *meta.Refusal
 		if errors.As(err, &refused) && cat.ClusterID() != "" {

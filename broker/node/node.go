@@ -89,6 +89,7 @@ type Node struct {
 
 	full atomic.Bool // the disk has no room for segments
 
+	settled  atomic.Bool // the catalog has everything that was committed before this start
 	ready    atomic.Bool
 	loops    sync.WaitGroup
 	stopping chan struct{} // closed when Close begins
@@ -245,7 +246,7 @@ func (n *Node) chooseMethod() error {
 
 func (n *Node) openServer() error {
 	n.handler = api.New(api.Config{
-		Cluster: n.meta, Hosts: n, Drive: n.engine.Drive, Writable: n.writable,
+		Cluster: n.meta, Hosts: n, Drive: n.engine.Drive, Writable: n.writable, Settled: n.settled.Load,
 		Self: n.dir.Node, AutoCreate: n.cfg.Topics.AutoCreate, DefaultPartitions: n.cfg.Topics.DefaultPartitions,
 		Limits: meta.Limits{DefaultPartitions: int(n.cfg.Topics.DefaultPartitions), MaxMessageBytes: n.maxMessageBytes()},
 		Now:    n.now, Log: n.log,
@@ -328,6 +329,7 @@ func (n *Node) enter(ctx context.Context) error {
 	if err := n.enrol(ctx); err != nil {
 		return err
 	}
+	n.settled.Store(true)
 	for _, t := range n.meta.Catalog().Topics() {
 		if err := n.AwaitOpen(ctx, t); err != nil {
 			return err
