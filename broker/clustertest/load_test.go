@@ -199,6 +199,7 @@ func (l *load) finish() {
 // missing between two and none twice; what was acknowledged before at its offset.
 func (l *load) check() {
 	l.c.t.Helper()
+	l.failed()
 	cl := l.c.client(kgo.FetchMaxWait(50 * time.Millisecond))
 	defer cl.Close()
 	l.mu.Lock()
