@@ -16,6 +16,7 @@ import (
 	"ackline/broker/meta"
 	"ackline/broker/node/config"
 	"ackline/broker/transport"
+	"ackline/broker/transport/detect"
 	"ackline/broker/transport/frame"
 )
 
@@ -31,17 +32,20 @@ import (
 // emptied directory has another, and whoever knows the recorded one refuses its connections (admit); it hears why, and
 // ends (refused). Its place is to be given to it anew: under new ReplicaIDs, which have never voted.
 
-// formation is which peers a fresh node has still to meet.
+// formation is which peers a fresh node has still to meet, and which any node does not reach at the moment.
 type formation struct {
-	mu      sync.Mutex // guards missing
-	missing map[id.NodeID]string
+	addrs   map[id.NodeID]string
+	mu      sync.Mutex // guards missing and away
+	missing map[id.NodeID]bool
+	away    map[id.NodeID]bool
 	met     chan struct{} // closed when none is missing
 }
 
 func newFormation(peers []config.Peer) *formation {
-	f := &formation{missing: map[id.NodeID]string{}, met: make(chan struct{})}
+	f := &formation{addrs: map[id.NodeID]string{}, missing: map[id.NodeID]bool{}, away: map[id.NodeID]bool{}, met: make(chan struct{})}
 	for _, p := range peers {
-		f.missing[id.NodeID(p.ID)] = p.RaftAddr
+		n := id.NodeID(p.ID)
+		f.addrs[n], f.missing[n], f.away[n] = p.RaftAddr, true, true
 	}
 	if len(peers) == 0 {
 		close(f.met)
@@ -52,7 +56,8 @@ func newFormation(peers []config.Peer) *formation {
 func (f *formation) meet(n id.NodeID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, was := f.missing[n]; !was {
+	delete(f.away, n)
+	if !f.missing[n] {
 		return
 	}
 	delete(f.missing, n)
@@ -61,15 +66,44 @@ func (f *formation) meet(n id.NodeID) {
 	}
 }
 
-// String lists who is missing.
-func (f *formation) String() string {
+func (f *formation) lose(n id.NodeID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, known := f.addrs[n]; known {
+		f.away[n] = true
+	}
+}
+
+// unmet lists who is missing, unreached who is not reached.
+func (f *formation) unmet() string     { return f.list(f.missing) }
+func (f *formation) unreached() string { return f.list(f.away) }
+
+func (f *formation) list(of map[id.NodeID]bool) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var list []string
-	for _, n := range slices.Sorted(maps.Keys(f.missing)) {
-		list = append(list, fmt.Sprintf("%d at %s", n, f.missing[n]))
+	for _, n := range slices.Sorted(maps.Keys(of)) {
+		list = append(list, fmt.Sprintf("%d at %s", n, f.addrs[n]))
 	}
 	return strings.Join(list, ", ")
+}
+
+// leaderless says why nothing can be decided at the moment, empty if something can.
+func (n *Node) leaderless() string {
+	if n.links == nil {
+		return ""
+	}
+	if list := n.formation.unmet(); n.dir.Fresh && list != "" {
+		return "the first start waits until every node of the cluster has been here; missing: " + list
+	}
+	if _, ok := n.engine.Leader(id.MetadataGroup); ok {
+		return ""
+	}
+	why := "nobody leads the metadata: a majority of the nodes that the cluster began with has to be up and to reach one another"
+	if list := n.formation.unreached(); list != "" {
+		why += "; not reached: " + list
+	}
+	return why
 }
 
 // founders are the metadata group's first replicas.
@@ -95,10 +129,15 @@ func (n *Node) openLinks() error {
 		return nil
 	}
 	calls := n.engine.Callbacks()
-	up := calls.PeerUp
+	up, down := calls.PeerUp, calls.PeerDown
 	calls.PeerUp = func(p id.NodeID, who frame.Identity) {
 		up(p, who)
 		n.formation.meet(p)
+	}
+	calls.PeerDown = func(p id.NodeID, who frame.Identity, why detect.Reason) {
+		down(p, who, why)
+		n.formation.lose(p)
+		n.log.Warn("a node counts as dead", "node", p, "why", why)
 	}
 	calls.Refused = n.refused
 	var err error
@@ -149,7 +188,7 @@ func (n *Node) awaitFormation() bool {
 		case <-n.formation.met:
 			return true
 		case <-ticker.C:
-			n.log.Info("the first start waits until every node of the cluster has been here", "missing", n.formation.String())
+			n.log.Info("the first start waits until every node of the cluster has been here", "missing", n.formation.unmet())
 		case <-n.stopping:
 			return false
 		case <-n.ended:

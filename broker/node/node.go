@@ -407,7 +407,13 @@ func (n *Node) Ready() (bool, string) {
 	case n.failure.Load() != nil:
 		return false, n.Err().Error()
 	case !n.ready.Load():
+		if why := n.leaderless(); why != "" {
+			return false, "starting: " + why
+		}
 		return false, "starting"
+	}
+	if why := n.leaderless(); why != "" {
+		return false, why
 	}
 	if err := n.writable(); err != nil {
 		return false, err.Error()
