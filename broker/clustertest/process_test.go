@@ -146,6 +146,9 @@ func (n *node) unraced() {
 	}
 }
 
+// said tells whether the node has logged something.
+func (n *node) said(what string) bool { return strings.Contains(n.proc.log.String(), what) }
+
 // ready asks /readyz; the reason is the node's, or why it could not be asked.
 func (n *node) ready() (bool, string) {
 	c := http.Client{Timeout: time.Second}
