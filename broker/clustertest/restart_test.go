@@ -132,6 +132,29 @@ func TestUnreachableMajority(t *testing.T) {
 	l.check()
 }
 
+// createOn makes a topic on a node, and on no other: a client would choose one, perhaps one that is cut off.
+func (n *node) createOn(name string) {
+	n.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(n.kafka))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer cl.Close()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = name, 1, 3
+	req.Topics, req.TimeoutMillis = append(req.Topics, t), int32(patience.Milliseconds())
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	resp, err := cl.SeedBrokers()[0].Request(ctx, req)
+	if err != nil {
+		n.t.Fatalf("node %d: topic %s: %v", n.id, name, err)
+	}
+	if code := resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode; code != 0 {
+		n.t.Fatalf("node %d: topic %s: %v", n.id, name, kerr.ErrorForCode(code))
+	}
+}
+
 // agree waits until all nodes tell clients the same, with a topic in it.
 func (c *cluster) agree(topic string) {
 	c.t.Helper()
