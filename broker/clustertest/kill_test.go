@@ -32,6 +32,7 @@ func TestKillNineOfALeader(t *testing.T) {
 
 // TestKillNineOfAFollower kills a node that does not lead the partition, while its log is being written.
 func TestKillNineOfAFollower(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, "")
 	l, w := startLoad(c), startWatch(c)
 	for i := range rounds(6) {
@@ -50,6 +51,7 @@ func TestKillNineOfAFollower(t *testing.T) {
 
 // TestKillNineOfAllNodes kills everything at once: what was acknowledged must be on the disks.
 func TestKillNineOfAllNodes(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, "")
 	l, w := startLoad(c), startWatch(c)
 	for range rounds(3) {
@@ -72,6 +74,7 @@ func TestKillNineOfAllNodes(t *testing.T) {
 
 // TestKillNineOfTwoOfFive kills a leader and another node at once.
 func TestKillNineOfTwoOfFive(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 5, "")
 	l, w := startLoad(c), startWatch(c)
 	r := rand.New(rand.NewPCG(1, 1))

@@ -34,6 +34,7 @@ func from(some, others []int) (list []way) {
 // TestNetworkPartitions cuts the links of a leader in several ways. The majority goes on, the minority's leader acknowledges
 // nothing, topics can be made meanwhile, and after the repair everyone agrees.
 func TestNetworkPartitions(t *testing.T) {
+	t.Parallel()
 	c := newRelayedCluster(t, 3, impatient)
 	l, w := startLoad(c), startWatch(c)
 	var gaps []time.Duration
@@ -71,6 +72,7 @@ func TestNetworkPartitions(t *testing.T) {
 
 // TestMinorityOfFive cuts two of five nodes off, a leader among them.
 func TestMinorityOfFive(t *testing.T) {
+	t.Parallel()
 	c := newRelayedCluster(t, 5, impatient)
 	l, w := startLoad(c), startWatch(c)
 	for i := range rounds(1) {

@@ -10,6 +10,7 @@ import (
 // TestPausedLeaderAcknowledgesNothingItShouldNot stops the process of a leader until another leads, and lets it go on. What it
 // is asked to write before it can have heard of its successor must not be acknowledged, unless it is in the log.
 func TestPausedLeaderAcknowledgesNothingItShouldNot(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, impatient)
 	l, w := startLoad(c), startWatch(c)
 	var gaps []time.Duration
@@ -44,6 +45,7 @@ func TestPausedLeaderAcknowledgesNothingItShouldNot(t *testing.T) {
 // TestPausedFollower stops a follower for longer than the election time-out: when it goes on, its clock says that its leader is
 // dead. It must not take the lead away from one that is not.
 func TestPausedFollower(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, impatient)
 	l, w := startLoad(c), startWatch(c)
 	l.goesOn(10)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -63,6 +64,7 @@ func spawn(t *testing.T, args ...string) (*process, string) {
 	}
 	p := &process{cmd: exec.Command(bin, args...), log: new(output), exited: make(chan struct{})}
 	p.cmd.Stderr = p.log
+	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0") // which is a second at each end otherwise
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -149,10 +151,12 @@ func (n *node) unraced() {
 // said tells whether the node has logged something.
 func (n *node) said(what string) bool { return strings.Contains(n.proc.log.String(), what) }
 
+// prober keeps no connections, for which a node that stops would wait.
+var prober = http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
 // ready asks /readyz; the reason is the node's, or why it could not be asked.
 func (n *node) ready() (bool, string) {
-	c := http.Client{Timeout: time.Second}
-	resp, err := c.Get("http://" + n.http + "/readyz")
+	resp, err := prober.Get("http://" + n.http + "/readyz")
 	if err != nil {
 		return false, err.Error()
 	}

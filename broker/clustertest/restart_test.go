@@ -43,6 +43,7 @@ func TestRollingRestart(t *testing.T) {
 // TestEmptiedDiskIsNotBelieved takes nodes' disks away. A node with the same id and an empty disk has forgotten what it voted
 // for and acknowledged; it is refused, one as well as a majority of them, until its disk is back.
 func TestEmptiedDiskIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, impatient)
 	l, w := startLoad(c), startWatch(c)
 	l.goesOn(20)
@@ -101,6 +102,7 @@ func TestEmptiedDiskIsNotBelieved(t *testing.T) {
 // TestUnreachableMajority leaves one of three nodes. It answers what it knows, says that it is not ready, and why, and refuses to
 // write in a way that clients try again.
 func TestUnreachableMajority(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, impatient)
 	l := startLoad(c)
 	l.goesOn(10)
