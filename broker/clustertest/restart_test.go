@@ -137,24 +137,42 @@ func TestUnreachableMajority(t *testing.T) {
 // createOn makes a topic on a node, and on no other: a client would choose one, perhaps one that is cut off.
 func (n *node) createOn(name string) {
 	n.t.Helper()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = name, 1, 3
+	req.Topics, req.TimeoutMillis = append(req.Topics, t), int32(patience.Milliseconds())
+	if code := n.ask(req).(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode; code != 0 {
+		n.t.Fatalf("node %d: make topic %s: %v", n.id, name, kerr.ErrorForCode(code))
+	}
+}
+
+// deleteOn deletes a topic.
+func (n *node) deleteOn(name string) {
+	n.t.Helper()
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	t := kmsg.NewDeleteTopicsRequestTopic()
+	t.Topic = &name
+	req.Topics, req.TopicNames, req.TimeoutMillis = append(req.Topics, t), []string{name}, int32(patience.Milliseconds())
+	if code := n.ask(req).(*kmsg.DeleteTopicsResponse).Topics[0].ErrorCode; code != 0 {
+		n.t.Fatalf("node %d: delete topic %s: %v", n.id, name, kerr.ErrorForCode(code))
+	}
+}
+
+// ask sends this node a request, and no other.
+func (n *node) ask(req kmsg.Request) kmsg.Response {
+	n.t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(n.kafka))
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	defer cl.Close()
-	req := kmsg.NewPtrCreateTopicsRequest()
-	t := kmsg.NewCreateTopicsRequestTopic()
-	t.Topic, t.NumPartitions, t.ReplicationFactor = name, 1, 3
-	req.Topics, req.TimeoutMillis = append(req.Topics, t), int32(patience.Milliseconds())
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	resp, err := cl.SeedBrokers()[0].Request(ctx, req)
 	if err != nil {
-		n.t.Fatalf("node %d: topic %s: %v", n.id, name, err)
+		n.t.Fatalf("node %d: %s: %v", n.id, kmsg.NameForKey(req.Key()), err)
 	}
-	if code := resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode; code != 0 {
-		n.t.Fatalf("node %d: topic %s: %v", n.id, name, kerr.ErrorForCode(code))
-	}
+	return resp
 }
 
 // agree waits until all nodes tell clients the same, with a topic in it.
@@ -189,22 +207,11 @@ func (n *node) catalog() string {
 // metadata asks a node for topics, all if none is named.
 func (n *node) metadata(topics ...string) *kmsg.MetadataResponse {
 	n.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(n.kafka))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer cl.Close()
 	req := kmsg.NewPtrMetadataRequest()
 	for _, name := range topics {
 		t := kmsg.NewMetadataRequestTopic()
 		t.Topic = &name
 		req.Topics = append(req.Topics, t)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	resp, err := cl.SeedBrokers()[0].Request(ctx, req)
-	if err != nil {
-		n.t.Fatalf("node %d: metadata: %v", n.id, err)
-	}
-	return resp.(*kmsg.MetadataResponse)
+	return n.ask(req).(*kmsg.MetadataResponse)
 }
