@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,8 +182,16 @@ func (h *Handler) Serve(r *server.Request) {
 	}
 }
 
-// Flush implements server.Handler: everything that one read brought is proposed, so now it is written.
-func (h *Handler) Flush(*server.Conn) { h.cfg.Drive() }
+// Flush implements server.Handler: everything that one read brought is proposed, so now it is written. Replies wake many
+// clients at once, and their requests arrive together: while other batches wait too, the readers that have become runnable
+// propose what they have first. Otherwise the quickest of them writes its own few requests at once, and everybody else's wait
+// for a whole write more. A request that is alone goes straight on: a yield may wake another thread to look for work.
+func (h *Handler) Flush(*server.Conn) {
+	if h.pending.Load() > 1 {
+		runtime.Gosched()
+	}
+	h.cfg.Drive()
+}
 
 func (h *Handler) reply(r *server.Request, resp kmsg.Response) {
 	r.Buf = kwire.AppendResponse(r.Buf[:0], r.Header, resp)

@@ -80,23 +80,35 @@ func (c *Catalog) Snapshot(w io.Writer) error {
 	return statemachine.WriteFrame(w, snapshotMagic, snapshotVersion, b)
 }
 
-// Restore implements statemachine.StateMachine. The listener hears how the new state differs from the old: groups that
-// are no more (all tombstones that are new to it among them), then those that moved, then new ones, each ascending.
+// Restore implements statemachine.StateMachine: it is Load and Install.
 func (m *Machine) Restore(r io.Reader) error {
+	next, err := Load(r)
+	if err == nil {
+		m.Install(next)
+	}
+	return err
+}
+
+// Load reads a snapshot to the end of r, without a Machine: so the reading need not hold anybody up.
+func Load(r io.Reader) (*Catalog, error) {
 	payload, _, err := statemachine.ReadFrame(r, snapshotMagic, snapshotVersion, snapshotLimit)
 	if err != nil {
-		return fmt.Errorf("meta: %w", err)
+		return nil, fmt.Errorf("meta: %w", err)
 	}
 	next, err := decodeCatalog(payload)
 	if err != nil {
-		return fmt.Errorf("meta: restore: %w: %w", err, statemachine.ErrCorrupt)
+		return nil, fmt.Errorf("meta: restore: %w: %w", err, statemachine.ErrCorrupt)
 	}
 	if next.level > MaxFeatureLevel {
-		return fmt.Errorf("meta: restore: %w", &FeatureLevelError{Level: next.level, Supported: MaxFeatureLevel})
+		return nil, fmt.Errorf("meta: restore: %w", &FeatureLevelError{Level: next.level, Supported: MaxFeatureLevel})
 	}
-	m.publish(next, difference(m.Catalog(), next))
-	return nil
+	return next, nil
 }
+
+// Install makes a Catalog that Load returned the state. Like Apply it belongs to one goroutine at a time. The listener hears
+// how it differs from the old: groups that are no more (all tombstones that are new to it among them), then those that
+// moved, then new ones, each ascending.
+func (m *Machine) Install(next *Catalog) { m.publish(next, difference(m.Catalog(), next)) }
 
 // snapshotDecoder collects what must be unique across the whole snapshot.
 type snapshotDecoder struct {

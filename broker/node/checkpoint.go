@@ -72,7 +72,7 @@ func (n *Node) flushLoop() {
 		if groups = n.dirty.list(groups[:0]); len(groups) == 0 {
 			continue
 		}
-		n.flushLarge(groups)
+		n.flushLarge(groups, n.cfg.Storage.FlushBytes)
 		due := time.Since(last) >= time.Duration(n.cfg.Storage.CheckpointIntervalS)*time.Second
 		if end := n.wal.Stats().Bytes.Load(); due || n.ringFills(end-written) {
 			ctx, cancel := context.WithTimeout(context.Background(), checkpointTimeout)
@@ -121,19 +121,22 @@ func (n *Node) expireLoop() {
 }
 
 // flushLarge writes the partitions that have gathered enough for large writes, so that a checkpoint finds little left.
-func (n *Node) flushLarge(groups []id.GroupID) {
+func (n *Node) flushLarge(groups []id.GroupID, atLeast int64) {
 	for _, g := range groups {
 		r := n.hosts.get(g)
 		if r == nil {
 			continue // recovered and not open yet
 		}
-		if _, bytes := r.part.Pending(); bytes < n.cfg.Storage.FlushBytes {
+		if _, bytes := r.part.Pending(); bytes < atLeast {
 			continue
 		}
 		moved, err := r.part.Flush()
 		n.flushedBytes.Add(uint64(moved))
 		if n.budget.Used() > n.cfg.Limits.CacheBytes/2 {
-			r.group.Evict(r.log.LastIndex())
+			r.group.Evict(r.part.History().LastIndex())
+		}
+		if errors.Is(err, seglog.ErrClosed) {
+			continue // deleted meanwhile
 		}
 		if err != nil {
 			n.storageFailed(err)
@@ -198,7 +201,8 @@ func (n *Node) Checkpoint(ctx context.Context) error {
 		n.log.Info("the disk has space again")
 	}
 	n.checkpoints.Observe(time.Since(began).Nanoseconds())
-	return n.meta.removeOld()
+	st, _ := n.wal.State(id.MetadataGroup)
+	return n.meta.files.RemoveOld(st.Flushed)
 }
 
 func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
@@ -209,7 +213,10 @@ func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
 	n.dirty.remove(g)
 	began := time.Now()
 	_, before := r.part.Pending()
-	index, term, payload, err := r.part.Checkpoint(func() []byte { return r.group.ConfLocked() })
+	index, term, payload, err := r.part.Checkpoint()
+	if errors.Is(err, seglog.ErrClosed) {
+		return nil, nil // deleted meanwhile
+	}
 	if err != nil {
 		n.dirty.add(g)
 		return nil, err

@@ -116,16 +116,14 @@ func (n *Node) openGroup(e meta.Event, self id.ReplicaID) error {
 		return errors.Join(err, log.Close())
 	}
 	st := n.groupState(e.Group, conf, applied)
+	host := &partHost{part: part}
 	c := n.groupConfig(e.Group, self, e.Replicas)
-	c.Applier, c.Observer, c.History = part, part, history{log}
-	group, err := n.engine.Add(engine.Spec{
-		Config: c, State: st, Replicas: replicas(e.Replicas),
-		Join: func(g *replica.Group) { part.Join(g) },
-	})
+	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), partSnapshots{part}, host
+	group, err := n.engine.Add(engine.Spec{Config: c, State: st, Replicas: replicas(e.Replicas), Join: host.join})
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	n.hosts.add(&hosted{id: e.Group, self: self, part: part, group: group, log: log, topic: e.Topic.ID})
+	n.hosts.add(&hosted{id: e.Group, self: self, part: part, group: group, topic: e.Topic.ID})
 	if len(e.Replicas) == 1 || st.Hard.Term == 0 && e.Replicas[0].ID == self {
 		group.Campaign() // of a new group the first is to lead
 	}
@@ -263,24 +261,6 @@ func (t *tombstone) Collect(b *wal.Batch) { b.Delete(t.group) }
 
 // Durable implements wal.Source.
 func (t *tombstone) Durable(id.LSN) { t.once.Do(func() { close(t.done) }) }
-
-// history lets a group read its entries back from the segments.
-type history struct{ log *seglog.Log }
-
-func (h history) FirstIndex() id.Index             { return h.log.FirstIndex() }
-func (h history) Term(i id.Index) (id.Term, error) { return h.log.Term(i) }
-
-func (h history) Entries(lo, hi id.Index, maxBytes int) ([]replica.Entry, error) {
-	recs, err := h.log.Entries(lo, hi, maxBytes)
-	if err != nil {
-		return nil, err
-	}
-	es := make([]replica.Entry, len(recs))
-	for i := range recs {
-		es[i] = replica.Entry{Index: recs[i].Index, Term: recs[i].Term, Type: recs[i].Type, Data: recs[i].Data}
-	}
-	return es, nil
-}
 
 // AwaitOpen implements api.Hosts.
 func (n *Node) AwaitOpen(ctx context.Context, t *meta.Topic) error {

@@ -10,7 +10,6 @@ import (
 	"ackline/broker/meta"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
-	"ackline/broker/seglog"
 )
 
 // hosted is one partition's replica on this node.
@@ -19,7 +18,6 @@ type hosted struct {
 	self  id.ReplicaID
 	part  *partition.Partition
 	group *replica.Group
-	log   *seglog.Log
 	topic meta.TopicID
 }
 

@@ -67,7 +67,7 @@ func (n *Node) groupMetrics(s *metric.Set) {
 	})
 	s.Gauge(metric.SeglogSegments, func() (segments int64) {
 		for _, r := range n.hosts.all() {
-			segments += int64(len(r.log.Segments()))
+			segments += int64(len(r.part.Segments()))
 		}
 		return segments
 	})

@@ -25,6 +25,7 @@ import (
 	"ackline/broker/metric/histogram"
 	"ackline/broker/node/config"
 	"ackline/broker/node/datadir"
+	"ackline/broker/node/metasnap"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/replica/membership"
@@ -191,7 +192,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	n.events = &events{wake: make(chan struct{}, 1)}
 	n.hosts, n.dirty = newHosts(), newDirty()
 	n.engine = engine.New(engine.Config{Node: n.dir.Node, Awaited: n.awaited})
-	n.meta = &metaGroup{machine: meta.New(n.events), dir: n.dir, Desk: petition.New(n.dir.Node, n.boot,
+	n.meta = &metaGroup{machine: meta.New(n.events), files: metasnap.New(n.fs, n.dir.File(datadir.MetaName)), Desk: petition.New(n.dir.Node, n.boot,
 		func(data []byte) error { return n.engine.Propose(id.MetadataGroup, data) })}
 	if err := n.openServer(); err != nil {
 		return err
@@ -343,18 +344,18 @@ func (n *Node) openMeta() error {
 	var conf membership.ConfState
 	if len(n.replay.meta) > 0 {
 		var err error
-		if _, conf, err = n.meta.restore(n.replay.meta); err != nil {
+		if conf, err = n.meta.recover(n.replay.meta); err != nil {
 			return err
 		}
 	}
 	st := n.groupState(id.MetadataGroup, conf, 0)
-	n.meta.lastTerm = st.FlushedTerm
+	n.meta.lastTerm, n.meta.newest.Term = st.FlushedTerm, st.FlushedTerm
 	founders := n.founders()
 	c := n.groupConfig(id.MetadataGroup, replicaOn(founders, n.dir.Node), founders)
-	c.Applier, c.Observer = n.meta, n.meta
+	c.Applier, c.Observer, c.Snapshots = n.meta, n.meta, n.meta
 	group, err := n.engine.Add(engine.Spec{
-		Config: c, State: st, Replicas: replicas(founders),
-		Join: func(g *replica.Group) { n.meta.group.Store(g) }, Forwards: true,
+		Config: c, State: st, Replicas: replicas(founders), Store: n.meta.store, Forwards: true,
+		Join: func(g *replica.Group) { n.meta.group.Store(g) },
 	})
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func (n *Node) retain(now time.Time) {
 		if t == nil || !r.part.Bounds().Leading {
 			continue
 		}
-		start, ok := retainFrom(r.log.Segments(), t.Settings, now.UnixMilli())
+		start, ok := retainFrom(r.part.Segments(), t.Settings, now.UnixMilli())
 		if !ok || start <= r.part.Bounds().Start {
 			continue
 		}

@@ -75,7 +75,7 @@ func (n inside) cuts() (bases []id.Offset) {
 	if err := n.Checkpoint(context.Background()); err != nil {
 		n.t.Fatal(err)
 	}
-	for _, s := range n.hosts.all()[0].log.Segments() {
+	for _, s := range n.hosts.all()[0].part.Segments() {
 		bases = append(bases, s.Base)
 	}
 	return bases

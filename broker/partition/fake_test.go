@@ -24,7 +24,13 @@ type fakeGroup struct {
 	busy error
 	// evicted is how many entries memory no longer holds; Entries reads those.
 	evicted id.Index
+	// compacted is how many entries the WAL no longer has either.
+	compacted id.Index
+	// configured is the last entry whose configuration the partition has heard of. Here a configuration is its entry's data.
+	configured id.Index
 }
+
+var errGone = errors.New("the WAL does not have the entry any more")
 
 func (g *fakeGroup) Unlock() {
 	c := g.p.Take()
@@ -50,6 +56,9 @@ func (g *fakeGroup) CachedLocked(dst []partition.Entry, lo, hi id.Index) []parti
 }
 
 func (g *fakeGroup) Entries(lo, hi id.Index, maxBytes int) (es []partition.Entry, err error) {
+	if lo <= g.compacted {
+		return nil, errGone
+	}
 	size := 0
 	for i := lo; i < hi; i++ {
 		if size += len(g.log[i-1].Data); size > maxBytes && len(es) > 0 {
@@ -80,6 +89,11 @@ func (g *fakeGroup) commit(t *testing.T, i id.Index) {
 	t.Helper()
 	g.Lock()
 	g.p.Committed(i, 1, 2)
+	for ; g.configured < i; g.configured++ { // all of them before anything is applied, as a group does
+		if e := g.log[g.configured]; e.Type != 0 {
+			g.p.Configured(e.Index, e.Data)
+		}
+	}
 	err := g.p.Apply(g.log[:i])
 	g.Unlock()
 	if err != nil {

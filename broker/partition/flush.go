@@ -1,7 +1,9 @@
 package partition
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -19,6 +21,8 @@ type Base struct {
 	SegmentBytes int64
 
 	producers []byte
+	conf      []byte // raft's configuration; empty when it stands elsewhere
+	state     []byte // all but that
 }
 
 // A Base as bytes, little-endian:
@@ -31,6 +35,14 @@ type Base struct {
 //	25      8     log start
 //	33      8     segment size in bytes; version 1 has none, and means DefaultSegmentBytes
 //	41      ...   producers
+//
+// Where a segment starts, raft's configuration as of that index stands before it; a checkpoint has a place of its own for that:
+//
+//	offset  size  field
+//	0       1     version, 3
+//	1       4     length n of the configuration
+//	5       n     configuration
+//	5+n     ...   a Base of version 1 or 2
 const (
 	baseVersion   = 2
 	baseIndexAt   = 1
@@ -42,6 +54,10 @@ const (
 
 	baseVersion1  = 1
 	base1FixedLen = 33
+
+	baseConfVersion  = 3
+	baseConfLenAt    = 1
+	baseConfFixedLen = 5
 )
 
 // encodeBase encodes the state as of the applied index.
@@ -57,8 +73,27 @@ func (p *Partition) encodeBase() []byte {
 	return p.producers.encode(b, p.applied)
 }
 
-// DecodeBase reads what a checkpoint stored.
+// withConf puts a configuration before an encoded Base.
+func withConf(state, conf []byte) []byte {
+	b := binary.LittleEndian.AppendUint32([]byte{baseConfVersion}, uint32(len(conf)))
+	return append(append(b, conf...), state...)
+}
+
+// DecodeBase reads what a checkpoint or a segment's start stored.
 func DecodeBase(b []byte) (Base, error) {
+	if len(b) == 0 || b[0] != baseConfVersion {
+		return decodeState(b)
+	}
+	if len(b) < baseConfFixedLen || uint64(binary.LittleEndian.Uint32(b[baseConfLenAt:])) > uint64(len(b)-baseConfFixedLen) {
+		return Base{}, fmt.Errorf("partition: stored state of %d bytes ends within raft's configuration", len(b))
+	}
+	n := baseConfFixedLen + int(binary.LittleEndian.Uint32(b[baseConfLenAt:]))
+	at, err := decodeState(b[n:])
+	at.conf = b[baseConfFixedLen:n]
+	return at, err
+}
+
+func decodeState(b []byte) (Base, error) {
 	fixed := baseFixedLen
 	if len(b) > 0 && b[0] == baseVersion1 {
 		fixed = base1FixedLen
@@ -67,7 +102,7 @@ func DecodeBase(b []byte) (Base, error) {
 		return Base{}, fmt.Errorf("partition: stored state of %d bytes; it has at least %d", len(b), fixed)
 	}
 	if b[0] != baseVersion && b[0] != baseVersion1 {
-		return Base{}, fmt.Errorf("partition: stored state of version %d; this program knows %d and %d", b[0], baseVersion1, baseVersion)
+		return Base{}, fmt.Errorf("partition: stored state of version %d; this program knows %d to %d", b[0], baseVersion1, baseConfVersion)
 	}
 	le := binary.LittleEndian
 	at := Base{
@@ -77,6 +112,7 @@ func DecodeBase(b []byte) (Base, error) {
 		LogStart:     id.Offset(le.Uint64(b[baseStartAt:])),
 		SegmentBytes: DefaultSegmentBytes,
 		producers:    b[fixed:],
+		state:        b,
 	}
 	if fixed > baseSegmentAt {
 		at.SegmentBytes = int64(le.Uint64(b[baseSegmentAt:]))
@@ -104,28 +140,46 @@ func (p *Partition) Pending() (rows int, bytes int64) {
 func (p *Partition) Flush() (int64, error) {
 	p.flushing.Lock()
 	defer p.flushing.Unlock()
+	if err := p.renew(); err != nil {
+		return 0, err
+	}
 	p.cfg.Group.Lock()
-	end := p.applied
+	s, end, again := p.segs.Load(), p.applied, p.again
 	p.cfg.Group.Unlock()
-	return p.flushTo(end)
+	if again != 0 || s.log == nil {
+		return 0, nil
+	}
+	moved, err := p.flushTo(s, end)
+	if err == errSuperseded {
+		err = nil
+	}
+	return moved, err
 }
+
+// errSuperseded: a snapshot has come, and what was to be flushed is not needed any more.
+var errSuperseded = errors.New("partition: a snapshot came")
 
 // flushBuffers is what one chunk needs beside the data; the next chunk, of any partition, uses it again.
 type flushBuffers struct {
 	entries []Entry
 	records []seglog.Record
 	rolls   [][]byte // of the rows that start a segment, in order
+	first   []byte   // of the first row, if it is the first of all
 }
 
 var flushPool = sync.Pool{New: func() any { return new(flushBuffers) }}
 
-// flushTo moves rows up to and including index end. flushing is held.
-func (p *Partition) flushTo(end id.Index) (int64, error) {
+// flushTo moves rows up to and including index end to s. flushing is held.
+func (p *Partition) flushTo(s *segments, end id.Index) (int64, error) {
 	total := int64(0)
 	buf := flushPool.Get().(*flushBuffers)
 	defer flushPool.Put(buf)
 	for {
 		p.cfg.Group.Lock()
+		if p.segs.Load() != s {
+			p.cfg.Group.Unlock()
+			return total, errSuperseded
+		}
 		rows, n, size := p.rows.front(), 0, 0
 		for n < len(rows) && rows[n].index <= end && size < flushChunk {
 			size += int(rows[n].length)
@@ -135,8 +189,12 @@ func (p *Partition) flushTo(end id.Index) (int64, error) {
 		buf.entries, buf.rolls = buf.entries[:0], buf.rolls[:0]
 		for i := range rows {
 			if rows[i].roll {
-				buf.rolls = append(buf.rolls, p.rolls[rows[i].index])
+				buf.rolls = append(buf.rolls, withConf(p.rolls[rows[i].index], p.confAt(rows[i].index-1)))
 			}
+		}
+		buf.first = nil
+		if p.start != nil && p.start.index == s.log.LastIndex() {
+			buf.first = p.start.base
 		}
 		if n > 0 {
 			buf.entries = p.cfg.Group.CachedLocked(buf.entries, rows[0].index, rows[n-1].index+1)
@@ -145,7 +203,7 @@ func (p *Partition) flushTo(end id.Index) (int64, error) {
 		if n == 0 {
 			return total, nil
 		}
-		moved, err := p.flushRows(rows, buf.entries, buf)
+		moved, err := p.flushRows(s, rows, buf.entries, buf)
 		clear(buf.entries)
 		clear(buf.records)
 		total += moved
@@ -156,10 +214,13 @@ func (p *Partition) flushTo(end id.Index) (int64, error) {
 }
 
 // flushRows writes rows, whose first entries may be given, and then forgets them here: the segments hold them now.
-func (p *Partition) flushRows(rows []row, es []Entry, buf *flushBuffers) (int64, error) {
+func (p *Partition) flushRows(s *segments, rows []row, es []Entry, buf *flushBuffers) (int64, error) {
 	if len(es) == 0 {
 		var err error
 		if es, err = p.cfg.Group.Entries(rows[0].index, rows[len(rows)-1].index+1, flushChunk); err != nil {
+			if p.superseded(s) {
+				return 0, errSuperseded
+			}
 			return 0, fmt.Errorf("partition: reading entry %d back to flush it: %w", rows[0].index, err)
 		}
 	}
@@ -173,50 +234,68 @@ func (p *Partition) flushRows(rows []row, es []Entry, buf *flushBuffers) (int64,
 		var roll []byte
 		if r.roll {
 			roll, buf.rolls = buf.rolls[0], buf.rolls[1:]
+		} else if i == 0 {
+			roll = buf.first
 		}
 		recs = append(recs, seglog.Record{Index: r.index, Term: r.term, Type: r.typ, Base: r.base, LastDelta: r.delta,
 			MaxTimestamp: r.maxMs, Data: es[i].Data, Roll: roll})
 	}
 	buf.records = recs
-	err := p.log.Append(recs)
-	taken := int(p.log.LastIndex() + 1 - rows[0].index) // fewer than given when the disk is full
+	err := s.log.Append(recs)
+	taken := int(s.log.LastIndex() + 1 - rows[0].index) // fewer than given when the disk is full
 	p.cfg.Group.Lock()
 	defer p.cfg.Group.Unlock()
+	if p.segs.Load() != s {
+		return 0, cmp.Or(err, errSuperseded)
+	}
 	moved := p.dropRows(rows[0].index + id.Index(taken) - 1)
 	return moved, err
 }
 
 // Checkpoint flushes everything applied, makes the segments durable and returns what a checkpoint of the group is to
-// say: the flushed index and term and the state as of it. It returns 0 when nothing changed since the last one.
-func (p *Partition) Checkpoint(conf func() []byte) (id.Index, id.Term, []byte, error) {
+// say: the flushed index and term and the state as of it. It returns 0 when nothing changed since the last one, or when a
+// snapshot came meanwhile.
+func (p *Partition) Checkpoint() (id.Index, id.Term, []byte, error) {
 	p.flushing.Lock()
 	defer p.flushing.Unlock()
+	if err := p.renew(); err != nil {
+		return 0, 0, nil, err
+	}
 	p.cfg.Group.Lock()
-	index, term := p.applied, p.appliedTerm
-	if index == p.flushed {
+	s, index, term := p.segs.Load(), p.applied, p.appliedTerm
+	if index == p.flushed || p.again != 0 || s.log == nil {
 		p.cfg.Group.Unlock()
 		return 0, 0, nil, nil
 	}
-	state, confState := p.encodeBase(), conf()
+	state, conf := p.encodeBase(), p.confAt(index)
 	p.cfg.Group.Unlock()
-	if _, err := p.flushTo(index); err != nil {
+	if _, err := p.flushTo(s, index); err == errSuperseded {
+		return 0, 0, nil, nil
+	} else if err != nil {
 		return 0, 0, nil, err
 	}
-	at, err := p.log.Sync()
+	at, err := s.log.Sync()
 	if err != nil {
 		return 0, 0, nil, err
 	}
 	p.cfg.Group.Lock()
+	if p.segs.Load() != s {
+		p.cfg.Group.Unlock()
+		return 0, 0, nil, nil
+	}
 	p.flushed = index
-	start := p.logStart
+	logStart := p.logStart
 	p.cfg.Group.Unlock()
-	if start > p.log.StartOffset() {
+	if before := s.log.FirstIndex(); logStart > s.log.StartOffset() {
 		// The checkpoint on disk still names the segments that go; recovery takes a missing start for what it is.
-		if err := p.log.DropBefore(start); err != nil {
+		if err := s.log.DropBefore(logStart); err != nil {
 			return 0, 0, nil, err
 		}
+		if s.log.FirstIndex() != before {
+			p.restart(s)
+		}
 	}
-	payload, err := encodePayload(at, confState, state)
+	payload, err := encodePayload(at, conf, state)
 	return index, term, payload, err
 }
 

@@ -145,6 +145,9 @@ func (p *Partition) Expire(now int64) {
 
 // Apply takes committed entries into the state that all replicas share. Entries that it has are passed over.
 func (p *Partition) Apply(es []Entry) error {
+	if n := len(es); n > 0 && es[n-1].Index >= p.again {
+		p.again = 0
+	}
 	for i := range es {
 		e := &es[i]
 		if e.Index <= p.applied {

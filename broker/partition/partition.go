@@ -16,10 +16,10 @@ package partition
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"ackline/broker/id"
 	"ackline/broker/kwire"
-	"ackline/broker/seglog"
 	"ackline/broker/wal"
 )
 
@@ -87,8 +87,8 @@ type Config struct {
 
 // Partition is one partition on one node.
 type Partition struct {
-	cfg Config
-	log *seglog.Log // the flushed records; set by Open
+	cfg  Config
+	segs atomic.Pointer[segments] // the flushed records; set by Open, replaced under Group's lock
 
 	// Everything below is guarded by Group's lock.
 
@@ -118,7 +118,13 @@ type Partition struct {
 	rolls    map[id.Index][]byte // base states of rows at which a segment starts
 	flushed  id.Index
 	segBytes int64      // data of the newest segment, rows that belong to it included
-	flushing sync.Mutex // held by whoever writes to Log; taken before Group's lock
+	flushing sync.Mutex // held by whoever writes to the segments; taken before Group's lock
+
+	start *start   // as of the entry before the first that the segments have; nil: there is none, or it is not known
+	confs []confAt // oldest first: raft's configuration as of flushed and since
+	// again is not 0 while raft applies once more what recovery has applied here, up to that index, for the sake of a
+	// configuration change in between. Until it is done, what configuration goes with which index is not known.
+	again id.Index
 
 	finished  *Ack // to be delivered after the unlock, newest first
 	finishedZ *Ack
@@ -198,7 +204,7 @@ func New(cfg Config) *Partition {
 func (p *Partition) Close() error {
 	p.flushing.Lock()
 	defer p.flushing.Unlock()
-	return p.log.Close()
+	return p.segs.Load().close()
 }
 
 // Append decides on a batch and proposes it: checks the producer's sequence, gives it its offset, patches offset and

@@ -93,9 +93,10 @@ func (p *Partition) readOnce(dst []byte, from id.Offset, maxBytes int, strict bo
 		return dst, b, err
 	}
 	i, ok := p.rowOf(from)
+	segs := p.segs.Load()
 	if !ok { // below the first row: flushed
 		p.cfg.Group.Unlock()
-		dst, err := p.readSegments(dst, from, maxBytes, strict)
+		dst, err := p.readSegments(dst, segs, from, maxBytes, strict)
 		return dst, b, err
 	}
 	j, size := i, 0
@@ -139,10 +140,16 @@ func checkBounds(b Bounds, from id.Offset) error {
 	return nil
 }
 
-func (p *Partition) readSegments(dst []byte, from id.Offset, maxBytes int, strict bool) ([]byte, error) {
+// readSegments reads from the segments that were there when the bounds were looked at.
+func (p *Partition) readSegments(dst []byte, s *segments, from id.Offset, maxBytes int, strict bool) ([]byte, error) {
+	if s.log == nil {
+		return dst, fmt.Errorf("%w: %d is before the snapshot at %d", ErrOffsetOutOfRange, from, s.at.Next-1)
+	}
 	had := len(dst)
-	out, err := p.log.Read(from, maxBytes, dst)
+	out, err := s.log.Read(from, maxBytes, dst)
 	switch {
+	case errors.Is(err, seglog.ErrClosed) && p.segs.Load() != s:
+		return dst, fmt.Errorf("%w: %w", errMoved, err)
 	case errors.Is(err, seglog.ErrCompacted):
 		return dst, fmt.Errorf("%w: %w", ErrOffsetOutOfRange, err)
 	case err != nil:
@@ -178,11 +185,16 @@ func (p *Partition) OffsetForTime(ms int64) (id.Offset, int64, bool, error) {
 		p.cfg.Group.Unlock()
 		return 0, 0, false, checkBounds(b, b.Start)
 	}
-	rows := p.rows.snapshot()
+	rows, segs := p.rows.snapshot(), p.segs.Load()
 	p.cfg.Group.Unlock()
-	o, t, ok, err := p.log.OffsetForTimeFrom(b.Start, ms)
-	if ok || err != nil {
-		return o, t, ok, err
+	if segs.log != nil {
+		o, t, ok, err := segs.log.OffsetForTimeFrom(b.Start, ms)
+		if errors.Is(err, seglog.ErrClosed) && p.segs.Load() != segs {
+			return 0, 0, false, ErrNotLeader // only who follows is sent a snapshot
+		}
+		if ok || err != nil {
+			return o, t, ok, err
+		}
 	}
 	for r := range rows {
 		if r.delta != seglog.Control && r.maxMs >= ms && r.next() > b.Start {
@@ -195,9 +207,12 @@ func (p *Partition) OffsetForTime(ms int64) (id.Offset, int64, bool, error) {
 // MaxTimestamp returns the greatest timestamp of the readable batches and the base offset of the first batch that has it.
 func (p *Partition) MaxTimestamp() (id.Offset, int64, bool, error) {
 	p.cfg.Group.Lock()
-	rows := p.rows.snapshot()
+	rows, segs := p.rows.snapshot(), p.segs.Load()
 	p.cfg.Group.Unlock()
-	greatest := p.log.MaxTimestamp()
+	greatest := seglog.NoTimestamp
+	if segs.log != nil {
+		greatest = segs.log.MaxTimestamp()
+	}
 	for r := range rows {
 		greatest = max(greatest, r.maxMs)
 	}

@@ -14,8 +14,21 @@ type recovering struct {
 	entries []recovered       // contiguous
 	at      seglog.Checkpoint // of the newest checkpoint passed
 	conf    []byte            // raft's configuration there
-	// change is the first configuration change above the checkpoint, 0 when there is none: raft has to apply it again.
-	change id.Index
+	state   []byte            // the partition's
+	// changes are the configuration changes above the checkpoint, ascending: raft has to apply them again.
+	changes []id.Index
+}
+
+// changed notes whether an entry is a configuration change. It replaces all that came before from its index on.
+func (r *recovering) changed(e *Entry) {
+	n := len(r.changes)
+	for n > 0 && r.changes[n-1] >= e.Index {
+		n--
+	}
+	r.changes = r.changes[:n]
+	if e.Type != entryNormal {
+		r.changes = append(r.changes, e.Index)
+	}
 }
 
 type recovered struct {
@@ -36,9 +49,7 @@ func (p *Partition) Recover(es []Entry) error {
 		if err != nil {
 			return err
 		}
-		if e.Type != entryNormal && rec.change == 0 {
-			rec.change = e.Index
-		}
+		rec.changed(e)
 		d := recovered{row: r, info: info}
 		if !isData(e) {
 			d.data = append([]byte(nil), e.Data...)
@@ -47,7 +58,8 @@ func (p *Partition) Recover(es []Entry) error {
 		if len(rec.entries) > 0 {
 			at = int(e.Index) - int(rec.entries[0].row.index)
 		}
-		if at < 0 || at > len(rec.entries) {
+		// Below what came before: of the group's records only the newer had been left, and now come Reclaim's copies of all.
+		if at = max(at, 0); at > len(rec.entries) {
 			return fmt.Errorf("partition: the WAL passes entry %d where %d to %d came before", e.Index,
 				rec.entries[0].row.index, int(rec.entries[0].row.index)+len(rec.entries)-1)
 		}
@@ -98,9 +110,9 @@ func (p *Partition) RecoverCheckpoint(payload []byte) error {
 	p.logStart = max(p.logStart, base.LogStart)
 	p.dropRows(base.Index)
 	p.flushed = base.Index
-	rec.at, rec.conf = at, append([]byte(nil), conf...)
-	if rec.change <= base.Index {
-		rec.change = 0
+	rec.at, rec.conf, rec.state = at, append([]byte(nil), conf...), append([]byte(nil), base.state...)
+	for len(rec.changes) > 0 && rec.changes[0] <= base.Index {
+		rec.changes = rec.changes[1:]
 	}
 	return nil
 }
@@ -124,8 +136,8 @@ func (p *Partition) dropRows(upTo id.Index) (bytes int64) {
 // on raft is to apply again: behind the last applied entry, but not behind a configuration change that only raft can take.
 func (p *Partition) Recovered() (at seglog.Checkpoint, conf []byte, applied id.Index) {
 	applied = p.applied
-	if c := p.recovering.change; c != 0 {
-		applied = min(applied, c-1)
+	if cs := p.recovering.changes; len(cs) > 0 {
+		applied = min(applied, cs[0]-1)
 	}
 	return p.recovering.at, p.recovering.conf, applied
 }
@@ -139,7 +151,18 @@ func (p *Partition) Open(log *seglog.Log) error {
 	if rest := p.recovering.entries; len(rest) > 0 && rest[0].row.index != p.applied+1 {
 		return fmt.Errorf("partition: the WAL goes on with entry %d behind the applied index %d", rest[0].row.index, p.applied)
 	}
-	p.log = log
+	st, err := startOf(log)
+	if err == nil && p.flushed > 0 && log.FirstIndex() > p.flushed {
+		st, err = newStart(p.recovering.state, p.recovering.conf) // there are no segments: the first will start there
+	}
+	if err != nil {
+		return err
+	}
+	p.segs.Store(&segments{log: log})
+	p.start = st
+	if cs := p.recovering.changes; len(cs) > 0 && cs[0] <= p.applied {
+		p.again = p.applied
+	}
 	p.recovering = recovering{}
 	p.decidedNext = p.appliedNext
 	return nil

@@ -102,7 +102,7 @@ func TestReplicasCutSegmentsAlike(t *testing.T) {
 // restart takes a checkpoint, or does not, and returns the replica that is made of it and of the log behind it.
 func (f *fixture) restart(seed uint64) *fixture {
 	f.t.Helper()
-	index, _, payload, err := f.p.Checkpoint(func() []byte { return nil })
+	index, _, payload, err := f.p.Checkpoint()
 	must(f.t, err)
 	if index == 0 {
 		return f // nothing new since the last one, whose payload is gone
@@ -123,7 +123,7 @@ func TestReplayKnowsTheSegmentSize(t *testing.T) {
 		var payload []byte
 		if checkpointed {
 			var err error
-			_, _, payload, err = f.p.Checkpoint(func() []byte { return nil })
+			_, _, payload, err = f.p.Checkpoint()
 			must(t, err)
 		}
 		flushed := len(f.g.log)
@@ -197,8 +197,14 @@ func TestSegmentSizeIsDecidedWithTheLog(t *testing.T) {
 	}
 }
 
-// TestStoredStateOfTheFirstVersion has no segment size in it.
-func TestStoredStateOfTheFirstVersion(t *testing.T) {
+// withConf is a state as it stands at the start of a segment.
+func withConf(conf string, state []byte) []byte {
+	b := binary.LittleEndian.AppendUint32([]byte{3}, uint32(len(conf)))
+	return append(append(b, conf...), state...)
+}
+
+// TestStoredStateOfAnyVersion: the first has no segment size in it, the second none of the configuration.
+func TestStoredStateOfAnyVersion(t *testing.T) {
 	state := func(version byte, rest ...uint64) []byte {
 		b := []byte{version}
 		for _, v := range append([]uint64{7, 3, 20, 10}, rest...) { // index, term, next offset, log start
@@ -216,7 +222,11 @@ func TestStoredStateOfTheFirstVersion(t *testing.T) {
 		{"no size", state(2, 0), 0},
 		{"negative size", state(2, 1<<63), 0},
 		{"second version cut", state(2)[:36], 0},
-		{"third version", state(3, 5000), 0},
+		{"third version", withConf("conf", state(2, 5000)), 5000},
+		{"third version before the first", withConf("", state(1)), partition.DefaultSegmentBytes},
+		{"third version twice", withConf("", withConf("", state(2, 5000))), 0},
+		{"third version cut", withConf("conf", nil)[:7], 0},
+		{"fourth version", state(4, 5000), 0},
 		{"nothing", nil, 0},
 	} {
 		got, err := partition.DecodeBase(c.b)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"ackline/broker/id"
@@ -141,7 +142,7 @@ func TestCheckpointAndRestart(t *testing.T) {
 				f.g.commit(t, id.Index(len(f.g.log)))
 			}
 			if r.IntN(8) == 0 {
-				i, _, p, err := f.p.Checkpoint(func() []byte { return nil })
+				i, _, p, err := f.p.Checkpoint()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -195,7 +196,7 @@ func TestProducersSurviveACheckpoint(t *testing.T) {
 	f.mustProduce(0, 2, producer(5, 0, 0))
 	f.mustProduce(0, 3, producer(5, 0, 2))
 	f.g.commit(t, 3)
-	_, _, payload, err := f.p.Checkpoint(func() []byte { return nil })
+	_, _, payload, err := f.p.Checkpoint()
 	must(t, err)
 	again := &fixture{t: t, fs: f.fs, g: &fakeGroup{log: f.g.log, term: f.g.term}}
 	again.open(seglog.Checkpoint{}, payload, 0)
@@ -241,6 +242,47 @@ func TestRecoveryReplacesAConflictingSuffix(t *testing.T) {
 	if rows != 2 || bytes != int64(len(won.Data)) {
 		t.Fatalf("%d rows of %d bytes are to be flushed, want the winner's %d", rows, bytes, len(won.Data))
 	}
+}
+
+// TestRecoveryForgetsAReplacedSuffix: nothing of it was applied, whatever it was, and what replaced it may be shorter.
+func TestRecoveryForgetsAReplacedSuffix(t *testing.T) {
+	f := newFixture(t, 0)
+	f.mustProduce(0, 2, producer(5, 0, 0))
+	committed := id.Index(len(f.g.log))
+	f.mustProduce(1, 3, producer(5, 0, 2))
+	f.mustProduce(2, 1, producer(6, 0, 0))
+	command := append([]byte{0xFF, 1}, 0, 0, 0, 0, 0, 0, 0, 2) // a log start
+	n := id.Index(len(f.g.log))
+	lost := append(slices.Clone(f.g.log), partition.Entry{Index: n + 1, Term: 1, Data: command},
+		partition.Entry{Index: n + 2, Term: 1, Type: 2, Data: []byte("configuration")})
+	won := []partition.Entry{{Index: committed + 1, Term: 5}, {Index: committed + 2, Term: 5, Data: patched(batch(1, producer(5, 0, 2)), 2)}}
+	again := &fixture{t: t, fs: f.fs, g: &fakeGroup{term: 5, log: append(slices.Clone(lost[:committed]), won...)}}
+	again.p = partition.New(partition.Config{Deliver: again.deliver, Now: func() int64 { return 1 }})
+	must(t, again.p.Recover(lost))
+	must(t, again.p.RecoverCommit(committed))
+	must(t, again.p.Recover(won))
+	must(t, again.p.RecoverCommit(n+2)) // as far as there is something
+	at, _, applied := again.p.Recovered()
+	if applied != committed+2 {
+		t.Fatalf("applied %d, want %d", applied, committed+2)
+	}
+	log, err := seglog.Open(seglog.Options{FS: again.fs, Dir: "/again", Group: 5}, at)
+	must(t, err)
+	must(t, again.p.Open(log))
+	again.g.p = again.p
+	again.p.Join(again.g)
+	again.g.lead(applied)
+	again.commitAll()
+	if b := again.p.Bounds(); b.Start != 0 || b.High != 3 {
+		t.Fatalf("bounds %+v, want 0 to 3", b)
+	}
+	if got, want := readAll(t, again.p, 1<<20), slices.Concat(lost[committed-1].Data, won[1].Data); !bytes.Equal(got, want) {
+		t.Fatalf("%d bytes are read, want %d", len(got), len(want))
+	}
+	again.mustProduce(3, 1, producer(5, 0, 3)) // goes on behind what won
+	again.mustProduce(4, 1, producer(6, 0, 0)) // is new: what it wrote is lost
+	again.commitAll()
+	want(t, again.acked(), "3@3", "4@4")
 }
 
 func p2pending(p *partition.Partition, f *fixture) (int, int64) {

@@ -255,7 +255,7 @@ func (g *Group) Collect(b *wal.Batch) {
 	now := g.cfg.Now()
 	if ck := g.checkpoint; ck != nil {
 		g.checkpoint = nil
-		b.Checkpoint(g.cfg.Group, g.cfg.Replica, ck.flushed, ck.term, g.hard, ck.payload)
+		b.Checkpoint(g.cfg.Group, g.cfg.Replica, ck.flushed, ck.term, g.hardBeforeQueue(), ck.payload)
 		g.inflight = append(g.inflight, store{batch: b.LSN(), collected: now, done: ck.done})
 	}
 	full := b.CheckpointsOnly()
@@ -282,18 +282,28 @@ func (g *Group) Collect(b *wal.Batch) {
 	g.Unlock()
 }
 
-// collect adds one store to the batch.
+// hardBeforeQueue is the newest hard state, its commit index short of what is still queued: recovery, which reads in order,
+// would take the entries that the queued ones replace for committed.
+func (g *Group) hardBeforeQueue() wal.HardState {
+	hard := g.hard
+	if i := slices.IndexFunc(g.queue, func(s store) bool { return len(s.entries) > 0 }); i >= 0 {
+		hard.Commit = min(hard.Commit, id.Index(g.queue[i].entries[0].Index)-1)
+	}
+	return hard
+}
+
+// collect adds one store to the batch: entries before the hard state, whose commit index may count them.
 func (g *Group) collect(b *wal.Batch, s *store) {
 	if s.snapshot != nil {
 		b.Snapshot(g.cfg.Group, g.cfg.Replica, s.snapshot.Index, s.snapshot.Term, s.snapshot.Payload)
-	}
-	if s.hasHard {
-		b.HardState(g.cfg.Group, g.cfg.Replica, s.hard)
 	}
 	if len(s.entries) > 0 {
 		g.enlisted = raftlog.AppendEntries(g.enlisted[:0], s.entries)
 		b.Entries(g.cfg.Group, g.cfg.Replica, g.enlisted)
 		clear(g.enlisted)
+	}
+	if s.hasHard {
+		b.HardState(g.cfg.Group, g.cfg.Replica, s.hard)
 	}
 }
 

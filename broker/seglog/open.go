@@ -49,6 +49,12 @@ func Open(o Options, at Checkpoint) (*Log, error) {
 	return l, nil
 }
 
+// Reopen closes l and opens its files as Open does. What l read and wrote it with, it has given up, even if opening fails.
+func (l *Log) Reopen(at Checkpoint) (*Log, error) {
+	_ = l.Close() // closed already: an attempt before failed
+	return Open(l.o, at)
+}
+
 func (l *Log) list() (layout.Listing, error) {
 	names, err := l.o.FS.List(l.o.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

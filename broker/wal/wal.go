@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -210,7 +211,10 @@ func (w *WAL) syncer() {
 			}
 			done := w.write()
 			if more = w.queue.release(done.end); more {
-				w.completed <- done // the next batch goes before the sources of this one are told
+				// The next batch goes before the sources of this one are told, but behind whoever is runnable now: they are
+				// about to add to it, and would wait for it otherwise.
+				w.completed <- done
+				runtime.Gosched()
 				continue
 			}
 			w.finish(done)

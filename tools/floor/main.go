@@ -1,11 +1,13 @@
 // Command floor is the bare durable echo: the least that any program could do between reading a request and answering
-// that it is on disk. Figures of the broker stand beside its figures; package echo has the reasoning.
+// that it is on disk, on one node or on a majority of several. Figures of the broker stand beside its figures; packages
+// echo and quorum have the reasoning.
 package main
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	"ackline/broker/syncmethod"
 	"ackline/broker/vfs"
 	"ackline/tools/floor/echo"
+	"ackline/tools/floor/quorum"
 	"ackline/tools/version"
 )
 
@@ -44,14 +47,16 @@ type network struct {
 
 type serveCmd struct {
 	network
+	quorumFlags
 	Dir       string        `required:"" type:"existingdir" help:"Directory for the ring file: it chooses the disk. The file is removed at the end."`
 	RingBytes int64         `default:"67108864" help:"Size of the ring file, a multiple of 4096 (${default})."`
 	Method    string        `default:"auto" help:"How a block becomes durable: one of ${methods}, or auto, which tries each (${default})."`
-	Cadence   time.Duration `default:"0s" help:"With --method auto: the time between the trial writes. Disks answer differently after a pause, so give the run's (${default} is back to back)."`
+	Cadence   time.Duration `default:"0s" help:"With --method auto or --followers: the time between the trial writes. Disks answer differently after a pause, so give the run's (${default} is back to back)."`
 }
 
 type echoCmd struct {
 	network
+	Pause time.Duration `default:"0s" help:"Wait so long before each answer, as for a disk: TCP costs more when the CPUs idle meanwhile. The median of what it did wait is printed at the end (${default})."`
 }
 
 type verifyCmd struct {
@@ -65,11 +70,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p := kong.Must(&c, kong.Name("floor"), kong.Writers(stdout, stderr), kong.Exit(func(code int) { exit = code }),
 		kong.Description("The bare durable echo that latencies are compared with. A request is a 4-byte length and that many bytes, "+
 			"of which bytes 4 to 8 are its correlation id, as in Kafka; the answer carries the same id. One line on stdout says where "+
-			"it listens. Try: floor serve --dir /var/tmp"),
+			"it listens. Try: floor serve --dir /var/tmp. Three nodes: floor serve --follow --dir D on two of them, and on the "+
+			"third floor serve --dir D --followers HOST:PORT,HOST:PORT with the addresses that those two print."),
 		kong.Vars{
 			"version":     fmt.Sprintf("floor version %d, %s", echo.Version, version.String()),
 			"reply_bytes": fmt.Sprint(echo.DefaultReplyBytes), "batch_bytes": fmt.Sprint(echo.DefaultBatchBytes),
-			"methods": methods(),
+			"methods": methods(), "window_bytes": fmt.Sprint(quorum.DefaultWindowBytes),
 		})
 	k, err := p.Parse(args)
 	if exit >= 0 {
@@ -81,6 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.BindTo(stdout, (*io.Writer)(nil))
+	k.Bind(slog.New(slog.NewTextHandler(stderr, nil)))
 	if err := k.Run(); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
@@ -99,7 +106,7 @@ func methods() string {
 	return s
 }
 
-func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) (err error) {
+func (c *serveCmd) Run(ctx context.Context, stdout io.Writer, log *slog.Logger) (err error) {
 	fs := vfs.OS()
 	m, err := c.method(fs)
 	if err != nil {
@@ -115,7 +122,14 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) (err error) {
 			err = e
 		}
 	}()
-	return c.serve(ctx, stdout, ring, fmt.Sprintf("method=%s ring_bytes=%d file=%s", m, c.RingBytes, name))
+	about := fmt.Sprintf("method=%s ring_bytes=%d file=%s", m, c.RingBytes, name)
+	switch {
+	case c.Follow:
+		return c.follow(ctx, stdout, log, ring, about)
+	case len(c.Followers) > 0:
+		return c.lead(ctx, stdout, log, ring, about)
+	}
+	return c.serve(ctx, stdout, ring, nil, about)
 }
 
 // method is the one named, or the fastest of all on this directory's disk.
@@ -128,23 +142,43 @@ func (c *serveCmd) method(fs vfs.FS) (syncmethod.Method, error) {
 }
 
 func (c *echoCmd) Run(ctx context.Context, stdout io.Writer) error {
-	return c.serve(ctx, stdout, nil, "method=none")
+	if c.Pause == 0 {
+		return c.serve(ctx, stdout, nil, nil, "method=none")
+	}
+	p, err := echo.NewPause(c.Pause)
+	if err != nil {
+		return err
+	}
+	return c.serve(ctx, stdout, nil, p, fmt.Sprintf("method=none pause=%v", c.Pause))
+}
+
+// undisturbed keeps the runtime away from loops on so many threads, until the returned function is called. Nothing is
+// allocated once the connections are up; without the collector its timer cannot stop the loops either.
+func undisturbed(threads int) (restore func()) {
+	percent := debug.SetGCPercent(-1)
+	// The loops' raw calls hold a P; signals and the context need another.
+	procs := runtime.GOMAXPROCS(max(threads+1, runtime.GOMAXPROCS(0)))
+	return func() {
+		runtime.GOMAXPROCS(procs)
+		debug.SetGCPercent(percent)
+	}
 }
 
 // serve runs the loop and prints one line when it is ready and one with the counters when it ends.
-func (n network) serve(ctx context.Context, stdout io.Writer, disk echo.Appender, about string) error {
-	// Nothing is allocated once the connections are up; without the collector its timer cannot stop the loop either.
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	// The loop's raw calls hold a P; signals and the context need another.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
-	s, err := echo.Listen(echo.Config{ListenAddr: n.ListenAddr, ReplyBytes: n.ReplyBytes, BatchBytes: n.BatchBytes}, disk)
+func (n network) serve(ctx context.Context, stdout io.Writer, disk echo.Appender, pause *echo.Pause, about string) error {
+	defer undisturbed(1)()
+	s, err := echo.Listen(echo.Config{ListenAddr: n.ListenAddr, ReplyBytes: n.ReplyBytes, BatchBytes: n.BatchBytes, Pause: pause}, disk)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "floor ready addr=%s floor_version=%d reply_bytes=%d %s\n", s.Addr(), echo.Version, n.ReplyBytes, about)
 	err = s.Serve(ctx)
 	st := s.Stats()
-	fmt.Fprintf(stdout, "floor done requests=%d syncs=%d bytes=%d refused=%d\n", st.Requests, st.Syncs, st.Bytes, st.Refused)
+	waited := ""
+	if pause != nil {
+		waited = fmt.Sprintf(" pause_us_p50=%.2f", float64(pause.Median())/1e3)
+	}
+	fmt.Fprintf(stdout, "floor done requests=%d syncs=%d bytes=%d refused=%d%s\n", st.Requests, st.Syncs, st.Bytes, st.Refused, waited)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"serve", "--dir", t.TempDir(), "--method", "buffered-dsync", "--ring-bytes", "5"}, 1, "ring of 5 bytes"},
 		{[]string{"echo", "--listen-addr", "nowhere"}, 1, "nowhere"},
 		{[]string{"echo", "--reply-bytes", "3"}, 1, "reply of 3 bytes"},
+		{[]string{"echo", "--pause", "1h"}, 1, "pause of 1h"},
 		{[]string{"dance"}, 2, "dance"},
 	} {
 		var out, errs bytes.Buffer
@@ -54,17 +56,22 @@ func serve(t *testing.T, args ...string) (ready map[string]string, stop func() (
 	if err != nil {
 		t.Fatalf("%v: no line: %v %s", args, err, errs.String())
 	}
-	ready = map[string]string{}
-	for field := range strings.FieldsSeq(line) {
-		if k, v, ok := strings.Cut(field, "="); ok {
-			ready[k] = v
-		}
-	}
-	return ready, func() (string, int) {
+	return fields(line), func() (string, int) {
 		cancel()
 		rest, _ := io.ReadAll(lines)
 		return string(rest) + errs.String(), <-code
 	}
+}
+
+// fields are the key=value pairs of a line.
+func fields(line string) map[string]string {
+	m := map[string]string{}
+	for field := range strings.FieldsSeq(line) {
+		if k, v, ok := strings.Cut(field, "="); ok {
+			m[k] = v
+		}
+	}
+	return m
 }
 
 func ask(t *testing.T, addr string, n int) {
@@ -74,7 +81,7 @@ func ask(t *testing.T, addr string, n int) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(60 * time.Second))
 	request, reply := make([]byte, 100), make([]byte, 56)
 	binary.BigEndian.PutUint32(request, 96)
 	for i := range n {
@@ -128,6 +135,16 @@ func TestEcho(t *testing.T) {
 	ask(t, ready["addr"], 10)
 	if out, code := stop(); code != 0 || !strings.Contains(out, "requests=10 syncs=0 ") {
 		t.Errorf("exit %d, printed %q", code, out)
+	}
+}
+
+func TestPausedEcho(t *testing.T) {
+	ready, stop := serve(t, "echo", "--pause", "1ms")
+	ask(t, ready["addr"], 10)
+	out, code := stop()
+	waited, err := strconv.ParseFloat(fields(out)["pause_us_p50"], 64)
+	if code != 0 || ready["pause"] != "1ms" || err != nil || waited < 1000 {
+		t.Errorf("exit %d, printed %v and %q", code, ready, out)
 	}
 }
 

@@ -82,7 +82,7 @@ var external = []struct {
 	by     []string
 	why    string
 }{
-	{"go.etcd.io/raft", []string{"broker/replica/...", "broker/transport/...", "broker/engine/..."},
+	{"go.etcd.io/raft", []string{"broker/replica/...", "broker/transport/...", "broker/engine/...", "broker/sim"},
 		"etcd-raft's types stay inside replica, transport and engine, which passes messages between them, so that the rest can be stepped and simulated without it"},
 	{"github.com/valyala/fasthttp", []string{"broker/httpapi"}, "HTTP has one door: broker/httpapi"},
 	{"github.com/prometheus/", []string{"broker/metric", "broker/httpapi"},

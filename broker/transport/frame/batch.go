@@ -2,6 +2,7 @@ package frame
 
 import (
 	"hash/crc32"
+	"slices"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
@@ -82,7 +83,7 @@ func (b *Batch) Message(g id.GroupID, m *pb.Message) (int, error) {
 	f.messages++
 	f.entries += len(m.Entries)
 	f.size += size
-	b.buf = appendMessage(b.buf, g, m)
+	b.buf = appendMessage(slices.Grow(b.buf, min(size, 2*FullFrame)), g, m)
 	for i := range m.Entries {
 		e := &m.Entries[i]
 		b.buf = appendEntry(b.buf, e)

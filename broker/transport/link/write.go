@@ -12,7 +12,7 @@ const (
 	maxAttempt  = 1 << 20   // bytes that a flushing goroutine sends before it hands over: it has better things to do
 	writerChunk = 256 << 10 // what the writer goroutine sends at once; WriteTimeout is for each
 	tlsChunk    = 32 << 10  // what it gathers of small pieces for a TLS connection, which makes a record of each write
-	keepBytes   = 256 << 10 // of memory that a batch keeps
+	keepBytes   = 1 << 20   // of memory that a batch keeps
 )
 
 // outward is the scratch memory of the sending side.

@@ -3,6 +3,7 @@ package ring
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math"
 
 	"ackline/broker/id"
@@ -15,6 +16,9 @@ type Builder struct {
 	mem     []byte // aligned; a whole number of blocks
 	n       int    // bytes used, header included
 	records uint32
+
+	known []known // parts of mem, in order
+	shift shift
 }
 
 // Reset begins an empty batch. Memory of more than twice ordinary bytes is given back.
@@ -22,7 +26,7 @@ func (b *Builder) Reset(ordinary int) {
 	if size := 2 * int(vfs.RoundUp(int64(ordinary))); len(b.mem) > size || b.mem == nil {
 		b.mem = vfs.Aligned(size)
 	}
-	b.n, b.records = HeaderSize, 0
+	b.n, b.records, b.known = HeaderSize, 0, b.known[:0]
 }
 
 // Len is the batch's size so far, without padding.
@@ -44,13 +48,19 @@ func (b *Builder) Entries(g id.GroupID, r id.ReplicaID, es []Entry) {
 	le := binary.LittleEndian
 	le.PutUint64(p, uint64(len(es)))
 	p = p[entriesHeadSize:]
+	at := b.n - len(p)
 	for i := range es {
 		e := &es[i]
 		le.PutUint64(p, uint64(e.Term))
 		le.PutUint32(p[8:], uint32(len(e.Data)))
-		le.PutUint32(p[12:], DataCRC(e.Data))
+		crc := DataCRC(e.Data)
+		le.PutUint32(p[12:], crc)
 		le.PutUint64(p[16:], uint64(e.Type))
+		if len(e.Data) >= combineFrom {
+			b.known = append(b.known, known{at + EntryHeaderSize, len(e.Data), crc})
+		}
 		p = put(p[EntryHeaderSize:], e.Data)
+		at += EntryHeaderSize + pad8(len(e.Data))
 	}
 }
 
@@ -79,7 +89,7 @@ func (b *Builder) Delete(g id.GroupID) { b.add(g, 0, Deleted, 0, 0) }
 
 // Repeat takes the records of another batch, header included.
 func (b *Builder) Repeat(batch []byte, records uint32) {
-	b.n = HeaderSize
+	b.n, b.known = HeaderSize, b.known[:0]
 	copy(b.extend(len(batch)-HeaderSize), batch[HeaderSize:])
 	b.records = records
 }
@@ -122,7 +132,9 @@ func put(p, data []byte) []byte {
 func (b *Builder) Seal(h *Header) (batch, blocks []byte) {
 	h.Length, h.Records = uint32(b.n-HeaderSize), b.records
 	batch, blocks = b.mem[:b.n], b.mem[:h.Size()]
-	h.Seal(batch)
+	h.put(batch)
+	crc := b.shift.extend(crc32.Checksum(batch[:batchCRCOff], castagnoli), batch, HeaderSize, b.known)
+	binary.LittleEndian.PutUint32(batch[batchCRCOff:], crc)
 	clear(blocks[b.n:])
 	return batch, blocks
 }

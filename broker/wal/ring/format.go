@@ -93,6 +93,12 @@ func (h *Header) End() id.LSN { return h.LSN + id.LSN(h.Size()) }
 
 // Seal writes h into the first bytes of batch, which ends with the payload, and the CRC of it all.
 func (h *Header) Seal(batch []byte) {
+	h.put(batch)
+	binary.LittleEndian.PutUint32(batch[batchCRCOff:], batchCRC(batch))
+}
+
+// put writes h, but for the CRC, into the first bytes of batch.
+func (h *Header) put(batch []byte) {
 	le := binary.LittleEndian
 	copy(batch, batchMagic[:])
 	le.PutUint16(batch[4:], batchVersion)
@@ -105,7 +111,6 @@ func (h *Header) Seal(batch []byte) {
 	le.PutUint32(batch[48:], h.Length)
 	le.PutUint32(batch[52:], h.Records)
 	le.PutUint32(batch[56:], 0)
-	le.PutUint32(batch[batchCRCOff:], batchCRC(batch))
 }
 
 // batchCRC is the checksum of a batch that ends with its payload.

@@ -151,15 +151,20 @@ func (l *launch) startBrokerAt(ctx context.Context, addr, log string) (*target.B
 		File: filepath.Join(l.work, "broker.toml"), Log: l.path(log)})
 }
 
+// startEcho starts a bare echo that pauses before each answer; 0 is not at all.
+func (l *launch) startEcho(ctx context.Context, pause time.Duration, replyBytes int, log string) (*target.Floor, error) {
+	return l.Programs.StartFloor(ctx, target.FloorConfig{Host: l.Suite.Topology.Host, ReplyBytes: replyBytes, Pause: pause, Log: l.path(log)})
+}
+
 // startFloor starts a durable floor, or the bare echo.
 func (l *launch) startFloor(ctx context.Context, durable bool, replyBytes int, log string) (*target.Floor, error) {
+	if !durable {
+		return l.startEcho(ctx, 0, replyBytes, log)
+	}
 	c := target.FloorConfig{Host: l.Suite.Topology.Host, RingBytes: l.Scenario.Workload.RingBytes, SyncMethod: l.Method,
-		ReplyBytes: replyBytes, Log: l.path(log)}
-	if durable {
-		c.Dir = filepath.Join(l.work, "floor")
-		if err := os.Mkdir(c.Dir, 0o755); err != nil {
-			return nil, err
-		}
+		ReplyBytes: replyBytes, Dir: filepath.Join(l.work, "floor"), Log: l.path(log)}
+	if err := os.Mkdir(c.Dir, 0o755); err != nil {
+		return nil, err
 	}
 	return l.Programs.StartFloor(ctx, c)
 }

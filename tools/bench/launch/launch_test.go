@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"ackline/broker/syncmethod"
 	"ackline/broker/vfs"
@@ -63,12 +64,26 @@ func actAsFloor(args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := echo.Listen(echo.Config{ListenAddr: flag["--listen-addr"], ReplyBytes: size, BatchBytes: echo.DefaultBatchBytes}, disk)
+	cfg := echo.Config{ListenAddr: flag["--listen-addr"], ReplyBytes: size, BatchBytes: echo.DefaultBatchBytes}
+	if text := flag["--pause"]; text != "" {
+		length, err := time.ParseDuration(text)
+		if err == nil {
+			cfg.Pause, err = echo.NewPause(length)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s, err := echo.Listen(cfg, disk)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("floor ready addr=%s floor_version=%d reply_bytes=%d method=%s\n", s.Addr(), echo.Version, size, method)
-	return s.Serve(ctx)
+	err = s.Serve(ctx)
+	if cfg.Pause != nil {
+		fmt.Printf("floor done pause_us_p50=%.2f\n", float64(cfg.Pause.Median())/1e3)
+	}
+	return err
 }
 
 // stage sets up a fake cluster with the programs that stand for it, and a plan that uses them. The broker program only
@@ -158,7 +173,7 @@ func TestProduceLaunch(t *testing.T) {
 	if n := checkpoints.Load(); n != 3 { // after the warm-up and after each of the system's slices
 		t.Errorf("%d checkpoints, want 3", n)
 	}
-	for _, name := range []string{"system.hlog", "floor.hlog", "broker.log", "floor.log", "echo.log"} {
+	for _, name := range []string{"system.hlog", "floor.hlog", "broker.log", "floor.log", "echo.log", "paused.log"} {
 		if st, err := os.Stat(filepath.Join(p.Out, "launch-03-scenario-"+name)); err != nil || st.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -171,6 +186,10 @@ func TestProduceLaunch(t *testing.T) {
 	if l.Verdict == record.OK {
 		if _, ok := l.Get(record.Host, record.FloorCheck); !ok {
 			t.Error("the floor did not answer for itself")
+		}
+		paused, _ := l.Get(record.Host, "paused_echo_us_p50")
+		if pause, ok := l.Get(record.Host, "pause_us_p50"); !ok || pause <= 0 || paused <= pause {
+			t.Errorf("the paused echo took %v µs, %v of them pauses", paused, pause)
 		}
 		if p50, ok := l.Pair("p50"); ok && (p50.Ratio <= 0 || !p50.Gated) {
 			t.Errorf("p50 %+v", p50)

@@ -16,7 +16,7 @@ const Confidence = 0.95
 const BrokenFloor = 0.95
 
 // FloorCheck is the name of the figure (side Host) in which a launch's floor answers for itself: its p50 as a multiple of
-// raw sync plus TCP echo, measured beside it. Above FloorCheckBar the floor is too slow to be a limit.
+// raw sync plus TCP echo, measured beside it; the echo's CPUs idle before it answers as long as the floor's do. Above FloorCheckBar the floor is too slow to be a limit.
 const (
 	FloorCheck    = "floor_check_ratio"
 	FloorCheckBar = 1.10

@@ -7,6 +7,7 @@ package target
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -164,7 +165,8 @@ type FloorConfig struct {
 	Host       string
 	RingBytes  int64
 	SyncMethod string
-	ReplyBytes int // of the broker's answers
+	ReplyBytes int           // of the broker's answers
+	Pause      time.Duration // of the bare echo before each answer, as for a disk; 0: none
 	Log        string
 }
 
@@ -175,6 +177,9 @@ func (p Programs) StartFloor(ctx context.Context, c FloorConfig) (*Floor, error)
 	if c.Dir != "" {
 		args = []string{"serve", "--dir", c.Dir, "--ring-bytes", strconv.FormatInt(c.RingBytes, 10), "--method", c.SyncMethod}
 		want = c.SyncMethod
+	}
+	if c.Pause > 0 {
+		args = append(args, "--pause", c.Pause.String())
 	}
 	args = append(args, "--listen-addr", c.Host+":0", "--reply-bytes", strconv.Itoa(c.ReplyBytes))
 	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
@@ -193,4 +198,19 @@ func (p Programs) StartFloor(ctx context.Context, c FloorConfig) (*Floor, error)
 		return nil, fmt.Errorf("floor: ready line %q: %w", child.Line(), err)
 	}
 	return &Floor{Process: child, Addr: f["addr"], Version: v, Method: f["method"]}, nil
+}
+
+// StopPaused stops an echo that was started with a Pause, and returns the median of how long it paused, in µs.
+func (f *Floor) StopPaused() (float64, error) {
+	if err := f.Stop(StopTimeout); err != nil {
+		return 0, err
+	}
+	us, err := strconv.ParseFloat(proc.Fields(f.Tail(1))["pause_us_p50"], 64)
+	if err == nil && us <= 0 {
+		err = errors.New("it never did")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("floor: how long it paused: %w\n%s", err, f.Tail(1))
+	}
+	return us, nil
 }

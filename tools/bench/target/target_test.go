@@ -103,6 +103,32 @@ func TestStartFloor(t *testing.T) {
 	}
 }
 
+// How long a paused echo paused stands in its last line.
+func TestStopPaused(t *testing.T) {
+	for done, want := range map[string]string{
+		"floor done requests=3 pause_us_p50=41.25": "",
+		"floor done requests=3 pause_us_p50=0.00":  "never did",
+		"floor done requests=3":                    "how long it paused",
+	} {
+		p, dir := programs(t, "floor ready addr=127.0.0.1:99 floor_version=3 reply_bytes=60 method=none")
+		script := "#!/bin/sh\ntrap 'echo " + done + "; exit 0' TERM\necho floor ready addr=a:1 floor_version=3 reply_bytes=60 method=none \"$@\"\nwhile :; do sleep 0.01; done\n"
+		if err := os.WriteFile(p.Floor, []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		f, err := p.StartFloor(context.Background(), FloorConfig{Host: "127.0.0.1", ReplyBytes: 60, Pause: 41 * time.Microsecond, Log: filepath.Join(dir, "log")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(f.Line(), "echo --pause 41µs --listen-addr") {
+			t.Errorf("called with %q", f.Line())
+		}
+		us, err := f.StopPaused()
+		if want == "" && (err != nil || us != 41.25) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: understood %v, %v", done, us, err)
+		}
+	}
+}
+
 func TestCheckNamesWhatIsMissing(t *testing.T) {
 	if err := (Programs{Broker: "/no/broker", Floor: "/no/floor"}).Check(); err == nil || !strings.Contains(err.Error(), "/no/broker") {
 		t.Errorf("got %v", err)

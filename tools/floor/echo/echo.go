@@ -16,7 +16,7 @@
 //   - It does not busy-poll: an idle server sleeps in epoll_wait, as the broker must.
 //
 // The disk is behind the one-method interface Appender; without one the server is a bare TCP echo with the same frames
-// and the same answers, which is what the disk's share is told from.
+// and the same answers, which is what the disk's share is told from; a Pause then stands for the disk's time.
 package echo
 
 import (
@@ -24,12 +24,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"runtime"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"ackline/broker/vfs"
+	"ackline/tools/floor/sock"
 )
 
 // Appender makes one block durable before it returns. The block is BlockSize-aligned memory whose length is a multiple
@@ -43,6 +43,7 @@ type Config struct {
 	ListenAddr string // host:port, IPv4 or IPv6 literal; port 0 takes a free one
 	ReplyBytes int    // size of an answer including its 4-byte length; at least MinReplyBytes
 	BatchBytes int    // most bytes in one write, header and padding included; a multiple of BlockSize; bounds a frame too
+	Pause      *Pause // nil: none; else waited for where a disk would be: only without one
 }
 
 // MinReplyBytes is the smallest answer: the length and the correlation id.
@@ -64,14 +65,12 @@ type Stats struct {
 	Refused                int64 // connections closed because of a frame that cannot be right
 }
 
-// Server is the echo. All of it belongs to the goroutine that runs Serve, save for wake, which is set before and closed
-// after anybody else can use it.
+// Server is the echo. All of it belongs to the goroutine that runs Serve.
 type Server struct {
 	cfg    Config
 	disk   Appender // nil: bare TCP echo
+	poll   *sock.Poller
 	listen int
-	epoll  int
-	wake   int // eventfd: written when the context ends, read by nobody
 	addr   string
 
 	conns   []*conn // by file descriptor
@@ -107,7 +106,10 @@ func Listen(cfg Config, disk Appender) (*Server, error) {
 	if cfg.BatchBytes < BlockSize || cfg.BatchBytes%BlockSize != 0 {
 		return nil, fmt.Errorf("floor: batch of %d bytes, want a multiple of %d", cfg.BatchBytes, BlockSize)
 	}
-	s := &Server{cfg: cfg, disk: disk, listen: -1, epoll: -1, wake: -1, batch: aligned(cfg.BatchBytes), fill: HeaderBytes}
+	if cfg.Pause != nil && disk != nil {
+		return nil, errors.New("floor: a pause beside a disk, want one of them")
+	}
+	s := &Server{cfg: cfg, disk: disk, listen: -1, batch: vfs.Aligned(cfg.BatchBytes), fill: HeaderBytes}
 	if err := s.open(); err != nil {
 		s.release()
 		return nil, fmt.Errorf("floor: listen on %s: %w", cfg.ListenAddr, err)
@@ -126,17 +128,10 @@ func (s *Server) Serve(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer s.release()
-	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		unix.Write(s.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // an eventfd fails only near 2^64, and nobody else adds to it
-		close(woken)
-	})
-	// The descriptor must outlive the write, also when the loop ends for another reason at the same moment.
-	defer func() {
-		if !stop() {
-			<-woken
-		}
-	}()
+	defer s.poll.WakeWith(ctx)()
+	if s.cfg.Pause != nil {
+		defer s.cfg.Pause.close()
+	}
 	events := make([]unix.EpollEvent, 256)
 	for {
 		done, err := s.round(events)
@@ -152,14 +147,14 @@ func (s *Server) round(events []unix.EpollEvent) (done bool, err error) {
 	if len(s.full) > 0 {
 		timeout = 0
 	}
-	n, err := unix.EpollWait(s.epoll, events, timeout)
-	if err != nil && err != unix.EINTR {
-		return false, fmt.Errorf("floor: epoll_wait: %w", err)
+	n, err := s.poll.Wait(events, timeout)
+	if err != nil {
+		return false, err
 	}
 	s.resume()
-	for i := range max(n, 0) {
+	for i := range n {
 		switch fd := int(events[i].Fd); fd {
-		case s.wake:
+		case s.poll.WakeFD:
 			return true, nil
 		case s.listen:
 			if err := s.accept(); err != nil {
@@ -199,7 +194,7 @@ func (s *Server) ready(c *conn, events uint32) {
 	}
 	for events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 && !c.over {
 		free := c.in[c.end:]
-		n, errno := rawRead(c.fd, free)
+		n, errno := sock.Read(c.fd, free)
 		if errno == unix.EAGAIN || errno == unix.EINTR {
 			return
 		}
@@ -240,7 +235,7 @@ func (s *Server) parse(c *conn) bool {
 		s.fill += size
 		s.frames++
 		at := len(c.out)
-		c.out = extend(c.out, s.cfg.ReplyBytes)
+		c.out = sock.Extend(c.out, s.cfg.ReplyBytes)
 		binary.BigEndian.PutUint32(c.out[at:], uint32(s.cfg.ReplyBytes-4))
 		copy(c.out[at+4:], frame[8:12])
 		if !c.queued {
@@ -259,7 +254,7 @@ func (c *conn) makeRoom(size int) {
 		c.end, c.start = c.end-c.start, 0
 	}
 	if size > len(c.in) {
-		grown := make([]byte, pad(size))
+		grown := make([]byte, Pad(size))
 		copy(grown, c.in[:c.end])
 		c.in = grown
 	}
@@ -271,13 +266,17 @@ func (s *Server) sync() error {
 	s.stats.Bytes += int64(s.fill - HeaderBytes)
 	if s.disk != nil {
 		s.seq++
-		end := pad(s.fill)
+		end := Pad(s.fill)
 		clear(s.batch[s.fill:end])
-		putHeader(s.batch, Header{Sequence: s.seq, PayloadLen: s.fill - HeaderBytes, Frames: s.frames})
+		PutHeader(s.batch, Header{Sequence: s.seq, PayloadLen: s.fill - HeaderBytes, Frames: s.frames})
 		if err := s.disk.Append(s.batch[:end]); err != nil {
 			return fmt.Errorf("floor: block %d: %w", s.seq, err)
 		}
 		s.stats.Syncs++
+	} else if s.cfg.Pause != nil {
+		if err := s.cfg.Pause.wait(); err != nil {
+			return fmt.Errorf("floor: pause: %w", err)
+		}
 	}
 	s.fill, s.frames = HeaderBytes, 0
 	return nil
@@ -297,7 +296,7 @@ func (s *Server) answer() {
 // until it is gone: a client that does not read its answers gets no further.
 func (s *Server) flush(c *conn) {
 	for c.sent < len(c.out) {
-		n, errno := rawWrite(c.fd, c.out[c.sent:])
+		n, errno := sock.Write(c.fd, c.out[c.sent:])
 		if errno == unix.EINTR {
 			continue
 		}
@@ -320,7 +319,7 @@ func (s *Server) flush(c *conn) {
 		if stuck {
 			events = unix.EPOLLOUT
 		}
-		s.watch(unix.EPOLL_CTL_MOD, c.fd, events)
+		s.poll.Watch(unix.EPOLL_CTL_MOD, c.fd, events)
 	}
 }
 
@@ -330,98 +329,28 @@ func (s *Server) drop(c *conn) {
 	unix.Close(c.fd)
 }
 
-// extend lengthens b by n zero bytes, reusing its memory.
-func extend(b []byte, n int) []byte {
-	if cap(b)-len(b) < n {
-		grown := make([]byte, len(b), 2*cap(b)+n)
-		copy(grown, b)
-		b = grown
-	}
-	end := len(b) + n
-	clear(b[len(b):end])
-	return b[:end]
-}
-
-func aligned(n int) []byte {
-	b := make([]byte, n+BlockSize)
-	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (BlockSize - 1)
-	return b[skip : skip+n : skip+n]
-}
-
-// rawRead and rawWrite go past the scheduler's bookkeeping around system calls, which is for calls that may block: the
-// sockets are non-blocking. b is never empty.
-func rawRead(fd int, b []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-	return int(n), errno
-}
-
-func rawWrite(fd int, b []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-	return int(n), errno
-}
-
-// open creates the three descriptors of the loop.
+// open creates the descriptors of the loop.
 func (s *Server) open() (err error) {
-	host, err := net.ResolveTCPAddr("tcp", s.cfg.ListenAddr)
-	if err != nil {
+	if s.listen, s.addr, err = sock.Listen(s.cfg.ListenAddr); err != nil {
 		return err
 	}
-	family, sa := sockaddr(host)
-	if s.listen, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
-		return os.NewSyscallError("socket", err)
+	if s.poll, err = sock.NewPoller(); err != nil {
+		return err
 	}
-	if err = unix.SetsockoptInt(s.listen, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-		return os.NewSyscallError("setsockopt", err)
-	}
-	if err = unix.Bind(s.listen, sa); err != nil {
-		return os.NewSyscallError("bind", err)
-	}
-	if err = unix.Listen(s.listen, 1024); err != nil {
-		return os.NewSyscallError("listen", err)
-	}
-	bound, err := unix.Getsockname(s.listen)
-	if err != nil {
-		return os.NewSyscallError("getsockname", err)
-	}
-	s.addr = hostPort(bound)
-	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return os.NewSyscallError("epoll_create1", err)
-	}
-	if s.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
-		return os.NewSyscallError("eventfd", err)
-	}
-	return errors.Join(s.watch(unix.EPOLL_CTL_ADD, s.wake, unix.EPOLLIN), s.watch(unix.EPOLL_CTL_ADD, s.listen, unix.EPOLLIN))
+	return s.poll.Watch(unix.EPOLL_CTL_ADD, s.listen, unix.EPOLLIN)
 }
 
-func (s *Server) watch(op, fd int, events uint32) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(s.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
-}
-
-// accept takes every connection that waits. A server that is out of descriptors ends: it would be told of the same
-// connection again and again.
 func (s *Server) accept() error {
-	for {
-		fd, _, err := unix.Accept4(s.listen, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		switch err {
-		case nil:
-		case unix.EAGAIN:
-			return nil
-		case unix.EINTR, unix.ECONNABORTED:
-			continue
-		default:
-			return fmt.Errorf("floor: accept with descriptors up to %d in use: %w", len(s.conns), err)
+	return sock.Accept(s.listen, func(fd int) {
+		if s.poll.Watch(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN) != nil {
+			unix.Close(fd)
+			return
 		}
-		c := &conn{fd: fd, in: make([]byte, firstReadBytes)}
 		for len(s.conns) <= fd {
 			s.conns = append(s.conns, nil)
 		}
-		if unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) != nil ||
-			s.watch(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN) != nil {
-			unix.Close(fd)
-			continue
-		}
-		s.conns[fd] = c
-	}
+		s.conns[fd] = &conn{fd: fd, in: make([]byte, firstReadBytes)}
+	})
 }
 
 func (s *Server) release() {
@@ -430,31 +359,11 @@ func (s *Server) release() {
 			unix.Close(c.fd)
 		}
 	}
-	for _, fd := range []int{s.listen, s.epoll, s.wake} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+	if s.listen >= 0 {
+		unix.Close(s.listen)
 	}
-	s.conns, s.listen, s.epoll, s.wake = nil, -1, -1, -1
-}
-
-func sockaddr(a *net.TCPAddr) (int, unix.Sockaddr) {
-	if ip := a.IP.To4(); ip != nil || a.IP == nil {
-		sa := &unix.SockaddrInet4{Port: a.Port}
-		copy(sa.Addr[:], ip)
-		return unix.AF_INET, sa
+	if s.poll != nil {
+		s.poll.Close()
 	}
-	sa := &unix.SockaddrInet6{Port: a.Port}
-	copy(sa.Addr[:], a.IP.To16())
-	return unix.AF_INET6, sa
-}
-
-func hostPort(sa unix.Sockaddr) string {
-	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
-		return (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
-	case *unix.SockaddrInet6:
-		return (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
-	}
-	panic(fmt.Sprintf("floor: bound to a socket of type %T, want IPv4 or IPv6", sa))
+	s.conns, s.listen, s.poll = nil, -1, nil
 }

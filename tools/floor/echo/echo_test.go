@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const deadline = 20 * time.Second
+const deadline = 60 * time.Second
 
 // memory is an Appender that keeps every block and calls hook, if there is one, before it counts as durable.
 type memory struct {
@@ -401,12 +401,12 @@ func (f appendFunc) Append(b []byte) error { return f(b) }
 
 func TestHeaderOffsets(t *testing.T) {
 	got := bytes.Repeat([]byte{0}, HeaderBytes)
-	putHeader(got, Header{Sequence: 0x0102030405060708, PayloadLen: 0x11121314, Frames: 0x21222324})
+	PutHeader(got, Header{Sequence: 0x0102030405060708, PayloadLen: 0x11121314, Frames: 0x21222324})
 	want := []byte("ACKFLOOR\x08\x07\x06\x05\x04\x03\x02\x01\x14\x13\x12\x11\x24\x23\x22\x21\x00\x00\x00\x00\x00\x00\x00\x00")
 	if !bytes.Equal(got, want) {
 		t.Errorf("header is\n% x, want\n% x", got, want)
 	}
-	if h, err := parseHeader(got); err != nil || h.Sequence != 0x0102030405060708 || h.PayloadLen != 0x11121314 || h.Frames != 0x21222324 {
+	if h, err := ParseHeader(got); err != nil || h.Sequence != 0x0102030405060708 || h.PayloadLen != 0x11121314 || h.Frames != 0x21222324 {
 		t.Errorf("parsed %+v, %v", h, err)
 	}
 }

@@ -19,7 +19,7 @@ const Version = 1
 //
 //	offset  size  field
 //	     0     8  magic "ACKFLOOR"
-//	     8     8  sequence: 1, 2, 3 … over the life of the process
+//	     8     8  sequence: 1, 2, 3 … over the life of the process; a quorum's leader leaves gaps (package quorum)
 //	    16     4  payload length: bytes of frames behind the header
 //	    20     4  frames
 //	    24     8  zero
@@ -42,7 +42,8 @@ type Header struct {
 	Frames     int
 }
 
-func putHeader(b []byte, h Header) {
+// PutHeader writes h to the first HeaderBytes of b, save for the zeros, which it takes for granted.
+func PutHeader(b []byte, h Header) {
 	copy(b[offMagic:], magic)
 	binary.LittleEndian.PutUint64(b[offSequence:], h.Sequence)
 	binary.LittleEndian.PutUint32(b[offPayloadLen:], uint32(h.PayloadLen))
@@ -52,7 +53,8 @@ func putHeader(b []byte, h Header) {
 // ErrNoBlock says that the bytes at a position do not begin with a block: never written, or the inside of an older one.
 var ErrNoBlock = errors.New("no block here")
 
-func parseHeader(b []byte) (Header, error) {
+// ParseHeader reads the head of a block; ErrNoBlock is its only error.
+func ParseHeader(b []byte) (Header, error) {
 	if len(b) < HeaderBytes || !bytes.Equal(b[:len(magic)], []byte(magic)) {
 		return Header{}, ErrNoBlock
 	}
@@ -63,8 +65,8 @@ func parseHeader(b []byte) (Header, error) {
 	}, nil
 }
 
-// pad rounds n up to whole blocks.
-func pad(n int) int { return (n + BlockSize - 1) &^ (BlockSize - 1) }
+// Pad rounds n up to whole blocks.
+func Pad(n int) int { return (n + BlockSize - 1) &^ (BlockSize - 1) }
 
 // Summary is what Verify found in a ring file.
 type Summary struct {
@@ -83,7 +85,7 @@ func Verify(f io.ReaderAt, size int64, visit func(h Header, frame []byte) error)
 		if _, err := f.ReadAt(head, pos); err != nil {
 			return sum, fmt.Errorf("position %d: %w", pos, err)
 		}
-		h, err := parseHeader(head)
+		h, err := ParseHeader(head)
 		if err != nil {
 			pos += BlockSize
 			continue
@@ -106,7 +108,7 @@ func Verify(f io.ReaderAt, size int64, visit func(h Header, frame []byte) error)
 		sum.Blocks++
 		sum.Frames += h.Frames
 		sum.PayloadBytes += int64(h.PayloadLen)
-		pos += int64(pad(HeaderBytes + h.PayloadLen))
+		pos += int64(Pad(HeaderBytes + h.PayloadLen))
 	}
 	return sum, nil
 }

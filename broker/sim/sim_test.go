@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"testing"
+)
+
+const steps = 800
+
+// run goes through one seed, and says how to do so again if it fails.
+func run(t *testing.T, seed uint64, trace func(string)) *Cluster {
+	t.Helper()
+	c := New(Config{Seed: seed, Steps: steps, Trace: trace})
+	defer func() {
+		if r := recover(); r != nil {
+			t.Errorf("seed %d, at %d: panic: %v\n%s", seed, c.now, r, debug.Stack())
+		}
+		if t.Failed() {
+			t.Logf("to replay it: ACKLINE_SEED=%d go test -v -run TestSeeds ./broker/sim", seed)
+		}
+	}()
+	if err := c.Run(); err != nil {
+		t.Errorf("seed %d, at %d: %v", seed, c.now, err)
+	}
+	return c
+}
+
+// TestSeeds: see the package's comment. ACKLINE_SEED=n runs one, and tells its story.
+func TestSeeds(t *testing.T) {
+	if s := os.Getenv("ACKLINE_SEED"); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatalf("ACKLINE_SEED=%s: %v", s, err)
+		}
+		run(t, seed, func(line string) { fmt.Println(line) })
+		return
+	}
+	n := uint64(100)
+	if os.Getenv("ACKLINE_NIGHTLY") != "" {
+		n = 10_000
+	}
+	var did deeds
+	for seed := range n {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { did.add(run(t, seed, nil).did) })
+	}
+	t.Logf("%d seeds: %+v", n, did)
+	did.some(t, int(n))
+}
+
+func (d *deeds) all() map[string]*int {
+	return map[string]*int{"acked": &d.acked, "failed": &d.failed, "unknown": &d.unknown, "elections": &d.elections,
+		"crashes": &d.crashes, "torn": &d.torn, "snapshots": &d.snapshots, "restored": &d.restored, "changes": &d.changes,
+		"removed": &d.removed, "transfers": &d.transfers, "pauses": &d.pauses, "cuts": &d.cuts, "reads": &d.reads,
+		"fetches": &d.fetches, "checkpoints": &d.checkpoints, "retained": &d.retained}
+}
+
+func (d *deeds) add(o deeds) {
+	all := d.all()
+	for what, n := range o.all() {
+		*all[what] += *n
+	}
+}
+
+// some checks that runs are not as empty as a passing test.
+func (d *deeds) some(t *testing.T, seeds int) {
+	t.Helper()
+	for what, n := range d.all() {
+		if *n < seeds/25 {
+			t.Errorf("%d seeds in which hardly anything was %s: %d", seeds, what, *n)
+		}
+	}
+}
+
+// TestSeedReplays: the same seed is the same run, to the last message.
+func TestSeedReplays(t *testing.T) {
+	for seed := range uint64(6) {
+		a, b := run(t, seed, nil), run(t, seed, nil)
+		if a.Hash() != b.Hash() || a.did != b.did || a.now != b.now {
+			t.Errorf("seed %d: two runs, two histories: %x and %x, %+v and %+v", seed, a.Hash(), b.Hash(), a.did, b.did)
+		}
+	}
+}
