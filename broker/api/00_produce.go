@@ -149,9 +149,6 @@ func (h *Handler) Deliver(head *partition.Ack) {
 		c := a.Owner.(*produceCall)
 		if a.Err != nil {
 			c.parts[a.Part].code, c.parts[a.Part].message = code(a.Err), a.Err.Error()
-		} else {
-			clk := &c.request.Clock
-			clk[stage.Queue], clk[stage.Sync], clk[stage.Quorum] = a.Collected, a.Synced, a.Committed
 		}
 		if c.settle() {
 			k.Complete(h.answer(c))
@@ -186,6 +183,7 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 	var e kwire.ProduceResponse
 	e.Begin(r.Buf[:0], r.Header, len(c.topics))
 	i, hints := 0, []kwire.Endpoint(nil)
+	var last *partition.Ack // the one that the request waited for
 	for _, t := range c.topics {
 		e.Topic(t.name, t.partitions)
 		for range t.partitions {
@@ -194,6 +192,9 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 				Message: part.message, LeaderID: -1, LeaderEpoch: -1}
 			if part.code == 0 {
 				out.Base, out.LogStart = int64(ack.Base), int64(ack.LogStart)
+				if last == nil || ack.Committed > last.Committed {
+					last = ack
+				}
 			} else {
 				h.Counters.ProduceErrors.Add(part.code)
 			}
@@ -203,6 +204,9 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 			e.Partition(out)
 			i++
 		}
+	}
+	if last != nil {
+		r.Clock[stage.Queue], r.Clock[stage.Sync], r.Clock[stage.Quorum] = last.Collected, last.Synced, last.Committed
 	}
 	r.Buf = e.End(throttleMs, hints)
 	return r

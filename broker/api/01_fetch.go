@@ -164,7 +164,7 @@ func (h *Handler) readPartition(t *meta.Topic, q *kmsg.FetchRequestTopicPartitio
 	if missing != 0 {
 		out.ErrorCode = missing
 		if t == nil && version >= 13 {
-			out.ErrorCode = codeUnknownTopicID
+			out.ErrorCode = h.unknown(codeUnknownTopicID)
 		}
 		return
 	}

@@ -73,7 +73,7 @@ func (h *Handler) findTopic(cat *meta.Catalog, q *kmsg.MetadataRequestTopic) kms
 			return h.describeTopic(t)
 		}
 		none := kmsg.NewMetadataResponseTopic()
-		none.Topic, none.ErrorCode = q.Topic, codeUnknownTopicOrPartition
+		none.Topic, none.ErrorCode = q.Topic, h.unknown(codeUnknownTopicOrPartition)
 		if meta.CheckTopicName(*q.Topic) != nil {
 			none.ErrorCode = int16(meta.CodeInvalidTopic)
 		}
@@ -83,7 +83,7 @@ func (h *Handler) findTopic(cat *meta.Catalog, q *kmsg.MetadataRequestTopic) kms
 		return h.describeTopic(t)
 	}
 	none := kmsg.NewMetadataResponseTopic()
-	none.TopicID, none.ErrorCode = q.TopicID, codeUnknownTopicID
+	none.TopicID, none.ErrorCode = q.TopicID, h.unknown(codeUnknownTopicID)
 	return none
 }
 

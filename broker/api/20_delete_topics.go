@@ -29,9 +29,9 @@ func (h *Handler) deleteOne(ctx context.Context, name *string, topicID [16]byte,
 	out := kmsg.NewDeleteTopicsResponseTopic()
 	out.Topic, out.TopicID = name, topicID
 	if t == nil {
-		out.ErrorCode = codeUnknownTopicOrPartition
+		out.ErrorCode = h.unknown(codeUnknownTopicOrPartition)
 		if name == nil {
-			out.ErrorCode = codeUnknownTopicID
+			out.ErrorCode = h.unknown(codeUnknownTopicID)
 		}
 		return out
 	}

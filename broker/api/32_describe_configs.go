@@ -62,7 +62,7 @@ func (h *Handler) describeResource(q *kmsg.DescribeConfigsRequestResource, doc, 
 	}
 	t := h.cfg.Cluster.Catalog().TopicNamed(q.ResourceName)
 	if t == nil {
-		out.ErrorCode = codeUnknownTopicOrPartition
+		out.ErrorCode = h.unknown(codeUnknownTopicOrPartition)
 		return out
 	}
 	for _, c := range topicConfigs(t) {

@@ -51,6 +51,9 @@ type Config struct {
 	Hosts   Hosts
 	// Drive starts the WAL's writer for what has been proposed.
 	Drive func()
+	// Settled tells whether the catalog has everything that was committed before this node started. Until then a topic that it
+	// does not know may exist.
+	Settled func() bool
 	// Writable returns why writes are refused for the moment, nil when they are not.
 	Writable func() error
 	Self     id.NodeID
@@ -213,7 +216,7 @@ func (h *Handler) wait(r *server.Request, timeoutMs int32, answer func(context.C
 // locate finds a partition of the catalog; the code says why there is none.
 func (h *Handler) locate(t *meta.Topic, n int32) (*partition.Partition, int16) {
 	if t == nil || n < 0 || int(n) >= len(t.Partitions) {
-		return nil, codeUnknownTopicOrPartition
+		return nil, h.unknown(codeUnknownTopicOrPartition)
 	}
 	place := &t.Partitions[n]
 	if p := h.cfg.Hosts.Partition(place.Group); p != nil {
@@ -225,6 +228,15 @@ func (h *Handler) locate(t *meta.Topic, n int32) (*partition.Partition, int16) {
 		}
 	}
 	return nil, codeNotLeader
+}
+
+// unknown is the code for what the catalog does not know. Clients give up on an unknown topic after a few attempts, and a
+// consumer may take it for deleted, so a node that has not heard yet says something else.
+func (h *Handler) unknown(code int16) int16 {
+	if !h.cfg.Settled() {
+		return codeLeaderNotAvailable
+	}
+	return code
 }
 
 // Kafka's error codes that this package answers with.

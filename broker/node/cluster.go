@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"ackline/broker/engine"
@@ -15,11 +18,74 @@ import (
 	"ackline/broker/node/founding"
 	"ackline/broker/transport"
 	"ackline/broker/transport/call"
+	"ackline/broker/transport/detect"
 	"ackline/broker/transport/frame"
 )
 
 // kindFounding is how nodes that form a cluster tell each other what package founding makes them say.
 const kindFounding call.Kind = 1
+
+// reach is which peers this node does not reach at the moment.
+type reach struct {
+	addrs map[id.NodeID]string
+	mu    sync.Mutex // guards away
+	away  map[id.NodeID]bool
+}
+
+func newReach(peers []config.Peer) *reach {
+	r := &reach{addrs: map[id.NodeID]string{}, away: map[id.NodeID]bool{}}
+	for _, p := range peers {
+		n := id.NodeID(p.ID)
+		r.addrs[n], r.away[n] = p.RaftAddr, true
+	}
+	return r
+}
+
+func (r *reach) set(n id.NodeID, reached bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.addrs[n]; !known {
+		return
+	}
+	if reached {
+		delete(r.away, n)
+	} else {
+		r.away[n] = true
+	}
+}
+
+// missing lists who is not reached.
+func (r *reach) missing() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list(slices.Sorted(maps.Keys(r.away)))
+}
+
+func (r *reach) list(nodes []id.NodeID) string {
+	var list []string
+	for _, n := range nodes {
+		list = append(list, fmt.Sprintf("%d at %s", n, r.addrs[n]))
+	}
+	return strings.Join(list, ", ")
+}
+
+// leaderless says why nothing can be decided at the moment, empty if something can.
+func (n *Node) leaderless() string {
+	if n.links == nil {
+		return ""
+	}
+	if waiting := n.founder.Waiting(); len(waiting) > 0 {
+		return "the first start waits until every node of the cluster has been here; missing: " + n.reach.list(waiting)
+	}
+	if _, ok := n.engine.Leader(id.MetadataGroup); ok {
+		return ""
+	}
+	why := "nobody leads the metadata: a majority of the nodes that the cluster began with has to be up and to reach one another"
+	if list := n.reach.missing(); list != "" {
+		why += "; not reached: " + list
+	}
+	return why
+}
 
 // founders are the metadata group's first replicas.
 func (n *Node) founders() []meta.Replica {
@@ -48,7 +114,18 @@ func (n *Node) openLinks() error {
 	}
 	n.founder = founding.New(founding.Config{Name: c.Name, Self: n.dir.Node, Incarnation: n.dir.Incarnation, Nodes: nodes, Roster: n.dir.Roster,
 		Cluster: n.dir.Cluster, Agree: n.dir.Agree, Expected: n.expected})
+	n.reach = newReach(c.Peers)
 	calls := n.engine.Callbacks()
+	up, down := calls.PeerUp, calls.PeerDown
+	calls.PeerUp = func(p id.NodeID, who frame.Identity) {
+		up(p, who)
+		n.reach.set(p, true)
+	}
+	calls.PeerDown = func(p id.NodeID, who frame.Identity, why detect.Reason) {
+		down(p, who, why)
+		n.reach.set(p, false)
+		n.log.Warn("a node counts as dead", "node", p, "why", why)
+	}
 	calls.Refused = n.refused
 	var err error
 	n.links, err = transport.New(transport.Config{
@@ -101,7 +178,7 @@ func (n *Node) form(ctx context.Context) error {
 		return n.links.Call(ctx, to, kindFounding, b)
 	}
 	err := n.founder.Run(ctx, call, founding.Pause, func(waiting []id.NodeID, last error) {
-		n.log.Info("the first start waits until every node of the cluster has been here", "missing", waiting, "last", last)
+		n.log.Info("the first start waits until every node of the cluster has been here", "missing", n.reach.list(waiting), "last", last)
 	})
 	if err != nil {
 		return err
@@ -110,21 +187,24 @@ func (n *Node) form(ctx context.Context) error {
 	return n.dir.Save()
 }
 
-// enrol goes on until the cluster is founded and knows this node under its present addresses.
+// enrol goes on until the cluster is founded and knows this node under its present addresses. A node with peers says so at
+// each start, even if its catalog has it already: that may be an old one, and is as new as this start once the command is applied.
 func (n *Node) enrol(ctx context.Context) error {
 	self := meta.Node{ID: n.dir.Node, Incarnation: n.dir.Incarnation, KafkaAddr: n.AdvertiseAddr(), RaftAddr: n.raftAddr(),
 		Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone}
+	said := n.links == nil
 	for wait := enrolMin; ; wait = min(2*wait, enrolMax) {
 		cat := n.meta.Catalog()
 		known, ok := cat.Node(self.ID)
 		var err error
 		switch {
-		case ok && known == self:
+		case said && ok && known == self:
 			return nil
 		case cat.ClusterID() == "":
 			err = n.tell(ctx, meta.Bootstrap{Level: meta.MaxFeatureLevel, ClusterID: n.dir.Cluster, Replicas: n.founders()})
 		default:
 			err = n.tell(ctx, meta.RegisterNode{Node: self})
+			said = said || err == nil
 		}
 		var refused *meta.Refusal
 		if errors.As(err, &refused) && cat.ClusterID() != "" {

@@ -63,6 +63,7 @@ type Node struct {
 	links   *transport.Transport // nil without peers
 	raftLn  net.Listener         // nil without peers
 	founder *founding.Founder    // nil without peers
+	reach   *reach               // nil without peers
 	// Recovery is what opening the WAL found.
 	Recovery wal.Recovery
 	replay   *replay
@@ -91,6 +92,7 @@ type Node struct {
 
 	full atomic.Bool // the disk has no room for segments
 
+	settled  atomic.Bool // the catalog has everything that was committed before this start
 	ready    atomic.Bool
 	loops    sync.WaitGroup
 	stopping chan struct{} // closed when Close begins
@@ -247,7 +249,7 @@ func (n *Node) chooseMethod() error {
 
 func (n *Node) openServer() error {
 	n.handler = api.New(api.Config{
-		Cluster: n.meta, Hosts: n, Drive: n.engine.Drive, Writable: n.writable,
+		Cluster: n.meta, Hosts: n, Drive: n.engine.Drive, Writable: n.writable, Settled: n.settled.Load,
 		Self: n.dir.Node, AutoCreate: n.cfg.Topics.AutoCreate, DefaultPartitions: n.cfg.Topics.DefaultPartitions,
 		Limits: meta.Limits{DefaultPartitions: int(n.cfg.Topics.DefaultPartitions), MaxMessageBytes: n.maxMessageBytes()},
 		Now:    n.now, Log: n.log,
@@ -327,6 +329,7 @@ func (n *Node) enter(ctx context.Context) error {
 	if err := n.enrol(ctx); err != nil {
 		return err
 	}
+	n.settled.Store(true)
 	for _, t := range n.meta.Catalog().Topics() {
 		if err := n.AwaitOpen(ctx, t); err != nil {
 			return err
@@ -404,7 +407,13 @@ func (n *Node) Ready() (bool, string) {
 	case n.failure.Load() != nil:
 		return false, n.Err().Error()
 	case !n.ready.Load():
+		if why := n.leaderless(); why != "" {
+			return false, "starting: " + why
+		}
 		return false, "starting"
+	}
+	if why := n.leaderless(); why != "" {
+		return false, why
 	}
 	if err := n.writable(); err != nil {
 		return false, err.Error()

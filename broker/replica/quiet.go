@@ -16,8 +16,8 @@ import (
 //
 // How it becomes quiet: the heartbeats of a leader that has nothing to do ask (context 'q', term, last index), and whoever
 // has that index, has applied it and has nothing to write answers with the same context; others answer without. When all
-// have answered for QuietTicks, the leader says that it is quiet (context 'Q') and is. Whoever hears that and agrees is
-// quiet as well, without an answer; whoever does not agree answers without context, which wakes the leader.
+// have answered for QuietTicks whose nodes live, the leader tells these that it is quiet (context 'Q') and is. Whoever hears
+// that and agrees is quiet as well, without an answer; whoever does not agree answers without context, which wakes the leader.
 //
 // How it ends: anything else that comes, from a client or another replica, ends it, and the leader's next heartbeat wakes
 // the others. If the word that the leader is quiet is lost, a follower goes on ticking, and asks for pre-votes one day:
@@ -110,11 +110,13 @@ func (g *Group) tickQuiet() bool {
 		return false
 	}
 	word := g.quietContext(nowQuiet)
-	all := g.peers.All()
-	ms := make([]pb.Message, len(all))
-	for i := range all {
-		ms[i] = pb.Message{Type: pb.MsgHeartbeat, To: all[i].ID, From: uint64(g.cfg.Replica), Term: uint64(g.status.Term),
-			Commit: uint64(g.status.Commit), Context: word}
+	var ms []pb.Message
+	for _, p := range g.peers.All() {
+		// Not to the dead: one that was only paused would be told of a commit index that its log does not reach.
+		if !g.isDead(p.ID) {
+			ms = append(ms, pb.Message{Type: pb.MsgHeartbeat, To: p.ID, From: uint64(g.cfg.Replica), Term: uint64(g.status.Term),
+				Commit: uint64(g.status.Commit), Context: word})
+		}
 	}
 	g.transmit(ms)
 	g.rest()

@@ -192,6 +192,38 @@ func TestReturnedReplicaIsHeardBeforeQuiet(t *testing.T) {
 	}
 }
 
+// TestPausedReplicaIsNotToldOfQuiet: its process was stopped and counts as dead; what it was sent meanwhile waits in its sockets,
+// except for appends that were dropped. It must not be told of a commit index that its log does not reach.
+func TestPausedReplicaIsNotToldOfQuiet(t *testing.T) {
+	c, p := quietNet(t)
+	c.fill(p, 3)
+	c.settle()
+	var waiting []pb.Message
+	c.drop = func(m pb.Message) bool {
+		if m.To == 3 && m.Type == pb.MsgHeartbeat {
+			waiting = append(waiting, m)
+		}
+		return m.To == 3
+	}
+	for _, r := range []id.ReplicaID{1, 2} {
+		c.peers[r].group.PeersDown([]id.ReplicaID{3})
+	}
+	c.fill(p, 3)
+	c.settle()
+	c.wantAsleep(true, 1, 2)
+	c.drop = nil
+	if len(waiting) == 0 {
+		t.Fatal("no heartbeat was on its way to the replica, so that nothing is tested")
+	}
+	for _, m := range waiting {
+		c.deliver(m)
+	}
+	c.run()
+	if err := c.peers[3].group.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLeaderWithoutQuorumIsNotQuiet: it is ticked until it steps down.
 func TestLeaderWithoutQuorumIsNotQuiet(t *testing.T) {
 	c, p := quietNet(t)

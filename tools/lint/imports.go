@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"broker/api/..."},
 	// The only place that sees both sides of every interface.
 	{"broker/node/..."},
-	{"broker/cmd/broker", "broker/sim/...", "broker/mutants"},
+	{"broker/cmd/broker", "broker/sim/...", "broker/mutants", "broker/clustertest"},
 	// What measures from outside.
 	{"profiles/..."},
 	{"loadgen/..."},

@@ -59,6 +59,9 @@ func TestBadInput(t *testing.T) {
 		file(filepath.Base(d)+"/node.json", text)
 	}
 	data := filepath.Join(dir, "data")
+	clusterOf := func(peers string) []string {
+		return []string{"cluster", "--data-dir", data, "--raft-addr", "127.0.0.1:5001", "--peers", peers}
+	}
 	for _, c := range []struct {
 		what string
 		args []string
@@ -78,8 +81,25 @@ func TestBadInput(t *testing.T) {
 		{"another node's", []string{"start", "--data-dir", other, "--http-addr", "none", "--listen-addr", "127.0.0.1:0"}, 1, []string{"node 7", "--node-id 7"}},
 		{"a file for a directory", []string{"start", "--data-dir", plain, "--http-addr", "none", "--listen-addr", "127.0.0.1:0"}, 1, []string{plain}},
 		{"a ring too small", []string{"start", "--data-dir", data, "--ring-bytes", "8192", "--http-addr", "none", "--listen-addr", "127.0.0.1:0"}, 2, []string{"ring"}},
+		{"a cluster of nobody", []string{"cluster", "--data-dir", data}, 2, []string{"--peers 2@host:port"}},
+		{"a peer without an id", clusterOf("node2:5001"), 2, []string{"node2:5001", "ID@HOST:PORT"}},
+		{"a peer at every address", clusterOf("2@0.0.0.0:5001"), 2, []string{"node 2", "0.0.0.0:5001", "name a host"}},
+		{"a peer without a port", clusterOf("2@node2"), 2, []string{"node 2", "host:port"}},
+		{"a peer at any port", clusterOf("2@node2:0"), 2, []string{"node 2", "port 0"}},
+		{"itself for a peer", clusterOf("1@node1:5001"), 2, []string{"node 1", "others only"}},
+		{"one id for two peers", clusterOf("2@node2:5001,2@node3:5001"), 2, []string{"node 2 twice"}},
+		{"one address for two peers", clusterOf("2@node2:5001,3@node2:5001"), 2, []string{"node 2", "node 3", "its own"}},
+		{"nowhere for the others to connect", []string{"cluster", "--data-dir", data, "--peers", "2@node2:5001"}, 2, []string{"--raft-addr", "not set"}},
+		{"a cluster's clients told every address", append(clusterOf("2@node2:5001"), "--listen-addr", "0.0.0.0:9092"), 2, []string{"--advertise-addr"}},
+		{"a list of nodes without this one", []string{"cluster", "--data-dir", data, "--node-id", "3", "--config",
+			file("n.toml", "[[nodes]]\nid = 1\nkafka_addr = \"a:1\"\nraft_addr = \"a:2\"\n")}, 2, []string{"node 3", "[[nodes]]"}},
+		{"a list of nodes for one", []string{"start", "--data-dir", data, "--config",
+			file("s.toml", "[[nodes]]\nid = 1\nkafka_addr = \"a:1\"\nraft_addr = \"a:2\"\n")}, 2, []string{"broker cluster"}},
 	} {
 		code, _, errOut := runWith(t, c.args...)
+		if c.args[0] == "cluster" && strings.Count(errOut, "\n") != 1 {
+			t.Errorf("%s: not one error: %s", c.what, errOut)
+		}
 		if code != c.code {
 			t.Errorf("%s: exit %d, want %d (%s)", c.what, code, c.code, errOut)
 		}

@@ -120,6 +120,7 @@ func (c Config) checkCluster() error {
 	}
 	if len(c.Nodes) > 0 && !slices.ContainsFunc(c.Nodes, func(n ClusterNode) bool { return n.ID == c.Node.ID }) {
 		wrong("this is node %d (node.id, --node-id), and [[nodes]] does not list it", c.Node.ID)
+		return errors.Join(errs...) // what else is missing would be in its row
 	}
 	if len(c.Cluster.Peers) == 0 {
 		return errors.Join(errs...)
