@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"ackline/broker/id"
+	"ackline/broker/meta/address"
 	"ackline/broker/meta/fields"
 )
 
@@ -130,7 +131,7 @@ func (d *decoder) registration() Node {
 		*field.to = d.Text(field.what, MaxString)
 	}
 	for _, addr := range []string{n.KafkaAddr, n.RaftAddr} {
-		if _, _, err := splitAddr(addr); err != nil && d.Err() == nil {
+		if _, _, err := address.Split(addr); err != nil && d.Err() == nil {
 			d.Fail("%v", err)
 		}
 	}

@@ -103,28 +103,21 @@ func (c *Catalog) place(partitions, replication int, avoid func(id.NodeID) bool)
 		return nil, refuse(CodeInvalidReplicationFactor, "replication factor %d, want 1 to %d, the number of nodes", replication, most)
 	}
 	if avoid != nil {
-		// Stable, so that the first ones of either part are kept in their order.
-		slices.SortStableFunc(candidates, func(a, b placement.Candidate) int { return boolOrder(avoid(a.Node), avoid(b.Node)) })
-		fit := slices.IndexFunc(candidates, func(a placement.Candidate) bool { return avoid(a.Node) })
-		if fit >= 0 {
-			candidates = candidates[:max(fit, replication)]
+		var good, bad []placement.Candidate
+		for _, x := range candidates {
+			if avoid(x.Node) {
+				bad = append(bad, x)
+			} else {
+				good = append(good, x)
+			}
 		}
+		candidates = append(good, bad[:max(0, replication-len(good))]...)
 	}
 	rows, err := placement.Place(candidates, partitions, replication)
 	if err != nil {
 		return nil, refuse(CodeInvalidReplicationFactor, "%v", err)
 	}
 	return rows, nil
-}
-
-func boolOrder(a, b bool) int {
-	if a == b {
-		return 0
-	}
-	if b {
-		return -1
-	}
-	return 1
 }
 
 // checkPartitions checks a topic of n partitions, had of which exist.

@@ -3,10 +3,9 @@ package meta
 import (
 	"fmt"
 	"io"
-	"net"
-	"strconv"
 
 	"ackline/broker/id"
+	"ackline/broker/meta/address"
 	"ackline/broker/meta/names"
 	"ackline/broker/meta/topicconfig"
 )
@@ -44,26 +43,11 @@ type Node struct {
 
 // KafkaHostPort splits KafkaAddr.
 func (n Node) KafkaHostPort() (host string, port int32) {
-	host, p, err := splitAddr(n.KafkaAddr)
+	host, p, err := address.Split(n.KafkaAddr)
 	if err != nil {
 		panic(fmt.Sprintf("meta: node %d is registered with the Kafka address %q: %v", n.ID, n.KafkaAddr, err))
 	}
 	return host, int32(p)
-}
-
-func splitAddr(addr string) (host string, port uint16, err error) {
-	host, p, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "", 0, err
-	}
-	n, err := strconv.ParseUint(p, 10, 16)
-	if err != nil || n == 0 {
-		return "", 0, fmt.Errorf("address %q: port %q is not between 1 and 65535", addr, p)
-	}
-	if host == "" {
-		return "", 0, fmt.Errorf("address %q has no host that others could dial", addr)
-	}
-	return host, uint16(n), nil
 }
 
 // Replica is one group's presence on one node.

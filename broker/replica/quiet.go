@@ -25,10 +25,8 @@ import (
 // are woken through PeersDown; a leader that cannot lead on tells its followers before it stops.
 
 const (
-	askQuiet = 'q'
-	nowQuiet = 'Q'
-
-	quietBytes = 17
+	askQuiet, nowQuiet = 'q', 'Q'
+	quietBytes         = 17
 )
 
 // quietContext is what a leader's heartbeats carry, nil if it is not idle or the group never quiet.

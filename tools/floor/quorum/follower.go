@@ -347,13 +347,14 @@ func (f *Follower) accept() error {
 }
 
 func (f *Follower) release() {
+	// First, so that a leader which sees its connection end can rely on it that nobody takes another one here.
+	if f.listen >= 0 {
+		unix.Close(f.listen)
+	}
 	for _, u := range f.uplinks {
 		if u != nil {
 			unix.Close(u.fd)
 		}
-	}
-	if f.listen >= 0 {
-		unix.Close(f.listen)
 	}
 	if f.poll != nil {
 		f.poll.Close()
