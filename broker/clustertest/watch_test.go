@@ -38,7 +38,9 @@ func startWatch(c *cluster) *watch {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &watch{c: c, stop: cancel, by: map[int]*[partitions]sight{}}
 	for _, n := range c.nodes {
-		w.by[n.id] = new([partitions]sight)
+		w.by[n.id] = new([partitions]sight) // all of them before anybody looks
+	}
+	for _, n := range c.nodes {
 		cl, err := kgo.NewClient(kgo.SeedBrokers(n.kafka), kgo.DialTimeout(500*time.Millisecond))
 		if err != nil {
 			c.t.Fatal(err)
