@@ -16,6 +16,16 @@ const (
 	DiskRate  = 300 * time.Millisecond
 	diskSweep = 3 * time.Second
 
+	// What one more node costs a launch, and one more partition.
+	nodeOverhead      = 700 * time.Millisecond
+	partitionOverhead = time.Millisecond
+
+	// An incident lasts until the node is back and has caught up; before the first one failoverQuiet shows what is usual.
+	incident      = 3 * time.Second
+	failoverQuiet = 3 * time.Second
+	// idleSettles is how long partitions are busy after they were made.
+	idleSettles = 5 * time.Second
+
 	// LibrarySlices is how many slices of LibrarySliceMs a launch has.
 	LibrarySlices = 5
 
@@ -44,10 +54,18 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		return time.Duration(float64(bytes) / float64(perSecond) * float64(time.Second))
 	}
 	rings := int64(2)
-	if w.Kind == Fetch || w.Kind == Recovery {
+	if oneOf(w.Kind, Fetch, Recovery, Spread, Failover, Idle) {
 		rings = 1 // the floor has none
 	}
-	total := launchOverhead + at(rings*w.RingBytes+w.PreloadBytes, writeRate)
+	nodes := int64(s.TopologyOf(sc).Nodes)
+	total := launchOverhead + time.Duration(nodes-1)*nodeOverhead + at(nodes*rings*w.RingBytes+w.PreloadBytes, writeRate) +
+		time.Duration(w.Partitions)*partitionOverhead
+	switch w.Kind {
+	case Failover:
+		return total + failoverQuiet + time.Duration(w.KillIncidents+w.StopIncidents)*incident + time.Duration(w.PauseIncidents)*(incident+ms(w.PauseMs))
+	case Idle:
+		return total + idleSettles + ms(w.WatchMs)
+	}
 	if w.Kind == Recovery {
 		total += 3*restart + at(w.PreloadBytes, readRate)
 		if w.ProbeRatePerSecond > 0 {

@@ -154,7 +154,7 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, own + "connections = 0\n", []string{"own.toml", "connections = 0: want 1 to"}},
 		{mine, own + "ring_bytes = 10_000_000\n", []string{"own.toml", "multiple of 4096"}},
 		{mine, "kind = \"fetch\"\n", []string{"preload_bytes = 0", "fetch_bytes = 0"}},
-		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery or sweep"}},
+		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery, sweep, spread, failover or idle"}},
 		{mine, "kind = \"sweep\"\n", []string{`arrivals = "closed": a sweep's are poisson`, "objective_p99_us = 0", "rate_factor = 0"}},
 		{mine, ladder + "rate_factor = 2\nrate_limit_per_second = 150\n", []string{"makes 1 rungs, want 2 to"}},
 		{mine, ladder + "rate_factor = 1.1\nrate_limit_per_second = 100_000\n", []string{"makes 40 rungs"}},
@@ -163,7 +163,7 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, own + "objective_p99_us = 5\n", []string{"belong to a sweep, this is produce"}},
 		{mine, own + "end_to_end = true\nrecords_per_request = 2\n", []string{"one record in a request"}},
 		{mine, own + "gated_pairs = [\"e2e-p50\"]\n", []string{"with end_to_end also"}},
-		{mine, own + "probe_rate_per_second = 1000\nprobe_limit_ms = 9000\n", []string{"belong to a recovery, this is produce"}},
+		{mine, own + "probe_rate_per_second = 1000\nprobe_limit_ms = 9000\n", []string{"belong to a recovery or a failover, this is produce"}},
 		{mine, "kind = \"recovery\"\npreload_bytes = 1\nprobe_rate_per_second = 10\n", []string{"probe_rate_per_second = 10:", "probe_limit_ms = 0"}},
 		{mine + "launches = 101\n", own, []string{"launches = 101"}},
 		{mine + "library_slice_ms = 5\n", own + "connections = 2\n", []string{"where one request is outstanding"}},
@@ -214,7 +214,8 @@ func TestDigest(t *testing.T) {
 // A number's key says its unit; only counts, ratios and names have none.
 func TestKeysCarryUnits(t *testing.T) {
 	unitless := []string{"nodes", "launches", "cycles", "connections", "in_flight", "partitions", "max_procs", "gc_percent",
-		"rate_per_second", "records_per_request", "ring_laps", "rate_factor", "rate_limit_per_second", "probe_rate_per_second"}
+		"rate_per_second", "records_per_request", "ring_laps", "rate_factor", "kill_incidents", "pause_incidents", "stop_incidents", "rate_limit_per_second",
+		"probe_rate_per_second"}
 	unit := regexp.MustCompile(`_(us|ms|s|bytes)$`)
 	for _, v := range []any{Topology{}, Tuning{}, Workload{}, Suite{}, Scenario{}} {
 		for i := range reflect.TypeOf(v).NumField() {

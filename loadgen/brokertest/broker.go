@@ -110,6 +110,14 @@ func (c *Cluster) listen(n *node) {
 // Addr is the address of the first node.
 func (c *Cluster) Addr() string { return c.nodes[0].addr }
 
+// Addrs are the addresses of all nodes.
+func (c *Cluster) Addrs() (out []string) {
+	for _, n := range c.nodes {
+		out = append(out, n.addr)
+	}
+	return out
+}
+
 // Kill closes a node's listener and connections.
 func (c *Cluster) Kill(id int32) {
 	n := c.nodes[id-1]

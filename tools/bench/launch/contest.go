@@ -12,6 +12,7 @@ import (
 	"ackline/loadgen/pace"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/sum"
 	"ackline/tools/bench/target"
 )
 
@@ -35,6 +36,8 @@ type contest struct {
 	loads    map[side]load
 	alive    map[side]interface{ Err() error } // the process of each side
 	settle   func(context.Context) error       // makes the system write what it owes the disk
+	lead     int                               // the node that leads the first partition
+	twin     bool                              // the other side is another load on the same brokers
 	meter    meter
 	slices   []record.Slice
 	sets     map[side]*hist.Set // of the cycles that count
@@ -61,12 +64,11 @@ type opponent struct {
 }
 
 // compete warms the system up, starts its opponent beside it, warms that up too and then lets measure do the rest.
-func (l *launch) compete(ctx context.Context, broker *target.Broker, system load, against opponent, measure func(context.Context, *contest) error) (err error) {
-	c := &contest{launch: l, settle: broker.Checkpoint, loads: map[side]load{record.System: system},
-		alive: map[side]interface{ Err() error }{record.System: broker},
-		meter: meter{device: l.Device, pid: map[side]int{record.System: broker.PID()}},
-		sets:  map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: hist.NewSet()}, endToEnd: hist.NewLatency(), delivery: hist.NewDelay(),
-		logs: map[side][]interval{}, all: map[side]int64{}}
+func (l *launch) compete(ctx context.Context, broker *target.Brokers, system load, against opponent, measure func(context.Context, *contest) error) (err error) {
+	c, err := l.newContest(ctx, broker, system)
+	if err != nil {
+		return err
+	}
 	if err := c.warmUp(ctx, record.System); err != nil {
 		return err
 	}
@@ -80,17 +82,33 @@ func (l *launch) compete(ctx context.Context, broker *target.Broker, system load
 		return err
 	}
 	defer other.close()
-	c.loads[record.Floor], c.alive[record.Floor], c.meter.pid[record.Floor] = other, floor, floor.PID()
+	c.loads[record.Floor], c.alive[record.Floor], c.meter.pids[record.Floor] = other, floor, floor.PIDs()
 	if err := c.warmUp(ctx, record.Floor); err != nil {
 		return err
 	}
-	return measure(ctx, c)
+	if err := measure(ctx, c); err != nil {
+		return err
+	}
+	return c.stayed(ctx, broker)
 }
 
-// withBroker runs something beside a fresh broker, which is stopped afterwards.
-func (l *launch) withBroker(ctx context.Context, do func(*target.Broker) error) (err error) {
+// newContest is a contest with one side.
+func (l *launch) newContest(ctx context.Context, broker *target.Brokers, system load) (*contest, error) {
+	lead, err := l.leader(ctx, broker)
+	if err != nil {
+		return nil, err
+	}
+	return &contest{launch: l, settle: broker.Checkpoint, loads: map[side]load{record.System: system},
+		alive: map[side]interface{ Err() error }{record.System: broker},
+		lead:  lead, meter: meter{device: l.Device, pids: map[side][]int{record.System: broker.PIDs(lead)}},
+		sets: map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: hist.NewSet()}, endToEnd: hist.NewLatency(), delivery: hist.NewDelay(),
+		logs: map[side][]interval{}, all: map[side]int64{}}, nil
+}
+
+// withBrokers runs something beside the topology's fresh brokers, which are stopped afterwards.
+func (l *launch) withBrokers(ctx context.Context, do func(*target.Brokers) error) (err error) {
 	l.step("starting the broker")
-	broker, err := l.startBroker(ctx, "broker.log")
+	broker, err := l.startBrokers(ctx, "broker.log")
 	if err != nil {
 		return err
 	}
@@ -121,7 +139,7 @@ func (c *contest) warmUp(ctx context.Context, s side) error {
 	} else if reason != "" {
 		c.invalid("the %s %s", s, reason)
 	}
-	if err == nil && s == record.System {
+	if err == nil && (s == record.System || c.twin) {
 		err = c.settle(ctx)
 	}
 	return c.explain(s, err)
@@ -180,7 +198,7 @@ func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample
 		return smp, err
 	}
 	end := time.Now()
-	if s == record.System {
+	if s == record.System || c.twin {
 		if err := c.settle(ctx); err != nil {
 			return smp, err
 		}
@@ -229,8 +247,8 @@ func spoilCycle(cycle []record.Slice) bool {
 // conclude fills the record from the slices.
 func (c *contest) conclude() error {
 	c.rec.Slices = c.slices
-	c.rec.Pairs = pairs(c.slices, c.sets, c.endToEnd, c.Scenario.Workload.GatedPairs)
-	c.rec.Figures = append(c.rec.Figures, figures(c.slices)...)
+	c.rec.Pairs = sum.Pairs(c.slices, c.sets, c.endToEnd, c.Scenario.Workload.GatedPairs)
+	c.rec.Figures = append(c.rec.Figures, sum.Figures(c.slices)...)
 	good := 0
 	for _, sl := range c.slices {
 		if sl.Verdict == record.OK {

@@ -17,6 +17,7 @@ import (
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/sum"
 	"ackline/tools/bench/target"
 )
 
@@ -364,10 +365,10 @@ func TestEndToEndPairs(t *testing.T) {
 		{Side: record.Floor, Verdict: record.OK, Figures: []record.Figure{{Name: "service_us_p50", Value: 100}, {Name: "service_us_p99", Value: 300}}}}
 	sets := map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: smooth(20_000, 100).hist}
 	few := smooth(9_999, 300).hist.Response
-	if got := pairs(sls, sets, few, []string{"e2e-p50"}); len(got) != 1 || got[0].Name != "e2e-p50" || math.Abs(got[0].Ratio-3) > 1e-9 || math.Abs(got[0].Excess-200) > 1e-9 || !got[0].Gated {
+	if got := sum.Pairs(sls, sets, few, []string{"e2e-p50"}); len(got) != 1 || got[0].Name != "e2e-p50" || math.Abs(got[0].Ratio-3) > 1e-9 || math.Abs(got[0].Excess-200) > 1e-9 || !got[0].Gated {
 		t.Errorf("pairs %+v, want e2e-p50 alone: 9,999 records are too few for a p99", got)
 	}
-	if got := pairs(sls, sets, smooth(10_000, 300).hist.Response, nil); len(got) != 2 || got[1].Name != "e2e-p99" {
+	if got := sum.Pairs(sls, sets, smooth(10_000, 300).hist.Response, nil); len(got) != 2 || got[1].Name != "e2e-p99" {
 		t.Errorf("pairs %+v, want both", got)
 	}
 }

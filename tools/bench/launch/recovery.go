@@ -11,6 +11,7 @@ import (
 
 	"ackline/broker/vfs"
 	"ackline/tools/bench/disk"
+	"ackline/tools/bench/probe"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/target"
 	"ackline/tools/stats"
@@ -32,7 +33,7 @@ func (l *launch) recovery(ctx context.Context) error {
 		return err
 	}
 	defer func() { broker.Kill() }() // whichever runs at the end
-	writer, err := openProduce(ctx, l.Scenario.Workload, broker.Addr, l.sub(1))
+	writer, err := openProduce(ctx, l.Scenario.Workload, []string{broker.Addr}, l.sub(1))
 	if err != nil {
 		return err
 	}
@@ -148,7 +149,7 @@ func (l *launch) restart(ctx context.Context, broker **target.Broker, writer *pr
 	}
 	*broker, c.replay = b, b.RecoveredIn
 	c.open = b.ReadyAt().Sub(b.Began())
-	at, err := firstAck(ctx, b.Addr, l.sub(9))
+	at, err := probe.FirstAck(ctx, b.Addr, topic, l.sub(9))
 	if err != nil {
 		return c, 0, errors.Join(fmt.Errorf("the first write after the restart: %w", err), b.Err())
 	}

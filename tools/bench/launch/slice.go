@@ -64,15 +64,16 @@ type reading struct {
 	at     time.Time
 	cpu    proc.CPU // of the whole machine
 	device disk.Counters
-	own    proc.Counters // of the side that is being measured
+	own    proc.Counters // of the side that is being measured, all of its processes
+	lead   proc.Counters // of the one of them that leads, where there are several
 	other  proc.Counters // of the side that should be idle
 	bench  proc.Counters // of this process, which is the client
 }
 
 // meter reads counters before and after a slice.
 type meter struct {
-	device string       // "" when there is no block device: then nothing is known about foreign writes
-	pid    map[side]int // of the processes that are running
+	device string         // "" when there is no block device: then nothing is known about foreign writes
+	pids   map[side][]int // of the processes that are running, the one that leads in front
 }
 
 type side = record.Side
@@ -88,15 +89,20 @@ func (m *meter) take(s side) (reading, error) {
 			return r, err
 		}
 	}
-	for who, pid := range m.pid {
-		c, err := proc.Read("/proc", pid)
-		if err != nil {
-			return r, fmt.Errorf("%s: %w", who, err)
-		}
-		if who == s {
-			r.own = c
-		} else {
-			r.other = c
+	for who, pids := range m.pids {
+		for i, pid := range pids {
+			c, err := proc.Read("/proc", pid)
+			if err != nil {
+				return r, fmt.Errorf("%s: %w", who, err)
+			}
+			switch {
+			case who != s:
+				r.other = r.other.Add(c)
+			case i == 0 && len(pids) > 1:
+				r.own, r.lead = r.own.Add(c), c
+			default:
+				r.own = r.own.Add(c)
+			}
 		}
 	}
 	r.bench, err = proc.Read("/proc", os.Getpid())
@@ -171,6 +177,12 @@ func judge(number int, s side, began time.Time, smp sample, before, after readin
 	}
 	if all := float64(smp.all); all > 0 {
 		add("cpu_ns_per_request", "ns/request", float64(own.CPUNs)/all)
+		if lead := after.lead.Sub(before.lead); lead.CPUNs > 0 {
+			add("leader_cpu_ns_per_request", "ns/request", float64(lead.CPUNs)/all)
+			add("follower_cpu_ns_per_request", "ns/request", float64(own.CPUNs-lead.CPUNs)/all)
+			add("leader_io_calls_per_request", "1/request", float64(lead.Calls)/all)
+			add("follower_io_calls_per_request", "1/request", float64(own.Calls-lead.Calls)/all)
+		}
 		add("context_switches_per_request", "1/request", float64(own.VoluntarySwitches+own.InvoluntarySwitches)/all)
 		add("io_calls_per_request", "1/request", float64(own.Calls)/all)
 		add("client_cpu_ns_per_request", "ns/request", float64(bench.CPUNs)/all)

@@ -11,6 +11,7 @@ import (
 	"ackline/tools/bench/disk"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/sum"
 )
 
 func TestForeignWrites(t *testing.T) {
@@ -140,7 +141,7 @@ func turns(system, floor []float64) []record.Slice {
 func TestPairs(t *testing.T) {
 	slices := turns([]float64{200, 800}, []float64{100, 400})
 	sets := map[side]*hist.Set{record.System: smooth(20_000, 400).hist, record.Floor: smooth(20_000, 200).hist}
-	got := pairs(slices, sets, hist.NewLatency(), []string{"p50"})
+	got := sum.Pairs(slices, sets, hist.NewLatency(), []string{"p50"})
 	if len(got) != 3 {
 		t.Fatalf("pairs %+v, want p50, p99 and rate", got)
 	}
@@ -153,11 +154,11 @@ func TestPairs(t *testing.T) {
 		t.Errorf("rate %+v, want a ratio of 2: more is better, and the ratio says how much worse", rate)
 	}
 	sets[record.Floor] = smooth(9_999, 200).hist
-	if got := pairs(slices, sets, hist.NewLatency(), nil); len(got) != 2 || got[1].Name != "rate" {
+	if got := sum.Pairs(slices, sets, hist.NewLatency(), nil); len(got) != 2 || got[1].Name != "rate" {
 		t.Errorf("pairs %+v: a p99 of 9,999 requests has too few samples beyond it", got)
 	}
 	slices[1].Verdict, slices[3].Verdict = record.Invalid, record.Invalid
-	if got := pairs(slices, sets, hist.NewLatency(), nil); len(got) != 0 {
+	if got := sum.Pairs(slices, sets, hist.NewLatency(), nil); len(got) != 0 {
 		t.Errorf("pairs %+v without a valid slice of the floor", got)
 	}
 }
@@ -165,7 +166,7 @@ func TestPairs(t *testing.T) {
 func TestFigures(t *testing.T) {
 	slices := turns([]float64{200, 800}, []float64{100, 400})
 	slices[2].Requests = 300 // the system's second slice weighs three times as much
-	got := figures(slices)
+	got := sum.Figures(slices)
 	if v := get(t, got, "cpu_ns_per_request"); math.Abs(v-6500) > 1e-9 {
 		t.Errorf("CPU per request %v, want the mean over requests, 6500", v)
 	}
