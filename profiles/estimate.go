@@ -20,11 +20,8 @@ const (
 	nodeOverhead      = 700 * time.Millisecond
 	partitionOverhead = time.Millisecond
 
-	// An incident lasts until the node is back and has caught up; before the first one failoverQuiet shows what is usual.
-	incident      = 3 * time.Second
-	failoverQuiet = 3 * time.Second
-	// idleSettles is how long partitions are busy after they were made.
-	idleSettles = 5 * time.Second
+	// takeOver is about how long an incident lasts until franz-go as people use it writes again and the node is back.
+	takeOver = 4 * time.Second
 
 	// LibrarySlices is how many slices of LibrarySliceMs a launch has.
 	LibrarySlices = 5
@@ -62,9 +59,9 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		time.Duration(w.Partitions)*partitionOverhead
 	switch w.Kind {
 	case Failover:
-		return total + failoverQuiet + time.Duration(w.KillIncidents+w.StopIncidents)*incident + time.Duration(w.PauseIncidents)*(incident+ms(w.PauseMs))
+		return total + w.Quiet() + time.Duration(w.Incidents())*(takeOver+w.Rest()) + time.Duration(w.PauseIncidents)*w.Pause()
 	case Idle:
-		return total + idleSettles + ms(w.WatchMs)
+		return total + w.Quiet() + w.Watch()
 	}
 	if w.Kind == Recovery {
 		total += 3*restart + at(w.PreloadBytes, readRate)

@@ -59,6 +59,10 @@ type Workload struct {
 	PauseIncidents int `toml:"pause_incidents" json:"pause_incidents,omitempty"`
 	StopIncidents  int `toml:"stop_incidents" json:"stop_incidents,omitempty"`
 	PauseMs        int `toml:"pause_ms" json:"pause_ms,omitempty"`
+	// QuietMs is how long a failover's probes run before the first incident, and how long an idle workload's partitions are given to
+	// settle; RestMs is how long all is left alone after an incident, on average.
+	QuietMs int `toml:"quiet_ms" json:"quiet_ms,omitempty"`
+	RestMs  int `toml:"rest_ms" json:"rest_ms,omitempty"`
 	// WatchMs belongs to an idle workload: how long the partitions are left alone under observation.
 	WatchMs int `toml:"watch_ms" json:"watch_ms,omitempty"`
 	// GatedPairs take part in a comparison's verdict: "p50", "p99", "rate", "e2e-p50", "e2e-p99".
@@ -75,6 +79,21 @@ func (w *Workload) setName(name string) { w.Name = name }
 
 // Timeout is TimeoutMs.
 func (w *Workload) Timeout() time.Duration { return time.Duration(w.TimeoutMs) * time.Millisecond }
+
+// Watch is WatchMs.
+func (w *Workload) Watch() time.Duration { return ms(w.WatchMs) }
+
+// Quiet is QuietMs.
+func (w *Workload) Quiet() time.Duration { return ms(w.QuietMs) }
+
+// Rest is RestMs.
+func (w *Workload) Rest() time.Duration { return ms(w.RestMs) }
+
+// Pause is PauseMs.
+func (w *Workload) Pause() time.Duration { return ms(w.PauseMs) }
+
+// ProbeLimit is ProbeLimitMs.
+func (w *Workload) ProbeLimit() time.Duration { return ms(w.ProbeLimitMs) }
 
 // Batched says that a request carries more than one record.
 func (w *Workload) Batched() bool { return w.RecordsPerRequest > 1 }
@@ -201,6 +220,9 @@ func (w *Workload) validateFailover(want func(ok bool, format string, args ...an
 		want(n.value >= 0 && n.value <= mostIncidents && (n.value == 0 || w.Kind == Failover), "%s = %d: want 0 to %d, and 0 but in a failover", n.name, n.value, mostIncidents)
 	}
 	want((w.PauseIncidents > 0) == (w.PauseMs > 0) && w.PauseMs <= 60_000, "pause_ms = %d: want 1 to 60000 with pause_incidents, else 0", w.PauseMs)
+	want(oneOf(w.Kind, Failover, Idle) && w.QuietMs > 0 && w.QuietMs <= 60_000 || w.QuietMs == 0 && !oneOf(w.Kind, Failover, Idle),
+		"quiet_ms = %d: a failover and an idle workload want 1 to 60000, any other has none", w.QuietMs)
+	want((w.Kind == Failover) == (w.RestMs > 0) && w.RestMs <= 60_000, "rest_ms = %d: a failover wants 1 to 60000, any other has none", w.RestMs)
 	if w.Kind != Failover {
 		return
 	}

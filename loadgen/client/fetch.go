@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 )
@@ -228,7 +229,7 @@ func (r *Reader) read(ctx context.Context, partition int32, from int64) (frame.F
 		if d.err != nil {
 			return frame.Fetched{}, d.err
 		}
-		if err := makeBlocking(d.fd, time.Duration(tickNS)); err != nil {
+		if err := sock.MakeBlocking(d.fd, time.Duration(tickNS)); err != nil {
 			return frame.Fetched{}, err
 		}
 		r.conn = &conn{fd: d.fd, in: make([]byte, readerBytes+inBytes)}

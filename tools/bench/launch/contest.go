@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
+	"ackline/tools/bench/meter"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/sum"
 	"ackline/tools/bench/target"
+	"ackline/tools/bench/warm"
 )
 
 // load is an open way to put one side under a workload's load. Connections stay open from slice to slice.
@@ -37,8 +38,7 @@ type contest struct {
 	alive    map[side]interface{ Err() error } // the process of each side
 	settle   func(context.Context) error       // makes the system write what it owes the disk
 	lead     int                               // the node that leads the first partition
-	twin     bool                              // the other side is another load on the same brokers
-	meter    meter
+	meter    meter.Meter
 	slices   []record.Slice
 	sets     map[side]*hist.Set // of the cycles that count
 	endToEnd *hist.Hist         // of the same; empty without a consumer
@@ -82,7 +82,7 @@ func (l *launch) compete(ctx context.Context, broker *target.Brokers, system loa
 		return err
 	}
 	defer other.close()
-	c.loads[record.Floor], c.alive[record.Floor], c.meter.pids[record.Floor] = other, floor, floor.PIDs()
+	c.loads[record.Floor], c.alive[record.Floor], c.meter.PIDs[record.Floor] = other, floor, floor.PIDs()
 	if err := c.warmUp(ctx, record.Floor); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (l *launch) newContest(ctx context.Context, broker *target.Brokers, system 
 	}
 	return &contest{launch: l, settle: broker.Checkpoint, loads: map[side]load{record.System: system},
 		alive: map[side]interface{ Err() error }{record.System: broker},
-		lead:  lead, meter: meter{device: l.Device, pids: map[side][]int{record.System: broker.PIDs(lead)}},
+		lead:  lead, meter: meter.Meter{Device: l.Device, PIDs: map[side][]int{record.System: broker.PIDs(lead)}},
 		sets: map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: hist.NewSet()}, endToEnd: hist.NewLatency(), delivery: hist.NewDelay(),
 		logs: map[side][]interval{}, all: map[side]int64{}}, nil
 }
@@ -125,7 +125,7 @@ func (c *contest) warmUp(ctx context.Context, s side) error {
 		return err
 	}
 	n := uint64(0)
-	reason, err := warm(ctx, window, limit, func(ctx context.Context, w time.Duration) (float64, error) {
+	reason, err := warm.Up(ctx, window, limit, func(ctx context.Context, w time.Duration) (float64, error) {
 		n++
 		smp, err := c.loads[s].slice(ctx, stretch{length: w, seed: c.sub(1000 + n)})
 		if err != nil {
@@ -139,7 +139,7 @@ func (c *contest) warmUp(ctx context.Context, s side) error {
 	} else if reason != "" {
 		c.invalid("the %s %s", s, reason)
 	}
-	if err == nil && (s == record.System || c.twin) {
+	if err == nil && (s == record.System || c.meter.Twin) {
 		err = c.settle(ctx)
 	}
 	return c.explain(s, err)
@@ -172,7 +172,7 @@ func (c *contest) run(ctx context.Context) error {
 			}
 			samples = append(samples, smp)
 		}
-		if !spoilCycle(c.slices[first:]) {
+		if !sum.Spoil(c.slices[first:]) {
 			continue
 		}
 		for i, smp := range samples {
@@ -189,7 +189,7 @@ func (c *contest) run(ctx context.Context) error {
 // turn runs one slice between two readings of all counters. The slice ends when its side owes the disk nothing: the system
 // is asked to write its segments and a checkpoint, the floor has made everything durable before it answered.
 func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample, error) {
-	before, err := c.meter.take(s)
+	before, err := c.meter.Take(s)
 	if err != nil {
 		return sample{}, err
 	}
@@ -198,7 +198,7 @@ func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample
 		return smp, err
 	}
 	end := time.Now()
-	if s == record.System || c.twin {
+	if s == record.System || c.meter.Twin {
 		if err := c.settle(ctx); err != nil {
 			return smp, err
 		}
@@ -210,38 +210,14 @@ func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample
 	if c.Scenario.Workload.Throughput() {
 		smp.rated += smp.drain
 	}
-	after, err := c.meter.take(s)
+	after, err := c.meter.Take(s)
 	if err != nil {
 		return smp, err
 	}
-	c.slices = append(c.slices, judge(n, s, c.began, smp, before, after, c.meter.device != ""))
+	c.slices = append(c.slices, judge(n, s, c.began, smp, before, after, c.meter.Device != ""))
 	c.all[s] += smp.all
 	c.logs[s] = append(c.logs[s], interval{start: end.Add(-smp.counted), end: end, set: smp.hist})
 	return smp, nil
-}
-
-// spoiltBy ends the reason of a slice that is invalid only because of another one.
-const spoiltBy = " of its cycle is invalid"
-
-// spoilCycle says whether a cycle counts. One bad slice spoils its cycle: without it the rest is no longer balanced
-// against drift.
-func spoilCycle(cycle []record.Slice) bool {
-	bad, host := -1, true
-	for _, sl := range cycle {
-		if sl.Verdict != record.OK {
-			bad, host = sl.Number, host && sl.HostOnly
-		}
-	}
-	if bad < 0 {
-		return true
-	}
-	for i := range cycle {
-		if cycle[i].Verdict == record.OK {
-			cycle[i].Verdict, cycle[i].HostOnly = record.Invalid, host
-			cycle[i].Reasons = append(cycle[i].Reasons, fmt.Sprintf("slice %d%s", bad, spoiltBy))
-		}
-	}
-	return false
 }
 
 // conclude fills the record from the slices.
@@ -259,7 +235,7 @@ func (c *contest) conclude() error {
 		}
 	}
 	if good == 0 && len(c.slices) > 0 {
-		bad, host := firstBad(c.slices)
+		bad, host := sum.FirstBad(c.slices)
 		tell := c.invalid
 		if host {
 			tell = c.invalidByHost
@@ -307,25 +283,6 @@ func (c *contest) consumed() {
 		}
 	}
 	c.rec.Histograms = append(c.rec.Histograms, record.Histogram{Side: record.System, Name: "end-to-end", Hist: c.endToEnd})
-}
-
-// firstBad is the first slice that is invalid for a reason of its own. host: so is none for which the host is not to blame.
-func firstBad(slices []record.Slice) (bad record.Slice, host bool) {
-	found := false
-	host = true
-	for _, sl := range slices {
-		if sl.Verdict == record.OK {
-			continue
-		}
-		host = host && sl.HostOnly
-		if !found && !strings.HasSuffix(sl.Reasons[0], spoiltBy) {
-			bad, found = sl, true
-		}
-	}
-	if !found {
-		panic(fmt.Sprintf("launch: %d slices, none of them invalid by itself", len(slices)))
-	}
-	return bad, host
 }
 
 // writeLog writes a side's histograms as an HdrHistogram log with one interval per slice.

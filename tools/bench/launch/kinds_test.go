@@ -14,6 +14,7 @@ import (
 	"ackline/loadgen/pace"
 	"ackline/loadgen/result"
 	"ackline/profiles"
+	"ackline/tools/bench/meter"
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
@@ -324,9 +325,9 @@ func TestBlameTheHost(t *testing.T) {
 	} {
 		smp := smooth(10, 100)
 		smp.invalid, smp.stolen = c.invalid, c.limited
-		before := reading{at: began, cpu: proc.CPU{Total: 500, Stolen: 3}}
-		after := reading{at: began.Add(time.Second), cpu: proc.CPU{Total: 1500, Stolen: 3 + c.stolen}}
-		after.device.WriteBytes = c.foreign
+		before := meter.Reading{At: began, CPU: proc.CPU{Total: 500, Stolen: 3}}
+		after := meter.Reading{At: began.Add(time.Second), CPU: proc.CPU{Total: 1500, Stolen: 3 + c.stolen}}
+		after.Device.WriteBytes = c.foreign
 		sl := judge(0, record.System, began, smp, before, after, true)
 		if sl.HostOnly != c.want || (sl.Verdict == record.OK) != (c.invalid == nil) {
 			t.Errorf("%s: %+v, want host only %v", name, sl, c.want)

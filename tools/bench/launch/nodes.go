@@ -86,7 +86,3 @@ func summed(nodes []target.Metrics) map[string]float64 {
 	}
 	return out
 }
-
-func (l *launch) spread(ctx context.Context) error   { return errors.New("x") }
-func (l *launch) failover(ctx context.Context) error { return errors.New("x") }
-func (l *launch) idle(ctx context.Context) error     { return errors.New("x") }
