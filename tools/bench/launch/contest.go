@@ -207,6 +207,9 @@ func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample
 	// which a broker goes on flushing) and the settling.
 	smp.drain = time.Duration(pace.Now() - smp.endedNS)
 	smp.rated = smp.counted
+	if n := c.Scenario.Workload.Partitions; n > 1 {
+		smp.files = int64(n * c.topology().Nodes)
+	}
 	if c.Scenario.Workload.Throughput() {
 		smp.rated += smp.drain
 	}

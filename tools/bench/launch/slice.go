@@ -22,6 +22,7 @@ type sample struct {
 	unsent     int64         // of them: there was never room, because those before were not answered
 	all        int64         // acknowledged in the whole slice: what the counters belong to
 	userBytes  int64         // record bytes that were written in the whole slice
+	files      int64         // that were written to beside the logs, when they are many
 	replyBytes int64         // that the measured side wrote to sockets in the whole slice
 	invalid    []cause       // why the generator does not vouch for it
 	stolen     bool          // the host took CPU time away, and no limit of a control group was reached
@@ -71,7 +72,7 @@ func judge(number int, s side, began time.Time, smp sample, before, after meter.
 		against(c)
 	}
 	if hasDevice {
-		if why := meter.Foreign(length, dev.WriteBytes, own.AtMost(smp.replyBytes)+bench.AtMost(0), other.OnDevice(0)); why != "" {
+		if why := meter.Foreign(length, smp.files, dev.WriteBytes, own.AtMost(smp.replyBytes)+bench.AtMost(0), other.OnDevice(0)); why != "" {
 			against(cause{text: why})
 		}
 	}

@@ -50,7 +50,7 @@ func (c *contest) besideOne(ctx context.Context, b *target.Brokers) error {
 			return err
 		}
 	}
-	syncs, seconds := map[side]float64{}, map[side]float64{}
+	syncs, messages, seconds := map[side]float64{}, map[side]float64{}, map[side]float64{}
 	for _, load := range []side{record.System, record.Floor} {
 		c.loads[load] = &counted{load: c.loads[load], count: func(ctx context.Context, run func() (sample, error)) (sample, error) {
 			before, err := b.Metrics(ctx)
@@ -65,7 +65,9 @@ func (c *contest) besideOne(ctx context.Context, b *target.Brokers) error {
 			if err != nil {
 				return smp, err
 			}
-			syncs[load] += summed(between(before, after))[target.WALBatches]
+			v := summed(between(before, after))
+			syncs[load] += v[target.WALBatches]
+			messages[load] += v[target.RaftMessages]
 			seconds[load] += smp.counted.Seconds() + float64(c.Suite.DiscardMs)/1e3
 			return smp, nil
 		}}
@@ -76,6 +78,7 @@ func (c *contest) besideOne(ctx context.Context, b *target.Brokers) error {
 	for _, s := range []side{record.System, record.Floor} {
 		c.figure(s, "syncs_per_second", "1/s", syncs[s]/seconds[s])
 		c.figure(s, "syncs_per_request", "1/request", syncs[s]/float64(c.all[s]))
+		c.figure(s, "raft_messages_per_request", "1/request", messages[s]/float64(c.all[s]))
 	}
 	if err := c.conclude(); err != nil {
 		return err

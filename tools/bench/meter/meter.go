@@ -82,6 +82,10 @@ const (
 // block that the inode lies in. The time moves with the kernel's tick, however many writes there are between two.
 const inodeBlock = 4096
 
+// blocksPerFile is how many such blocks there are for each of many files that are written to within a slice and then synced: the
+// inode, and the journal's copy of it.
+const blocksPerFile = 2
+
 // tick is the resolution of the clock that files' times are taken from.
 var tick = sync.OnceValue(func() time.Duration {
 	var ts unix.Timespec
@@ -92,13 +96,14 @@ var tick = sync.OnceValue(func() time.Duration {
 })
 
 // Foreign explains why a slice's figures may be somebody else's, "" when nothing speaks for it. own is what the measured
-// side and the client wrote to the device, other what the side wrote that should have been idle.
-func Foreign(length time.Duration, deviceBytes, ownBytes, otherBytes int64) string {
+// side and the client wrote to the device, other what the side wrote that should have been idle. files is how many
+// files were written to beside the log, when they are many.
+func Foreign(length time.Duration, files int64, deviceBytes, ownBytes, otherBytes int64) string {
 	limit := max(int64(foreignShare*float64(deviceBytes)), foreignAllowance)
 	if otherBytes > limit {
 		return fmt.Sprintf("the side that should have been idle wrote %d bytes of the device's %d: it had not drained", otherBytes, deviceBytes)
 	}
-	times := (int64(length/tick()) + 1) * inodeBlock
+	times := (int64(length/tick()) + 1 + blocksPerFile*files) * inodeBlock
 	if extra := deviceBytes - ownBytes - otherBytes - times; extra > limit {
 		return fmt.Sprintf("somebody else wrote %d of the %d bytes that the device wrote, more than %.0f%%: another program uses this disk",
 			extra, deviceBytes, 100*foreignShare)

@@ -24,7 +24,7 @@ func TestForeignWrites(t *testing.T) {
 		{100 * mib, 100 * mib, 1 * mib, ""},
 		{90 * mib, 100 * mib, 0, ""}, // written and not yet on the device
 	} {
-		if got := Foreign(0, c.device, c.own, c.other); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+		if got := Foreign(0, 0, c.device, c.own, c.other); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("device %d, own %d, other %d: %q, want %q", c.device, c.own, c.other, got, c.want)
 		}
 	}
@@ -33,11 +33,16 @@ func TestForeignWrites(t *testing.T) {
 // A file's time of modification moves once a tick, and takes a block of the disk with it.
 func TestInodeWritesAreNotForeign(t *testing.T) {
 	second := int64(time.Second/tick()) * inodeBlock
-	if why := Foreign(time.Second, 10e6+second, 10e6, 0); why != "" {
+	if why := Foreign(time.Second, 0, 10e6+second, 10e6, 0); why != "" {
 		t.Error(why)
 	}
-	if why := Foreign(time.Second, 10e6+2*second+foreignAllowance, 10e6, 0); why == "" {
+	if why := Foreign(time.Second, 0, 10e6+2*second+foreignAllowance, 10e6, 0); why == "" {
 		t.Error("two blocks a tick were put down to one file")
+	}
+	for files, want := range map[int64]bool{1000: true, 400: false} {
+		if why := Foreign(time.Second, files, 10e6+second+1000*2*inodeBlock, 10e6, 0); (why == "") != want {
+			t.Errorf("two blocks for each of 1,000 files, %d of which are known: %q", files, why)
+		}
 	}
 }
 
