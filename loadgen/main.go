@@ -66,6 +66,7 @@ type cli struct {
 	Size              int           `default:"1024" help:"Bytes of each record's value (${default})."`
 	RecordsPerRequest int           `default:"1" help:"Records in one request, as one batch (${default})."`
 	Timeout           time.Duration `default:"10s" help:"How long an operation may stay unanswered, and how long a lost broker is tried again (${default})."`
+	Resend            bool          `help:"Survive failovers: send again, as an idempotent producer, what had no answer when a connection or a leader was lost. Needs the wire driver, a connection for each partition and at most 5 in flight (off)."`
 	FetchBytes        int32         `default:"1048576" help:"With --workload fetch: bytes per answer (${default})."`
 	FetchOrder        string        `default:"sequential" enum:"sequential,random" help:"With --workload fetch: where to read (${default})."`
 	EndToEnd          bool          `help:"Add a consumer that waits at the end of the topic, and time records until it has them."`
@@ -147,7 +148,7 @@ func (c *cli) plan() (loadrun.Config, loadrun.Spec, error) {
 		Brokers: c.Brokers, Floor: c.Floor, Topic: c.Topic, Create: c.Create, Keep: c.Keep, Partitions: c.Partitions, Replication: c.Replication,
 		TopicConfig: c.TopicConfig, Driver: c.Driver, Workload: c.Workload, ValueBytes: c.Size, FetchBytes: c.FetchBytes,
 		FetchOrder: client.FetchOrder(c.FetchOrder), EndToEnd: c.EndToEnd, NoCheck: !c.Check, SpinMax: c.Spin,
-		Client: client.Config{Connections: c.Connections, InFlight: c.InFlight, Threads: c.Threads, RecordsPerRequest: c.RecordsPerRequest, Timeout: c.Timeout},
+		Client: client.Config{Connections: c.Connections, InFlight: c.InFlight, Threads: c.Threads, RecordsPerRequest: c.RecordsPerRequest, Timeout: c.Timeout, Resend: c.Resend},
 	}
 	if c.Spin == 0 {
 		cfg.SpinMax = -1

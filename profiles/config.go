@@ -18,11 +18,14 @@ type Topology struct {
 
 func (t *Topology) setName(name string) { t.Name = name }
 
+// mostNodes bounds a topology: all of its processes share one machine.
+const mostNodes = 9
+
 // Validate reports the first value that cannot be run.
 func (t *Topology) Validate() error {
 	switch {
-	case t.Nodes != 1:
-		return fmt.Errorf("nodes = %d: the suite starts one broker, so 1 is the only value", t.Nodes)
+	case t.Nodes < 1 || t.Nodes > mostNodes || t.Nodes%2 == 0:
+		return fmt.Errorf("nodes = %d: want 1, or 3 to %d and odd, because an even number bears no more failures than one less", t.Nodes, mostNodes)
 	case t.Host == "":
 		return errors.New(`host is empty: want the address to listen on, such as "127.0.0.1"`)
 	}
@@ -76,10 +79,13 @@ type Suite struct {
 type Scenario struct {
 	Name         string   `toml:"name" json:"name"`         // in results: a word
 	WorkloadName string   `toml:"workload" json:"-"`        //
+	TopologyName string   `toml:"topology" json:"-"`        // instead of the suite's; "" = the suite's
 	Launches     int      `toml:"launches" json:"launches"` // instead of the suite's; 0 = the suite's. Fewer than six have no interval
 	Cycles       int      `toml:"cycles" json:"cycles"`     // A B B A so many times per launch; a sweep has none
 	SliceMs      int      `toml:"slice_ms" json:"slice_ms"` // one slice, the discarded part included; sweep: at least, longer at low rates
 	Workload     Workload `toml:"-" json:"workload"`        // resolved
+	// Topology is resolved where the scenario has one of its own, else zero: see Suite.TopologyOf.
+	Topology Topology `toml:"-" json:"topology,omitzero"`
 	// LibrarySliceMs is the length of the slices in which franz-go and the pre-encoded frames take turns, to see what a client
 	// library costs. Only where one request is outstanding; 0 = not measured.
 	LibrarySliceMs int `toml:"library_slice_ms" json:"library_slice_ms"`
@@ -91,6 +97,14 @@ func (s *Suite) LaunchesOf(sc Scenario) int {
 		return sc.Launches
 	}
 	return s.Launches
+}
+
+// TopologyOf is what a scenario runs on.
+func (s *Suite) TopologyOf(sc Scenario) Topology {
+	if sc.Topology.Nodes > 0 {
+		return sc.Topology
+	}
+	return s.Topology
 }
 
 var word = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
@@ -117,7 +131,11 @@ func (s *Suite) Validate() error {
 		want(sc.Launches >= 0 && sc.Launches <= 100, "scenario %q: launches = %d: want 0 (the suite's) to 100", sc.Name, sc.Launches)
 		want(sc.LibrarySliceMs >= 0 && (sc.LibrarySliceMs == 0 || sc.Workload.OneAtATime()), "scenario %q: library_slice_ms = %d: want 0, or more "+
 			"where one request is outstanding", sc.Name, sc.LibrarySliceMs)
-		if sc.Workload.Kind == Recovery {
+		nodes := s.TopologyOf(sc).Nodes
+		want(nodes == 1 || oneOf(sc.Workload.Kind, Produce, Spread, Failover, Idle), "scenario %q: a %s workload runs on one node, topology %s has %d",
+			sc.Name, sc.Workload.Kind, s.TopologyOf(sc).Name, nodes)
+		want(sc.Workload.Kind != Failover || nodes > 1, "scenario %q: nobody takes over from a single node: name a topology of at least three", sc.Name)
+		if !sc.Workload.InTurns() {
 			continue
 		}
 		want(sc.Workload.Kind == Sweep || sc.Cycles >= 1, "scenario %q: cycles = %d: want 1 or more", sc.Name, sc.Cycles)

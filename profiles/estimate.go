@@ -16,6 +16,13 @@ const (
 	DiskRate  = 300 * time.Millisecond
 	diskSweep = 3 * time.Second
 
+	// What one more node costs a launch, and one more partition.
+	nodeOverhead      = 700 * time.Millisecond
+	partitionOverhead = time.Millisecond
+
+	// takeOver is about how long an incident lasts until franz-go as people use it writes again and the node is back.
+	takeOver = 4 * time.Second
+
 	// LibrarySlices is how many slices of LibrarySliceMs a launch has.
 	LibrarySlices = 5
 
@@ -44,10 +51,18 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		return time.Duration(float64(bytes) / float64(perSecond) * float64(time.Second))
 	}
 	rings := int64(2)
-	if w.Kind == Fetch || w.Kind == Recovery {
+	if oneOf(w.Kind, Fetch, Recovery, Spread, Failover, Idle) {
 		rings = 1 // the floor has none
 	}
-	total := launchOverhead + at(rings*w.RingBytes+w.PreloadBytes, writeRate)
+	nodes := int64(s.TopologyOf(sc).Nodes)
+	total := launchOverhead + time.Duration(nodes-1)*nodeOverhead + at(nodes*rings*w.RingBytes+w.PreloadBytes, writeRate) +
+		time.Duration(w.Partitions)*partitionOverhead
+	switch w.Kind {
+	case Failover:
+		return total + w.Quiet() + time.Duration(w.Incidents())*(takeOver+w.Rest()) + time.Duration(w.PauseIncidents)*w.Pause()
+	case Idle:
+		return total + w.Quiet() + w.Watch()
+	}
 	if w.Kind == Recovery {
 		total += 3*restart + at(w.PreloadBytes, readRate)
 		if w.ProbeRatePerSecond > 0 {

@@ -98,6 +98,16 @@ func (s *Suite) resolve(src source) error {
 		if err != nil {
 			return fmt.Errorf("%s: scenario %q: %w", src.file, sc.Name, err)
 		}
+		if sc.TopologyName == "" {
+			continue
+		}
+		topology, err := find(kindTopology, sc.TopologyName, src.beside)
+		if err == nil {
+			err = load(topology, &sc.Topology)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: scenario %q: %w", src.file, sc.Name, err)
+		}
 	}
 	return nil
 }

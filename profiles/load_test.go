@@ -12,7 +12,7 @@ import (
 )
 
 func TestBuiltinSuitesLoadAndFit(t *testing.T) {
-	limit := map[string]time.Duration{"quick": 5 * time.Minute, "full": 25 * time.Minute}
+	limit := map[string]time.Duration{"quick": 8 * time.Minute, "full": 60 * time.Minute}
 	launches := map[string]int{"quick": 6, "full": 10}
 	for _, name := range Names() {
 		s, err := LoadSuite(name)
@@ -154,7 +154,7 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, own + "connections = 0\n", []string{"own.toml", "connections = 0: want 1 to"}},
 		{mine, own + "ring_bytes = 10_000_000\n", []string{"own.toml", "multiple of 4096"}},
 		{mine, "kind = \"fetch\"\n", []string{"preload_bytes = 0", "fetch_bytes = 0"}},
-		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery or sweep"}},
+		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery, sweep, spread, failover or idle"}},
 		{mine, "kind = \"sweep\"\n", []string{`arrivals = "closed": a sweep's are poisson`, "objective_p99_us = 0", "rate_factor = 0"}},
 		{mine, ladder + "rate_factor = 2\nrate_limit_per_second = 150\n", []string{"makes 1 rungs, want 2 to"}},
 		{mine, ladder + "rate_factor = 1.1\nrate_limit_per_second = 100_000\n", []string{"makes 40 rungs"}},
@@ -163,8 +163,16 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, own + "objective_p99_us = 5\n", []string{"belong to a sweep, this is produce"}},
 		{mine, own + "end_to_end = true\nrecords_per_request = 2\n", []string{"one record in a request"}},
 		{mine, own + "gated_pairs = [\"e2e-p50\"]\n", []string{"with end_to_end also"}},
-		{mine, own + "probe_rate_per_second = 1000\nprobe_limit_ms = 9000\n", []string{"belong to a recovery, this is produce"}},
+		{mine, own + "probe_rate_per_second = 1000\nprobe_limit_ms = 9000\n", []string{"belong to a recovery or a failover, this is produce"}},
 		{mine, "kind = \"recovery\"\npreload_bytes = 1\nprobe_rate_per_second = 10\n", []string{"probe_rate_per_second = 10:", "probe_limit_ms = 0"}},
+		{mine, "kind = \"failover\"\nquiet_ms = 5\nrest_ms = 5\nprobe_rate_per_second = 500\nprobe_limit_ms = 9000\nkill_incidents = 1\n", []string{`"own": nobody takes over from a single node`}},
+		{mine, "kind = \"failover\"\n", []string{"without an incident", "probe_rate_per_second = 0", "quiet_ms = 0", "rest_ms = 0"}},
+		{mine, own + "kill_incidents = 1\npause_incidents = 2\n", []string{"kill_incidents = 1: want 0 to", "pause_ms = 0"}},
+		{mine, own + "quiet_ms = 1\nrest_ms = 1\nwatch_ms = 1\n", []string{"quiet_ms = 1", "rest_ms = 1", "watch_ms = 1"}},
+		{mine, "kind = \"idle\"\n", []string{"watch_ms = 0", "quiet_ms = 0"}},
+		{mine, "kind = \"spread\"\n", []string{"more than one partition"}},
+		{mine + "topology = \"same-dc-3\"\n", "kind = \"recovery\"\npreload_bytes = 1\n", []string{"a recovery workload runs on one node, topology same-dc-3 has 3"}},
+		{mine + "topology = \"same-dc-4\"\n", own, []string{`scenario "own"`, `no built-in topology "same-dc-4"`, "same-dc-3"}},
 		{mine + "launches = 101\n", own, []string{"launches = 101"}},
 		{mine + "library_slice_ms = 5\n", own + "connections = 2\n", []string{"where one request is outstanding"}},
 		{mine, own + "gated_pairs = [\"p98\"]\n", []string{`"p98"`}},
@@ -187,6 +195,30 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 	}
 	if _, err := LoadSuite("./nowhere.toml"); err == nil || !strings.Contains(err.Error(), "nowhere.toml") {
 		t.Errorf("got %v, want the file's name", err)
+	}
+}
+
+// A scenario runs on the suite's topology unless it names one, and more nodes take longer.
+func TestTopologyOfAScenario(t *testing.T) {
+	s, err := LoadSuite(write(t, "mine.toml", mine+"[[scenarios]]\nname = \"three\"\nworkload = \"own.toml\"\ntopology = \"same-dc-3\"\ncycles = 1\nslice_ms = 10\n",
+		"own.toml", "kind = \"produce\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, three := s.Scenarios[0], s.Scenarios[1]
+	if got := s.TopologyOf(one); got.Name != "single" || got.Nodes != 1 {
+		t.Errorf("own runs on %+v", got)
+	}
+	if got := s.TopologyOf(three); got.Name != "same-dc-3" || got.Nodes != 3 || got.Host == "" {
+		t.Errorf("three runs on %+v", got)
+	}
+	if a, b := s.EstimateScenario(one), s.EstimateScenario(three); b <= a {
+		t.Errorf("one node takes %v, three %v", a, b)
+	}
+	for nodes, want := range map[int]bool{0: false, 1: true, 2: false, 3: true, 4: false, 9: true, 11: false} {
+		if err := (&Topology{Nodes: nodes, Host: "127.0.0.1"}).Validate(); (err == nil) != want {
+			t.Errorf("%d nodes: %v", nodes, err)
+		}
 	}
 }
 
@@ -214,7 +246,8 @@ func TestDigest(t *testing.T) {
 // A number's key says its unit; only counts, ratios and names have none.
 func TestKeysCarryUnits(t *testing.T) {
 	unitless := []string{"nodes", "launches", "cycles", "connections", "in_flight", "partitions", "max_procs", "gc_percent",
-		"rate_per_second", "records_per_request", "ring_laps", "rate_factor", "rate_limit_per_second", "probe_rate_per_second"}
+		"rate_per_second", "records_per_request", "ring_laps", "rate_factor", "kill_incidents", "pause_incidents", "stop_incidents", "rate_limit_per_second",
+		"probe_rate_per_second"}
 	unit := regexp.MustCompile(`_(us|ms|s|bytes)$`)
 	for _, v := range []any{Topology{}, Tuning{}, Workload{}, Suite{}, Scenario{}} {
 		for i := range reflect.TypeOf(v).NumField() {

@@ -30,3 +30,19 @@ func TestRingsAreSizedForTheDisk(t *testing.T) {
 		}
 	}
 }
+
+// Several nodes answer a single writer later, so their rings are smaller.
+func TestRingsOfSeveralNodes(t *testing.T) {
+	s, err := LoadSuite("quick")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SizeRings(10 * time.Microsecond)
+	bytes := map[string]int64{}
+	for _, sc := range s.Scenarios {
+		bytes[sc.Name] = sc.Workload.RingBytes
+	}
+	if one, three := bytes["latency-1"], bytes["dc3-latency-1"]; one <= three || three < one/2-(1<<20) {
+		t.Errorf("rings of %d bytes on one node and %d on each of three, want half", one, three)
+	}
+}

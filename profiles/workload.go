@@ -13,6 +13,9 @@ const (
 	Fetch    = "fetch"    // reads of records that were written before, beside a bare TCP echo
 	Recovery = "recovery" // kill -9 with a full WAL, restart from a cold cache, beside reading the ring once
 	Sweep    = "sweep"    // produce at a ladder of rates, up to saturation, beside the bare durable echo at the same rates
+	Spread   = "spread"   // produce to many partitions, beside the same load on a topic of one partition of the same brokers
+	Failover = "failover" // the node that leads is killed, stopped or paused, while probes write to what it led
+	Idle     = "idle"     // many partitions that nobody uses, and what they cost
 )
 
 // Arrivals of requests.
@@ -25,7 +28,7 @@ const (
 // Workload is the load on one broker. It is the same on the floor.
 type Workload struct {
 	Name              string  `toml:"-" json:"name"`
-	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery or sweep
+	Kind              string  `toml:"kind" json:"kind"`                               // one of the kinds above
 	Note              string  `toml:"note" json:"note"`                               // one line for people
 	Arrivals          string  `toml:"arrivals" json:"arrivals"`                       // closed, constant or poisson
 	RatePerSecond     float64 `toml:"rate_per_second" json:"rate_per_second"`         // of all connections; 0 with closed arrivals; sweep: of the lowest rung
@@ -50,6 +53,18 @@ type Workload struct {
 	// from the first acknowledgement after it until the p99 is restored, for at most so long. 0: that is not measured.
 	ProbeRatePerSecond float64 `toml:"probe_rate_per_second" json:"probe_rate_per_second,omitempty"`
 	ProbeLimitMs       int     `toml:"probe_limit_ms" json:"probe_limit_ms,omitempty"`
+	// KillIncidents, PauseIncidents and StopIncidents belong to a failover: how often the node that leads is killed (kill -9), paused
+	// for PauseMs (SIGSTOP, SIGCONT) and told to stop, with ProbeRatePerSecond records to one of its partitions.
+	KillIncidents  int `toml:"kill_incidents" json:"kill_incidents,omitempty"`
+	PauseIncidents int `toml:"pause_incidents" json:"pause_incidents,omitempty"`
+	StopIncidents  int `toml:"stop_incidents" json:"stop_incidents,omitempty"`
+	PauseMs        int `toml:"pause_ms" json:"pause_ms,omitempty"`
+	// QuietMs is how long a failover's probes run before the first incident, and how long an idle workload's partitions are given to
+	// settle; RestMs is how long all is left alone after an incident, on average.
+	QuietMs int `toml:"quiet_ms" json:"quiet_ms,omitempty"`
+	RestMs  int `toml:"rest_ms" json:"rest_ms,omitempty"`
+	// WatchMs belongs to an idle workload: how long the partitions are left alone under observation.
+	WatchMs int `toml:"watch_ms" json:"watch_ms,omitempty"`
 	// GatedPairs take part in a comparison's verdict: "p50", "p99", "rate", "e2e-p50", "e2e-p99".
 	GatedPairs []string `toml:"gated_pairs" json:"gated_pairs"`
 }
@@ -64,6 +79,21 @@ func (w *Workload) setName(name string) { w.Name = name }
 
 // Timeout is TimeoutMs.
 func (w *Workload) Timeout() time.Duration { return time.Duration(w.TimeoutMs) * time.Millisecond }
+
+// Watch is WatchMs.
+func (w *Workload) Watch() time.Duration { return ms(w.WatchMs) }
+
+// Quiet is QuietMs.
+func (w *Workload) Quiet() time.Duration { return ms(w.QuietMs) }
+
+// Rest is RestMs.
+func (w *Workload) Rest() time.Duration { return ms(w.RestMs) }
+
+// Pause is PauseMs.
+func (w *Workload) Pause() time.Duration { return ms(w.PauseMs) }
+
+// ProbeLimit is ProbeLimitMs.
+func (w *Workload) ProbeLimit() time.Duration { return ms(w.ProbeLimitMs) }
 
 // Batched says that a request carries more than one record.
 func (w *Workload) Batched() bool { return w.RecordsPerRequest > 1 }
@@ -103,6 +133,9 @@ func (w *Workload) Rungs() []float64 {
 const (
 	// minRingBytes is the smallest ring that floor and broker both accept.
 	minRingBytes = 8 << 20
+	// mostIncidents bounds a failover of each sort, mostPartitions a topic.
+	mostIncidents  = 1000
+	mostPartitions = 20_000
 	// mostRungs and leastRungs bound a sweep: it has to end, and a single rung has no knee.
 	mostRungs, leastRungs = 40, 2
 	// leastProbeMs is a few times as long as the stretch that a p99 is taken over.
@@ -117,7 +150,7 @@ func (w *Workload) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep), "kind = %q: want produce, fetch, recovery or sweep", w.Kind)
+	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, Idle), "kind = %q: want produce, fetch, recovery, sweep, spread, failover or idle", w.Kind)
 	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
 	open := w.Arrivals == Constant || w.Arrivals == Poisson
 	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)
@@ -126,7 +159,7 @@ func (w *Workload) Validate() error {
 		name       string
 		value, max int
 	}{
-		{"connections", w.Connections, 4096}, {"in_flight", w.InFlight, 65536}, {"partitions", w.Partitions, 4096},
+		{"connections", w.Connections, 4096}, {"in_flight", w.InFlight, 65536}, {"partitions", w.Partitions, mostPartitions},
 		{"record_bytes", w.RecordBytes, 8 << 20}, {"records_per_request", w.RecordsPerRequest, 65536}, {"timeout_ms", w.TimeoutMs, 600_000},
 	} {
 		want(n.value >= 1 && n.value <= n.max, "%s = %d: want 1 to %d", n.name, n.value, n.max)
@@ -145,6 +178,9 @@ func (w *Workload) Validate() error {
 	}
 	w.validateSweep(want)
 	w.validateProbe(want)
+	w.validateFailover(want)
+	want((w.Kind == Idle) == (w.WatchMs > 0) && w.WatchMs <= 600_000, "watch_ms = %d: an idle workload wants 1 to 600000, any other has none", w.WatchMs)
+	want(w.Kind != Spread || w.Partitions > 1 && open, "a spread workload wants more than one partition and arrivals from a schedule")
 	return errors.Join(errs...)
 }
 
@@ -170,8 +206,32 @@ func (w *Workload) validateProbe(want func(ok bool, format string, args ...any))
 	if w.ProbeRatePerSecond == 0 && w.ProbeLimitMs == 0 {
 		return
 	}
-	want(w.Kind == Recovery, "probe_rate_per_second and probe_limit_ms belong to a recovery, this is %s", w.Kind)
+	want(oneOf(w.Kind, Recovery, Failover), "probe_rate_per_second and probe_limit_ms belong to a recovery or a failover, this is %s", w.Kind)
 	want(w.ProbeRatePerSecond >= 200 && w.ProbeRatePerSecond <= 10_000, "probe_rate_per_second = %v: want 200 (two samples beyond a "+
 		"second's p99) to 10000", w.ProbeRatePerSecond)
 	want(w.ProbeLimitMs >= leastProbeMs && w.ProbeLimitMs <= 120_000, "probe_limit_ms = %d: want %d to 120000", w.ProbeLimitMs, leastProbeMs)
 }
+
+func (w *Workload) validateFailover(want func(ok bool, format string, args ...any)) {
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"kill_incidents", w.KillIncidents}, {"pause_incidents", w.PauseIncidents}, {"stop_incidents", w.StopIncidents}} {
+		want(n.value >= 0 && n.value <= mostIncidents && (n.value == 0 || w.Kind == Failover), "%s = %d: want 0 to %d, and 0 but in a failover", n.name, n.value, mostIncidents)
+	}
+	want((w.PauseIncidents > 0) == (w.PauseMs > 0) && w.PauseMs <= 60_000, "pause_ms = %d: want 1 to 60000 with pause_incidents, else 0", w.PauseMs)
+	want(oneOf(w.Kind, Failover, Idle) && w.QuietMs > 0 && w.QuietMs <= 60_000 || w.QuietMs == 0 && !oneOf(w.Kind, Failover, Idle),
+		"quiet_ms = %d: a failover and an idle workload want 1 to 60000, any other has none", w.QuietMs)
+	want((w.Kind == Failover) == (w.RestMs > 0) && w.RestMs <= 60_000, "rest_ms = %d: a failover wants 1 to 60000, any other has none", w.RestMs)
+	if w.Kind != Failover {
+		return
+	}
+	want(w.Incidents() > 0, "a failover without an incident: kill_incidents, pause_incidents or stop_incidents wants to be more than 0")
+	want(w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: a failover is seen by its probes", w.ProbeRatePerSecond)
+}
+
+// Incidents is how many there are of all sorts.
+func (w *Workload) Incidents() int { return w.KillIncidents + w.PauseIncidents + w.StopIncidents }
+
+// InTurns says that two sides take turns in slices.
+func (w *Workload) InTurns() bool { return !oneOf(w.Kind, Recovery, Failover, Idle) }

@@ -32,6 +32,10 @@ const (
 
 	RaftGroups
 	RaftLeaders
+	RaftMessages
+	RaftFrames
+	RaftBytes
+	RaftHeartbeats
 
 	SeglogFlushed
 	SeglogSegments
@@ -139,6 +143,14 @@ var table = [metrics]Def{
 		"Raft groups with a replica on this node."},
 	RaftLeaders: {"ackline_raft_leaders", Gauge, Count, nil,
 		"Raft groups that this node leads."},
+	RaftMessages: {"ackline_raft_messages_total", Counter, Count, nil,
+		"Raft messages given to the links to other nodes; those of a batch count one by one."},
+	RaftFrames: {"ackline_raft_frames_total", Counter, Count, nil,
+		"Frames given to the links to other nodes, heartbeats included."},
+	RaftBytes: {"ackline_raft_sent_bytes_total", Counter, Bytes, nil,
+		"Bytes that the kernel took for other nodes."},
+	RaftHeartbeats: {"ackline_raft_heartbeats_total", Counter, Count, nil,
+		"Heartbeats of other nodes that arrived; one covers all groups of a pair of nodes."},
 
 	SeglogFlushed: {"ackline_seglog_flushed_bytes_total", Counter, Bytes, nil,
 		"Bytes of committed records written to segments and synced."},

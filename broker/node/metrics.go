@@ -5,6 +5,7 @@ import (
 	"ackline/broker/metric/histogram"
 	"ackline/broker/server"
 	"ackline/broker/stage"
+	"ackline/broker/transport"
 	"ackline/broker/wal"
 	"ackline/tools/version"
 )
@@ -65,6 +66,15 @@ func (n *Node) groupMetrics(s *metric.Set) {
 		}
 		return led
 	})
+	s.Counter(metric.RaftMessages, n.linkSum(func(l transport.LinkStats) uint64 { return l.Messages }))
+	s.Counter(metric.RaftFrames, n.linkSum(func(l transport.LinkStats) uint64 { return l.Frames }))
+	s.Counter(metric.RaftBytes, n.linkSum(func(l transport.LinkStats) uint64 { return l.Bytes }))
+	s.Counter(metric.RaftHeartbeats, func() uint64 {
+		if n.links == nil {
+			return 0
+		}
+		return n.links.Stats().HeartbeatsIn
+	})
 	s.Gauge(metric.SeglogSegments, func() (segments int64) {
 		for _, r := range n.hosts.all() {
 			segments += int64(len(r.part.Segments()))
@@ -76,6 +86,19 @@ func (n *Node) groupMetrics(s *metric.Set) {
 	s.Histogram(metric.Checkpoint, n.checkpoints.Snapshot)
 	s.Counter(metric.CheckpointErrors, n.checkpointErrors.Load)
 	s.Gauge(metric.CacheBytes, n.budget.Used)
+}
+
+// linkSum reads a counter of all links to other nodes, 0 without any.
+func (n *Node) linkSum(of func(transport.LinkStats) uint64) func() uint64 {
+	return func() (sum uint64) {
+		if n.links == nil {
+			return 0
+		}
+		for _, l := range n.links.Stats().Links {
+			sum += of(l)
+		}
+		return sum
+	}
 }
 
 func (n *Node) serverMetrics(s *metric.Set) {

@@ -59,7 +59,15 @@ type partition struct {
 	batches [][]byte
 	next    int64
 	seen    int
-	held    []byte // the batch to be swapped with the next
+	held    []byte             // the batch to be swapped with the next
+	known   map[sequence]int64 // the offsets of producers' batches
+	due     map[int64]int32    // by producer, the sequence number that comes next
+}
+
+// sequence names a producer's batch.
+type sequence struct {
+	producer int64
+	first    int32
 }
 
 // Start starts a cluster on loopback; the test's end stops it.
@@ -109,6 +117,14 @@ func (c *Cluster) listen(n *node) {
 
 // Addr is the address of the first node.
 func (c *Cluster) Addr() string { return c.nodes[0].addr }
+
+// Addrs are the addresses of all nodes.
+func (c *Cluster) Addrs() (out []string) {
+	for _, n := range c.nodes {
+		out = append(out, n.addr)
+	}
+	return out
+}
 
 // Kill closes a node's listener and connections.
 func (c *Cluster) Kill(id int32) {
@@ -279,7 +295,7 @@ func (c *Cluster) produce(n *node, r *kmsg.ProduceRequest, f Faults) *kmsg.Produ
 			case f.Code != 0:
 				rp.ErrorCode = f.Code
 			default:
-				rp.BaseOffset = ps[p.Partition].store(append([]byte(nil), p.Records...), f)
+				rp.BaseOffset, rp.ErrorCode = ps[p.Partition].accept(append([]byte(nil), p.Records...), f)
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}
@@ -287,6 +303,26 @@ func (c *Cluster) produce(n *node, r *kmsg.ProduceRequest, f Faults) *kmsg.Produ
 	}
 	c.grown.Broadcast()
 	return resp
+}
+
+// accept stores a batch unless its producer has it here already, or left something out before it.
+func (p *partition) accept(b []byte, f Faults) (base int64, code int16) {
+	s := sequence{int64(binary.BigEndian.Uint64(b[43:])), int32(binary.BigEndian.Uint32(b[53:]))}
+	if s.producer < 0 {
+		return p.store(b, f), 0
+	}
+	if base, again := p.known[s]; again {
+		return base, 0
+	}
+	if s.first != p.due[s.producer] {
+		return -1, 45 // OUT_OF_ORDER_SEQUENCE_NUMBER
+	}
+	if p.known == nil {
+		p.known, p.due = map[sequence]int64{}, map[int64]int32{}
+	}
+	base = p.store(b, f)
+	p.known[s], p.due[s.producer] = base, s.first+int32(binary.BigEndian.Uint32(b[57:]))
+	return base, 0
 }
 
 // store appends a batch, in the way that the faults ask for, and returns the offset to acknowledge.

@@ -105,7 +105,18 @@ type Config struct {
 	// Timeout is how long an operation may stay unanswered, and how long a lost connection is tried again before the
 	// run ends. 0 means 10 s.
 	Timeout time.Duration
+	// Resend makes the wire driver one that is set up for failovers. A connection or a leader that is lost costs no operation: the
+	// leader is looked up again at once and then every few milliseconds, and what had no answer is sent there again, by a producer
+	// whose id lets the broker recognise what it has already. A leader that is silent for SuspectAfter is looked up again too.
+	// Each connection serves one partition then, and at most ResendInFlight operations are unanswered on it.
+	Resend bool
 }
+
+// ResendInFlight is how many of a producer's batches brokers know again.
+const ResendInFlight = 5
+
+// SuspectAfter is how long a leader may be silent before another is looked for, with Resend.
+const SuspectAfter = 100 * time.Millisecond
 
 // Normal returns c with every zero replaced by what it means.
 func (c Config) Normal(cpus int) Config {
@@ -145,6 +156,9 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s %d: want 0 (which means the default) to %d", v.name, v.value, v.max)
 		}
 	}
+	if c.Resend && c.InFlight > ResendInFlight {
+		return fmt.Errorf("in-flight %d with resend: want at most %d, which is how many of a producer's batches brokers know again", c.InFlight, ResendInFlight)
+	}
 	if c.Timeout < 0 || c.Timeout > 10*time.Minute {
 		return fmt.Errorf("timeout %v: want 0 (which means 10 s) to 10m", c.Timeout)
 	}
@@ -161,4 +175,7 @@ var (
 const tickNS = int64(50 * time.Millisecond)
 
 // reconnectEvery is the pause between two attempts to restore a connection.
-const reconnectEvery = 15 * time.Millisecond
+const reconnectEvery = 10 * time.Millisecond
+
+// lookEvery is how often a worker looks, with Resend, whether a leader has fallen silent.
+const lookEvery = 5 * time.Millisecond

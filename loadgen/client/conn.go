@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
@@ -33,6 +34,7 @@ type conn struct {
 	node     int32
 	assigned []int32
 	codec    codec
+	resend   bool // what has no answer when the connection is lost is sent again
 
 	window   int
 	frameLen int
@@ -53,6 +55,7 @@ type conn struct {
 	writable  bool  // epoll watches for room to write
 	broken    error // why the connection must be given up; handled by the next Wait
 	reroute   bool  // the answers say that the partition is led elsewhere: look again as soon as nothing is in flight
+	since     int64 // when the connection was put into service
 	downSince int64
 	retryAt   int64
 	dialing   chan dialed // non-nil while another goroutine restores the connection
@@ -118,7 +121,7 @@ func (c *conn) flush() (done bool) {
 	for c.written < end {
 		from := c.written % ring
 		to := min(from+end-c.written, ring)
-		n, err := send(c.fd, c.out[from:to])
+		n, err := sock.Send(c.fd, c.out[from:to])
 		if err != nil {
 			c.broken = err
 			return true
@@ -175,6 +178,10 @@ func (c *conn) complete(reply []byte, acked int64, done func(*Op)) error {
 	if err := c.codec.parse(reply, int32(c.head), op); err != nil {
 		return err
 	}
+	if err := op.Err; err != nil && c.resend && passes(err) {
+		op.Err = nil
+		return err
+	}
 	if op.Err == nil {
 		op.Acked = acked
 	} else {
@@ -207,6 +214,25 @@ func (c *conn) fail(err error, now int64, done func(*Op)) {
 	c.retryAt = now + reconnectEvery.Nanoseconds()
 }
 
+// lose forgets the connection and keeps what has no answer, for the next one.
+func (c *conn) lose(now int64) {
+	if c.fd >= 0 {
+		unix.Close(c.fd)
+	}
+	c.fd = -1
+	c.written, c.inLen = c.head*uint64(c.frameLen), 0
+	c.broken, c.reroute, c.writable = nil, false, false
+	if c.downSince == 0 {
+		c.downSince = now
+	}
+	c.retryAt = now
+}
+
+// silent reports whether nothing came for so long although something is due.
+func (c *conn) silent(now int64, after time.Duration) bool {
+	return c.head < c.offered && now-max(c.ops[c.head%uint64(c.window)].Sent, c.since) > after.Nanoseconds()
+}
+
 // overdue reports whether the oldest request has waited for longer than timeout.
 func (c *conn) overdue(now int64, timeout time.Duration) bool {
 	return c.head < c.offered && now-c.ops[c.head%uint64(c.window)].Sent > timeout.Nanoseconds()
@@ -220,6 +246,7 @@ type produceCodec struct {
 	active  []int // indices into streams: the partitions that the connection's node leads
 	turn    int
 	floor   bool
+	who     *frame.Producer // nil: nobody whose batches a broker would know again
 }
 
 type produceStream struct {
@@ -228,8 +255,14 @@ type produceStream struct {
 	seq       uint64
 }
 
-func (p *produceCodec) frameLen() int     { return p.request.Len() }
-func (p *produceCodec) init(frame []byte) { p.request.Init(frame) }
+func (p *produceCodec) frameLen() int { return p.request.Len() }
+
+func (p *produceCodec) init(frame []byte) {
+	p.request.Init(frame)
+	if p.who != nil {
+		p.request.Identify(frame, *p.who)
+	}
+}
 
 func (p *produceCodec) build(f []byte, correlation int32, op *Op) {
 	p.turn++

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 )
@@ -185,7 +187,9 @@ type Reader struct {
 	request  *frame.Fetch
 	buf      []byte
 	conn     *conn // nil while there is none
+	addr     string
 	part     int32
+	known    []cluster.Partition // nil: to be asked for
 	lastGood time.Time
 }
 
@@ -223,16 +227,9 @@ func (r *Reader) Read(ctx context.Context, partition int32, from int64) ([]byte,
 
 func (r *Reader) read(ctx context.Context, partition int32, from int64) (frame.Fetched, error) {
 	if r.conn == nil || r.part != partition {
-		r.Close()
-		d := (&Wire{cl: r.cl, topic: r.topic}).dial(ctx, []int32{partition})
-		if d.err != nil {
-			return frame.Fetched{}, d.err
-		}
-		if err := makeBlocking(d.fd, time.Duration(tickNS)); err != nil {
+		if err := r.connect(ctx, partition); err != nil {
 			return frame.Fetched{}, err
 		}
-		r.conn = &conn{fd: d.fd, in: make([]byte, readerBytes+inBytes)}
-		r.part = partition
 	}
 	r.request.Init(r.buf)
 	r.request.Patch(r.buf, 1, partition, from)
@@ -243,8 +240,40 @@ func (r *Reader) read(ctx context.Context, partition int32, from int64) (frame.F
 	return frame.ParseFetched(reply)
 }
 
+// connect goes to the leader of a partition, unless it is there already. Who leads is asked once for all partitions, and again after
+// whatever goes wrong: there may be thousands of them.
+func (r *Reader) connect(ctx context.Context, partition int32) error {
+	if r.known == nil {
+		t, err := r.cl.Topic(ctx, r.topic)
+		if err != nil {
+			return err
+		}
+		r.known = t.Partitions
+	}
+	i := slices.IndexFunc(r.known, func(p cluster.Partition) bool { return p.ID == partition })
+	if i < 0 {
+		return fmt.Errorf("topic %q has no partition %d", r.topic, partition)
+	}
+	if at := r.known[i].Addr; r.conn == nil || r.addr != at {
+		known := r.known
+		r.Close()
+		fd, err := sock.Dial(at, dialTimeout)
+		if err != nil {
+			return err
+		}
+		if err := sock.MakeBlocking(fd, time.Duration(tickNS)); err != nil {
+			closeFD(fd)
+			return err
+		}
+		r.conn, r.addr, r.known = &conn{fd: fd, in: make([]byte, readerBytes+inBytes)}, at, known
+	}
+	r.part = partition
+	return nil
+}
+
 // Close closes the reader's connection; the reader can be used again.
 func (r *Reader) Close() {
+	r.known = nil
 	if r.conn != nil {
 		closeFD(r.conn.fd)
 		r.conn = nil

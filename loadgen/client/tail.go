@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
@@ -21,12 +22,12 @@ func closeFD(fd int) { unix.Close(fd) }
 func (c *conn) exchange(ctx context.Context, request []byte, timeout time.Duration) ([]byte, error) {
 	deadline := pace.Now() + timeout.Nanoseconds()
 	for sent := 0; sent < len(request); {
-		n, err := send(c.fd, request[sent:])
+		n, err := sock.Send(c.fd, request[sent:])
 		if err != nil {
 			return nil, err
 		}
 		if sent += n; n == 0 {
-			awaitWritable(c.fd, time.Duration(tickNS))
+			sock.AwaitWritable(c.fd, time.Duration(tickNS))
 		}
 		if err := waitedEnough(ctx, deadline); err != nil {
 			return nil, err
@@ -45,7 +46,7 @@ func (c *conn) exchange(ctx context.Context, request []byte, timeout time.Durati
 				c.in = append(c.in, make([]byte, 4+size-len(c.in))...)
 			}
 		}
-		n, err := recvWait(c.fd, c.in[got:])
+		n, err := sock.RecvWait(c.fd, c.in[got:])
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 )
@@ -40,7 +41,18 @@ func OpenProduce(ctx context.Context, cfg Config, cl *cluster.Cluster, topic clu
 	var codecs []codec
 	shares := deal(cfg.Connections, topic.Partitions)
 	for i, share := range shares {
-		codecs = append(codecs, w.producer(i, share, request, false))
+		c := w.producer(i, share, request, false)
+		if cfg.Resend {
+			if len(share) != 1 {
+				return nil, fmt.Errorf("resend: %d connections for %d partitions: want one for each, or more", cfg.Connections, len(topic.Partitions))
+			}
+			who, err := cl.ProducerID(ctx)
+			if err != nil {
+				return nil, err
+			}
+			c.who = &who
+		}
+		codecs = append(codecs, c)
 	}
 	if err := w.open(ctx, codecs, shares); err != nil {
 		return nil, err
@@ -123,7 +135,9 @@ func (w *Wire) open(ctx context.Context, codecs []codec, shares [][]int32) error
 	groups := make([][]*conn, w.cfg.Threads)
 	for i, c := range codecs {
 		g := i % w.cfg.Threads
-		groups[g] = append(groups[g], newConn(c, w.cfg.InFlight, shares[i]))
+		conn := newConn(c, w.cfg.InFlight, shares[i])
+		conn.resend = w.cfg.Resend
+		groups[g] = append(groups[g], conn)
 	}
 	for _, g := range groups {
 		ww, err := newWireWorker(w, g)
@@ -166,7 +180,7 @@ const dialTimeout = time.Second
 // dial connects to whoever leads the first of the assigned partitions now.
 func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
 	if w.cl == nil {
-		fd, err := dial(w.floor, dialTimeout)
+		fd, err := sock.Dial(w.floor, dialTimeout)
 		if err != nil {
 			err = fmt.Errorf("floor: %w: is tools/floor listening there?", err)
 		}
@@ -193,7 +207,7 @@ func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
 			d.partitions = append(d.partitions, id)
 		}
 	}
-	d.fd, d.err = dial(first.Addr, dialTimeout)
+	d.fd, d.err = sock.Dial(first.Addr, dialTimeout)
 	return d
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"golang.org/x/sys/unix"
 
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/pace"
 )
 
@@ -27,6 +28,7 @@ type wireWorker struct {
 	turn     int
 	pending  []*conn // have something to flush
 	lastTick int64
+	tickNS   int64 // between two looks at time-outs and connections that are down
 	fatal    error
 	acked    func(*Op) // the caller's callback of the Wait in progress
 	count    func(*Op) // counts and passes on; made once, so that Wait allocates nothing
@@ -34,7 +36,10 @@ type wireWorker struct {
 
 func newWireWorker(w *Wire, conns []*conn) (*wireWorker, error) {
 	ww := &wireWorker{wire: w, conns: conns, epfd: -1, pending: make([]*conn, 0, len(conns)),
-		alone: len(conns) == 1 && conns[0].window == 1, down: len(conns)}
+		alone: len(conns) == 1 && conns[0].window == 1 && !w.cfg.Resend, tickNS: tickNS, down: len(conns)}
+	if w.cfg.Resend {
+		ww.tickNS = lookEvery.Nanoseconds()
+	}
 	ww.count = func(op *Op) {
 		ww.inflight--
 		if op.Err != nil && !passes(op.Err) {
@@ -138,13 +143,13 @@ func (w *wireWorker) index(c *conn) int {
 func (w *wireWorker) Wait(until int64, done func(*Op)) error {
 	w.acked = done
 	now := pace.Now()
-	if now-w.lastTick >= tickNS || w.down > 0 {
+	if now-w.lastTick >= w.tickNS || w.down > 0 {
 		w.lastTick = now
 		if err := w.tick(now); err != nil {
 			return err
 		}
 	}
-	until = min(until, now+tickNS)
+	until = min(until, now+w.tickNS)
 	if w.down > 0 {
 		until = min(until, now+2_000_000) // look soon whether a connection is back
 	}
@@ -171,11 +176,11 @@ func (w *wireWorker) waitAlone(until int64) {
 	if c.broken != nil {
 		return
 	}
-	recv := recvWait
+	recv := sock.RecvWait
 	if c.inFlight() == 0 {
-		recv = recvNow // nothing can come but the end of the connection
+		recv = sock.RecvNow // nothing can come but the end of the connection
 	} else if !c.flush() {
-		awaitWritable(c.fd, time.Duration(tickNS))
+		sock.AwaitWritable(c.fd, time.Duration(tickNS))
 		return
 	}
 	n, err := recv(c.fd, c.in[c.inLen:])
@@ -210,7 +215,7 @@ func (w *wireWorker) waitEpoll(until, now int64) error {
 		}
 		for more := true; more && c.broken == nil; {
 			space := len(c.in) - c.inLen
-			got, err := recvNow(c.fd, c.in[c.inLen:])
+			got, err := sock.RecvNow(c.fd, c.in[c.inLen:])
 			w.took(c, got, err)
 			more = got == space
 		}
@@ -244,7 +249,11 @@ func (w *wireWorker) giveUp(c *conn, err error) {
 	if err == nil {
 		err = errors.New("the partition moved")
 	}
-	c.fail(err, pace.Now(), w.count)
+	if c.resend && !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrAbandoned) {
+		c.lose(pace.Now())
+	} else {
+		c.fail(err, pace.Now(), w.count)
+	}
 	w.down++
 	w.setFree(c)
 }
@@ -255,6 +264,10 @@ func (w *wireWorker) tick(now int64) error {
 		if c.fd >= 0 {
 			if c.overdue(now, w.wire.cfg.Timeout) {
 				c.broken = ErrTimeout
+			} else if c.resend && c.broken == nil {
+				if err := w.suspect(c, now); err != nil {
+					return err
+				}
 			}
 			continue
 		}
@@ -285,10 +298,36 @@ func (w *wireWorker) tick(now int64) error {
 	return nil
 }
 
+// suspect looks for another leader while the one that there is says nothing, and goes over to it when there is one.
+func (w *wireWorker) suspect(c *conn, now int64) error {
+	if c.dialing == nil {
+		if now >= c.retryAt && c.silent(now, SuspectAfter) {
+			c.dialing = make(chan dialed, 1)
+			go w.wire.restore(c.assigned, c.dialing)
+		}
+		return nil
+	}
+	select {
+	case d := <-c.dialing:
+		c.dialing = nil
+		c.retryAt = now + reconnectEvery.Nanoseconds()
+		switch {
+		case d.err != nil: // the one that is silent may yet answer
+		case d.node == c.node:
+			unix.Close(d.fd)
+		default:
+			w.giveUp(c, nil)
+			return w.attach(c, d)
+		}
+	default:
+	}
+	return nil
+}
+
 // attach puts a fresh socket into service.
 func (w *wireWorker) attach(c *conn, d dialed) error {
 	if w.alone {
-		if err := makeBlocking(d.fd, time.Duration(tickNS)); err != nil {
+		if err := sock.MakeBlocking(d.fd, time.Duration(tickNS)); err != nil {
 			unix.Close(d.fd)
 			return err
 		}
@@ -299,9 +338,12 @@ func (w *wireWorker) attach(c *conn, d dialed) error {
 			return fmt.Errorf("epoll_ctl: %w", err)
 		}
 	}
-	c.fd, c.node, c.downSince = d.fd, d.node, 0
+	c.fd, c.node, c.downSince, c.since = d.fd, d.node, 0, pace.Now()
 	c.codec.route(d.partitions)
 	w.down--
+	if c.inFlight() > 0 && !c.flush() && !w.alone { // again, what the connection before had no answer for
+		w.watch(c, true)
+	}
 	w.setFree(c)
 	return nil
 }

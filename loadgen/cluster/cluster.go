@@ -371,6 +371,27 @@ func (c *Cluster) retry(ctx context.Context, f func() error) error {
 	}
 }
 
+// ProducerID asks for the id of a new producer.
+func (c *Cluster) ProducerID(ctx context.Context) (who frame.Producer, err error) {
+	err = c.retry(ctx, func() error {
+		resp, err := c.any(ctx, func() kmsg.Request {
+			r := kmsg.NewPtrInitProducerIDRequest()
+			r.Version = 1
+			return r
+		})
+		if err != nil {
+			return err
+		}
+		got := resp.(*kmsg.InitProducerIDResponse)
+		who = frame.Producer{ID: got.ProducerID, Epoch: got.ProducerEpoch}
+		return kerr.ErrorForCode(got.ErrorCode)
+	})
+	if err != nil {
+		return who, fmt.Errorf("producer id: %w", err)
+	}
+	return who, nil
+}
+
 // EndOffsets returns, for every partition of t, the offset that the next record would get.
 func (c *Cluster) EndOffsets(ctx context.Context, t Topic) (map[int32]int64, error) {
 	out := map[int32]int64{}

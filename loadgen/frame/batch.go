@@ -19,9 +19,9 @@ import (
 //	    23     4  last offset delta
 //	    27     8  base timestamp, ms
 //	    35     8  max timestamp, ms
-//	    43     8  producer id: -1
-//	    51     2  producer epoch: -1
-//	    53     4  base sequence: -1
+//	    43     8  producer id: -1 for none
+//	    51     2  producer epoch: -1 for none
+//	    53     4  base sequence: -1 for none
 //	    57     4  record count
 //	    61     –  records
 //
@@ -37,6 +37,8 @@ const (
 	batchBaseTimeAt   = 27
 	batchMaxTimeAt    = 35
 	batchProducerAt   = 43
+	batchProdEpochAt  = 51
+	batchSequenceAt   = 53
 	batchCountAt      = 57
 	batchHeader       = 61
 

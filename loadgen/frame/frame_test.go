@@ -361,3 +361,24 @@ func BenchmarkParseProduced(b *testing.B) {
 		_, _ = ParseProduced(raw)
 	}
 }
+
+// A frame of a producer says who it is and which record comes next, the sequence running through 2³¹; any other says nobody.
+func TestIdentify(t *testing.T) {
+	p, err := NewProduce("t", 3, 1000, NewPayloads(1, 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := make([]byte, p.Len())
+	p.Init(f)
+	p.Patch(f, 77, 0, 0, 9, 5)
+	if _, b, _ := decodeProduce(t, f); b.ProducerID != -1 || b.ProducerEpoch != -1 || b.FirstSequence != -1 {
+		t.Errorf("nobody is %d epoch %d sequence %d", b.ProducerID, b.ProducerEpoch, b.FirstSequence)
+	}
+	p.Identify(f, Producer{ID: 1 << 40, Epoch: 3})
+	for seq, want := range map[uint64]int32{0: 0, 9: 9, 1<<31 - 1: 1<<31 - 1, 1 << 31: 0, 1<<31 + 6: 6} {
+		p.Patch(f, 77, 0, 0, seq, 5)
+		if _, b, _ := decodeProduce(t, f); b.ProducerID != 1<<40 || b.ProducerEpoch != 3 || b.FirstSequence != want {
+			t.Errorf("record %d: producer %d epoch %d sequence %d, want %d", seq, b.ProducerID, b.ProducerEpoch, b.FirstSequence, want)
+		}
+	}
+}

@@ -107,6 +107,21 @@ func (p *Produce) Len() int { return len(p.template) }
 // Init copies the request into frame, which is Len bytes long and can be patched from then on.
 func (p *Produce) Init(frame []byte) { copy(frame[:len(p.template)], p.template) }
 
+// Producer is who writes, to a broker that is to know its batches again. Ids come from InitProducerId.
+type Producer struct {
+	ID    int64
+	Epoch int16
+}
+
+// Identify makes an initialised frame one of a producer's. From then on the sequence number of a batch is that of its first
+// record within the stream, so that a producer writes one stream to each partition, from record 0 on.
+func (p *Produce) Identify(frame []byte, who Producer) {
+	b := frame[p.batchAt:p.batchEnd]
+	binary.BigEndian.PutUint64(b[batchProducerAt:], uint64(who.ID))
+	binary.BigEndian.PutUint16(b[batchProdEpochAt:], uint16(who.Epoch))
+	binary.BigEndian.PutUint32(b[batchSequenceAt:], 0)
+}
+
 // Patch makes an initialised frame the request of records seq, seq+1, … of a stream.
 func (p *Produce) Patch(frame []byte, correlation, partition int32, stream uint32, seq uint64, timestampMS int64) {
 	binary.BigEndian.PutUint32(frame[CorrelationAt:], uint32(correlation))
@@ -114,7 +129,11 @@ func (p *Produce) Patch(frame []byte, correlation, partition int32, stream uint3
 	for i, at := range p.valueAt {
 		p.payloads.Put(frame[at:at+p.payloads.size], stream, seq+uint64(i))
 	}
-	sealBatch(frame[p.batchAt:p.batchEnd], timestampMS)
+	b := frame[p.batchAt:p.batchEnd]
+	if int32(binary.BigEndian.Uint32(b[batchSequenceAt:])) >= 0 {
+		binary.BigEndian.PutUint32(b[batchSequenceAt:], uint32(seq&math.MaxInt32)) // behind the highest one comes 0 again
+	}
+	sealBatch(b, timestampMS)
 }
 
 // Produced is the answer for the one partition of a Produce.

@@ -132,6 +132,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("fetch order %q: want %s or %s", c.FetchOrder, client.Sequential, client.Random)
 	case c.FetchBytes < 0 || c.Partitions < 0 || c.Replication < 0:
 		return fmt.Errorf("fetch bytes %d, partitions %d, replication %d: none may be negative", c.FetchBytes, c.Partitions, c.Replication)
+	case c.Client.Resend && (c.Driver != DriverWire || c.Workload != Produce || c.Floor != ""):
+		return errors.New("resend is for the wire driver's produce requests to brokers: franz-go does it by itself")
 	case c.EndToEnd && c.Client.RecordsPerRequest > 1:
 		return fmt.Errorf("end to end with %d records per request: want 1, so that each record has a time of its own", c.Client.RecordsPerRequest)
 	}

@@ -65,7 +65,7 @@ func TestNarrow(t *testing.T) {
 		cli  cli
 		want string
 	}{
-		{cli{}, "quick"}, {cli{Launches: 6}, "quick"}, {cli{Launches: 1}, "quick (part)"},
+		{cli{}, "quick"}, {cli{Launches: 6}, "quick (part)"}, {cli{Launches: 1}, "quick (part)"},
 		{cli{Scenario: []string{"recovery-small"}, Launches: 2}, "quick (part)"},
 		{cli{Profile: "full", Launches: 2}, "full (part)"},
 	} {

@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
+	"ackline/tools/bench/meter"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/sum"
 	"ackline/tools/bench/target"
+	"ackline/tools/bench/warm"
 )
 
 // load is an open way to put one side under a workload's load. Connections stay open from slice to slice.
@@ -35,7 +37,8 @@ type contest struct {
 	loads    map[side]load
 	alive    map[side]interface{ Err() error } // the process of each side
 	settle   func(context.Context) error       // makes the system write what it owes the disk
-	meter    meter
+	lead     int                               // the node that leads the first partition
+	meter    meter.Meter
 	slices   []record.Slice
 	sets     map[side]*hist.Set // of the cycles that count
 	endToEnd *hist.Hist         // of the same; empty without a consumer
@@ -61,12 +64,11 @@ type opponent struct {
 }
 
 // compete warms the system up, starts its opponent beside it, warms that up too and then lets measure do the rest.
-func (l *launch) compete(ctx context.Context, broker *target.Broker, system load, against opponent, measure func(context.Context, *contest) error) (err error) {
-	c := &contest{launch: l, settle: broker.Checkpoint, loads: map[side]load{record.System: system},
-		alive: map[side]interface{ Err() error }{record.System: broker},
-		meter: meter{device: l.Device, pid: map[side]int{record.System: broker.PID()}},
-		sets:  map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: hist.NewSet()}, endToEnd: hist.NewLatency(), delivery: hist.NewDelay(),
-		logs: map[side][]interval{}, all: map[side]int64{}}
+func (l *launch) compete(ctx context.Context, broker *target.Brokers, system load, against opponent, measure func(context.Context, *contest) error) (err error) {
+	c, err := l.newContest(ctx, broker, system)
+	if err != nil {
+		return err
+	}
 	if err := c.warmUp(ctx, record.System); err != nil {
 		return err
 	}
@@ -80,17 +82,33 @@ func (l *launch) compete(ctx context.Context, broker *target.Broker, system load
 		return err
 	}
 	defer other.close()
-	c.loads[record.Floor], c.alive[record.Floor], c.meter.pid[record.Floor] = other, floor, floor.PID()
+	c.loads[record.Floor], c.alive[record.Floor], c.meter.PIDs[record.Floor] = other, floor, floor.PIDs()
 	if err := c.warmUp(ctx, record.Floor); err != nil {
 		return err
 	}
-	return measure(ctx, c)
+	if err := measure(ctx, c); err != nil {
+		return err
+	}
+	return c.stayed(ctx, broker)
 }
 
-// withBroker runs something beside a fresh broker, which is stopped afterwards.
-func (l *launch) withBroker(ctx context.Context, do func(*target.Broker) error) (err error) {
+// newContest is a contest with one side.
+func (l *launch) newContest(ctx context.Context, broker *target.Brokers, system load) (*contest, error) {
+	lead, err := l.leader(ctx, broker)
+	if err != nil {
+		return nil, err
+	}
+	return &contest{launch: l, settle: broker.Checkpoint, loads: map[side]load{record.System: system},
+		alive: map[side]interface{ Err() error }{record.System: broker},
+		lead:  lead, meter: meter.Meter{Device: l.Device, PIDs: map[side][]int{record.System: broker.PIDs(lead)}},
+		sets: map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: hist.NewSet()}, endToEnd: hist.NewLatency(), delivery: hist.NewDelay(),
+		logs: map[side][]interval{}, all: map[side]int64{}}, nil
+}
+
+// withBrokers runs something beside the topology's fresh brokers, which are stopped afterwards.
+func (l *launch) withBrokers(ctx context.Context, do func(*target.Brokers) error) (err error) {
 	l.step("starting the broker")
-	broker, err := l.startBroker(ctx, "broker.log")
+	broker, err := l.startBrokers(ctx, "broker.log")
 	if err != nil {
 		return err
 	}
@@ -107,7 +125,7 @@ func (c *contest) warmUp(ctx context.Context, s side) error {
 		return err
 	}
 	n := uint64(0)
-	reason, err := warm(ctx, window, limit, func(ctx context.Context, w time.Duration) (float64, error) {
+	reason, err := warm.Up(ctx, window, limit, func(ctx context.Context, w time.Duration) (float64, error) {
 		n++
 		smp, err := c.loads[s].slice(ctx, stretch{length: w, seed: c.sub(1000 + n)})
 		if err != nil {
@@ -121,7 +139,7 @@ func (c *contest) warmUp(ctx context.Context, s side) error {
 	} else if reason != "" {
 		c.invalid("the %s %s", s, reason)
 	}
-	if err == nil && s == record.System {
+	if err == nil && (s == record.System || c.meter.Twin) {
 		err = c.settle(ctx)
 	}
 	return c.explain(s, err)
@@ -154,7 +172,7 @@ func (c *contest) run(ctx context.Context) error {
 			}
 			samples = append(samples, smp)
 		}
-		if !spoilCycle(c.slices[first:]) {
+		if !sum.Spoil(c.slices[first:]) {
 			continue
 		}
 		for i, smp := range samples {
@@ -171,7 +189,7 @@ func (c *contest) run(ctx context.Context) error {
 // turn runs one slice between two readings of all counters. The slice ends when its side owes the disk nothing: the system
 // is asked to write its segments and a checkpoint, the floor has made everything durable before it answered.
 func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample, error) {
-	before, err := c.meter.take(s)
+	before, err := c.meter.Take(s)
 	if err != nil {
 		return sample{}, err
 	}
@@ -180,7 +198,7 @@ func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample
 		return smp, err
 	}
 	end := time.Now()
-	if s == record.System {
+	if s == record.System || c.meter.Twin {
 		if err := c.settle(ctx); err != nil {
 			return smp, err
 		}
@@ -189,48 +207,27 @@ func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample
 	// which a broker goes on flushing) and the settling.
 	smp.drain = time.Duration(pace.Now() - smp.endedNS)
 	smp.rated = smp.counted
+	if n := c.Scenario.Workload.Partitions; n > 1 {
+		smp.files = int64(n * c.topology().Nodes)
+	}
 	if c.Scenario.Workload.Throughput() {
 		smp.rated += smp.drain
 	}
-	after, err := c.meter.take(s)
+	after, err := c.meter.Take(s)
 	if err != nil {
 		return smp, err
 	}
-	c.slices = append(c.slices, judge(n, s, c.began, smp, before, after, c.meter.device != ""))
+	c.slices = append(c.slices, judge(n, s, c.began, smp, before, after, c.meter.Device != ""))
 	c.all[s] += smp.all
 	c.logs[s] = append(c.logs[s], interval{start: end.Add(-smp.counted), end: end, set: smp.hist})
 	return smp, nil
 }
 
-// spoiltBy ends the reason of a slice that is invalid only because of another one.
-const spoiltBy = " of its cycle is invalid"
-
-// spoilCycle says whether a cycle counts. One bad slice spoils its cycle: without it the rest is no longer balanced
-// against drift.
-func spoilCycle(cycle []record.Slice) bool {
-	bad, host := -1, true
-	for _, sl := range cycle {
-		if sl.Verdict != record.OK {
-			bad, host = sl.Number, host && sl.HostOnly
-		}
-	}
-	if bad < 0 {
-		return true
-	}
-	for i := range cycle {
-		if cycle[i].Verdict == record.OK {
-			cycle[i].Verdict, cycle[i].HostOnly = record.Invalid, host
-			cycle[i].Reasons = append(cycle[i].Reasons, fmt.Sprintf("slice %d%s", bad, spoiltBy))
-		}
-	}
-	return false
-}
-
 // conclude fills the record from the slices.
 func (c *contest) conclude() error {
 	c.rec.Slices = c.slices
-	c.rec.Pairs = pairs(c.slices, c.sets, c.endToEnd, c.Scenario.Workload.GatedPairs)
-	c.rec.Figures = append(c.rec.Figures, figures(c.slices)...)
+	c.rec.Pairs = sum.Pairs(c.slices, c.sets, c.endToEnd, c.Scenario.Workload.GatedPairs)
+	c.rec.Figures = append(c.rec.Figures, sum.Figures(c.slices)...)
 	good := 0
 	for _, sl := range c.slices {
 		if sl.Verdict == record.OK {
@@ -241,7 +238,7 @@ func (c *contest) conclude() error {
 		}
 	}
 	if good == 0 && len(c.slices) > 0 {
-		bad, host := firstBad(c.slices)
+		bad, host := sum.FirstBad(c.slices)
 		tell := c.invalid
 		if host {
 			tell = c.invalidByHost
@@ -289,25 +286,6 @@ func (c *contest) consumed() {
 		}
 	}
 	c.rec.Histograms = append(c.rec.Histograms, record.Histogram{Side: record.System, Name: "end-to-end", Hist: c.endToEnd})
-}
-
-// firstBad is the first slice that is invalid for a reason of its own. host: so is none for which the host is not to blame.
-func firstBad(slices []record.Slice) (bad record.Slice, host bool) {
-	found := false
-	host = true
-	for _, sl := range slices {
-		if sl.Verdict == record.OK {
-			continue
-		}
-		host = host && sl.HostOnly
-		if !found && !strings.HasSuffix(sl.Reasons[0], spoiltBy) {
-			bad, found = sl, true
-		}
-	}
-	if !found {
-		panic(fmt.Sprintf("launch: %d slices, none of them invalid by itself", len(slices)))
-	}
-	return bad, host
 }
 
 // writeLog writes a side's histograms as an HdrHistogram log with one interval per slice.

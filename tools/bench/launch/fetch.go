@@ -17,8 +17,8 @@ var bareEcho = opponent{log: "echo.log", open: func(ctx context.Context, l *laun
 // fetch measures reads of what was written before, beside a TCP echo whose answers are as long.
 func (l *launch) fetch(ctx context.Context) error {
 	w := l.Scenario.Workload
-	return l.withBroker(ctx, func(broker *target.Broker) error {
-		writer, err := openProduce(ctx, w.Fill(), broker.Addr, l.sub(1))
+	return l.withBrokers(ctx, func(broker *target.Brokers) error {
+		writer, err := openProduce(ctx, w.Fill(), broker.Addrs(), l.sub(1))
 		if err != nil {
 			return err
 		}
@@ -29,7 +29,7 @@ func (l *launch) fetch(ctx context.Context) error {
 		if err := broker.Checkpoint(ctx); err != nil {
 			return err
 		}
-		system, err := openFetch(ctx, w, broker.Addr, l.sub(2))
+		system, err := openFetch(ctx, w, broker.Addrs(), l.sub(2))
 		if err != nil {
 			return err
 		}

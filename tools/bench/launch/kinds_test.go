@@ -14,9 +14,11 @@ import (
 	"ackline/loadgen/pace"
 	"ackline/loadgen/result"
 	"ackline/profiles"
+	"ackline/tools/bench/meter"
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/sum"
 	"ackline/tools/bench/target"
 )
 
@@ -323,9 +325,9 @@ func TestBlameTheHost(t *testing.T) {
 	} {
 		smp := smooth(10, 100)
 		smp.invalid, smp.stolen = c.invalid, c.limited
-		before := reading{at: began, cpu: proc.CPU{Total: 500, Stolen: 3}}
-		after := reading{at: began.Add(time.Second), cpu: proc.CPU{Total: 1500, Stolen: 3 + c.stolen}}
-		after.device.WriteBytes = c.foreign
+		before := meter.Reading{At: began, CPU: proc.CPU{Total: 500, Stolen: 3}}
+		after := meter.Reading{At: began.Add(time.Second), CPU: proc.CPU{Total: 1500, Stolen: 3 + c.stolen}}
+		after.Device.WriteBytes = c.foreign
 		sl := judge(0, record.System, began, smp, before, after, true)
 		if sl.HostOnly != c.want || (sl.Verdict == record.OK) != (c.invalid == nil) {
 			t.Errorf("%s: %+v, want host only %v", name, sl, c.want)
@@ -364,10 +366,10 @@ func TestEndToEndPairs(t *testing.T) {
 		{Side: record.Floor, Verdict: record.OK, Figures: []record.Figure{{Name: "service_us_p50", Value: 100}, {Name: "service_us_p99", Value: 300}}}}
 	sets := map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: smooth(20_000, 100).hist}
 	few := smooth(9_999, 300).hist.Response
-	if got := pairs(sls, sets, few, []string{"e2e-p50"}); len(got) != 1 || got[0].Name != "e2e-p50" || math.Abs(got[0].Ratio-3) > 1e-9 || math.Abs(got[0].Excess-200) > 1e-9 || !got[0].Gated {
+	if got := sum.Pairs(sls, sets, few, []string{"e2e-p50"}); len(got) != 1 || got[0].Name != "e2e-p50" || math.Abs(got[0].Ratio-3) > 1e-9 || math.Abs(got[0].Excess-200) > 1e-9 || !got[0].Gated {
 		t.Errorf("pairs %+v, want e2e-p50 alone: 9,999 records are too few for a p99", got)
 	}
-	if got := pairs(sls, sets, smooth(10_000, 300).hist.Response, nil); len(got) != 2 || got[1].Name != "e2e-p99" {
+	if got := sum.Pairs(sls, sets, smooth(10_000, 300).hist.Response, nil); len(got) != 2 || got[1].Name != "e2e-p99" {
 		t.Errorf("pairs %+v, want both", got)
 	}
 }

@@ -71,6 +71,7 @@ func Run(ctx context.Context, p Plan) (record.Launch, error) {
 	}
 	run := map[string]func(context.Context) error{
 		profiles.Produce: l.produce, profiles.Fetch: l.fetch, profiles.Recovery: l.recovery, profiles.Sweep: l.sweep,
+		profiles.Spread: l.spread, profiles.Failover: l.failover, profiles.Idle: l.idle,
 	}[p.Scenario.Workload.Kind]
 	err = run(ctx)
 	after, readErr := proc.ReadCPU("/proc")
@@ -141,32 +142,43 @@ func (l *launch) path(suffix string) string {
 
 // startBroker starts a broker on a directory within the work directory.
 func (l *launch) startBroker(ctx context.Context, log string) (*target.Broker, error) {
-	return l.startBrokerAt(ctx, l.Suite.Topology.Host+":0", log)
+	return l.startBrokerAt(ctx, l.topology().Host+":0", log)
 }
 
 // startBrokerAt is startBroker on a given address.
 func (l *launch) startBrokerAt(ctx context.Context, addr, log string) (*target.Broker, error) {
-	return l.Programs.StartBroker(ctx, target.BrokerConfig{DataDir: filepath.Join(l.work, "broker"), ListenAddr: addr,
-		HTTPAddr: l.Suite.Topology.Host + ":0", RingBytes: l.Scenario.Workload.RingBytes, SyncMethod: l.Method, Tuning: l.Suite.Tuning,
-		File: filepath.Join(l.work, "broker.toml"), Log: l.path(log)})
+	return l.Programs.StartBroker(ctx, l.brokerConfig(addr, log))
 }
+
+// startBrokers starts all nodes of the topology.
+func (l *launch) startBrokers(ctx context.Context, log string) (*target.Brokers, error) {
+	return l.Programs.StartBrokers(ctx, l.brokerConfig(l.topology().Host+":0", log), l.topology().Nodes)
+}
+
+func (l *launch) brokerConfig(addr, log string) target.BrokerConfig {
+	return target.BrokerConfig{DataDir: filepath.Join(l.work, "broker"), ListenAddr: addr,
+		HTTPAddr: l.topology().Host + ":0", RingBytes: l.Scenario.Workload.RingBytes, SyncMethod: l.Method, Tuning: l.Suite.Tuning,
+		File: filepath.Join(l.work, "broker.toml"), Log: l.path(log)}
+}
+
+func (l *launch) topology() profiles.Topology { return l.Suite.TopologyOf(l.Scenario) }
 
 // startEcho starts a bare echo that pauses before each answer; 0 is not at all.
 func (l *launch) startEcho(ctx context.Context, pause time.Duration, replyBytes int, log string) (*target.Floor, error) {
-	return l.Programs.StartFloor(ctx, target.FloorConfig{Host: l.Suite.Topology.Host, ReplyBytes: replyBytes, Pause: pause, Log: l.path(log)})
+	return l.Programs.StartFloor(ctx, target.FloorConfig{Host: l.topology().Host, ReplyBytes: replyBytes, Pause: pause, Log: l.path(log)})
 }
 
-// startFloor starts a durable floor, or the bare echo.
+// startFloor starts a durable floor of as many nodes as the topology has, or the bare echo.
 func (l *launch) startFloor(ctx context.Context, durable bool, replyBytes int, log string) (*target.Floor, error) {
 	if !durable {
 		return l.startEcho(ctx, 0, replyBytes, log)
 	}
-	c := target.FloorConfig{Host: l.Suite.Topology.Host, RingBytes: l.Scenario.Workload.RingBytes, SyncMethod: l.Method,
+	c := target.FloorConfig{Host: l.topology().Host, RingBytes: l.Scenario.Workload.RingBytes, SyncMethod: l.Method,
 		ReplyBytes: replyBytes, Dir: filepath.Join(l.work, "floor"), Log: l.path(log)}
 	if err := os.Mkdir(c.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	return l.Programs.StartFloor(ctx, c)
+	return l.Programs.StartQuorum(ctx, c, l.topology().Nodes)
 }
 
 // sub derives a seed of this launch for one purpose, by SplitMix64.

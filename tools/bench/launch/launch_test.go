@@ -40,8 +40,20 @@ func TestMain(m *testing.M) {
 
 func actAsFloor(args []string) error {
 	flag := map[string]string{}
-	for i := 1; i+1 < len(args); i += 2 {
+	for i := 1; i < len(args); i++ {
+		if args[i] == "--follow" || i+1 == len(args) {
+			flag[args[i]] = "yes"
+			continue
+		}
 		flag[args[i]] = args[i+1]
+		i++
+	}
+	role := ""
+	if followers := flag["--followers"]; followers != "" {
+		role = fmt.Sprintf(" role=leader nodes=%d", strings.Count(followers, ",")+2)
+	}
+	if flag["--follow"] != "" {
+		flag["--reply-bytes"] = "8"
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -78,7 +90,7 @@ func actAsFloor(args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("floor ready addr=%s floor_version=%d reply_bytes=%d method=%s\n", s.Addr(), echo.Version, size, method)
+	fmt.Printf("floor ready addr=%s floor_version=%d reply_bytes=%d method=%s%s\n", s.Addr(), echo.Version, size, method, role)
 	err = s.Serve(ctx)
 	if cfg.Pause != nil {
 		fmt.Printf("floor done pause_us_p50=%.2f\n", float64(cfg.Pause.Median())/1e3)
@@ -89,8 +101,13 @@ func actAsFloor(args []string) error {
 // stage sets up a fake cluster with the programs that stand for it, and a plan that uses them. The broker program only
 // says where the fake cluster is.
 func stage(t *testing.T, workload profiles.Workload) (Plan, *brokertest.Cluster, *atomic.Int64) {
+	return stageOf(t, workload, 1)
+}
+
+// stageOf is stage with several nodes. A broker program takes the addresses of the fake node whose id it is given.
+func stageOf(t *testing.T, workload profiles.Workload, nodes int) (Plan, *brokertest.Cluster, *atomic.Int64) {
 	t.Helper()
-	cluster := brokertest.Start(t, 1)
+	cluster := brokertest.Start(t, nodes)
 	checkpoints := &atomic.Int64{}
 	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
@@ -108,8 +125,9 @@ func stage(t *testing.T, workload profiles.Workload) (Plan, *brokertest.Cluster,
 		t.Fatal(err)
 	}
 	for name, script := range map[string]string{
-		"broker": fmt.Sprintf("trap 'exit 0' TERM\necho broker ready: kafka %s http %s sync buffered-dsync recovered 0 bytes in 1ms\nwhile :; do sleep 0.01; done",
-			cluster.Addr(), strings.TrimPrefix(admin.URL, "http://")),
+		"broker": fmt.Sprintf("trap 'exit 0' TERM\nset -- $(echo \"$@\" | sed -n 's/.*--node-id \\([0-9]\\).*/\\1/p')\nset -- ${1:-1} %s\nshift $1\n"+
+			"echo broker ready: kafka $1 http %s sync buffered-dsync recovered 0 bytes in 1ms\nwhile :; do sleep 0.01; done",
+			strings.Join(cluster.Addrs(), " "), strings.TrimPrefix(admin.URL, "http://")),
 		"floor": fmt.Sprintf("ACT_AS_FLOOR=1 exec %s \"$@\"", self),
 	} {
 		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
@@ -117,7 +135,7 @@ func stage(t *testing.T, workload profiles.Workload) (Plan, *brokertest.Cluster,
 		}
 	}
 	s := &profiles.Suite{Name: "test", Launches: 1, DiscardMs: 10, WarmWindowMs: 10, WarmLimitMs: 60, CheckSliceMs: 40,
-		Topology: profiles.Topology{Name: "single", Nodes: 1, Host: "127.0.0.1"}, Tuning: profiles.Tuning{Name: "default", SyncMethod: "auto"}}
+		Topology: profiles.Topology{Name: "topology", Nodes: nodes, Host: "127.0.0.1"}, Tuning: profiles.Tuning{Name: "default", SyncMethod: "auto"}}
 	sc := profiles.Scenario{Name: "scenario", Cycles: 1, SliceMs: 60, Workload: workload}
 	s.Scenarios = []profiles.Scenario{sc}
 	return Plan{Suite: s, Scenario: sc, Number: 3, Seed: 42, Dir: t.TempDir(), Out: t.TempDir(), Method: "buffered-dsync",
@@ -270,7 +288,7 @@ func TestTooFewLapsAreInvalid(t *testing.T) {
 	m := target.Metrics{Values: map[string]float64{target.Checkpoints: 3, target.WALBytes: 2 * float64(p.Scenario.Workload.RingBytes), target.WALBatches: 100,
 		target.Allocations: 900},
 		Stages: map[string]target.Buckets{"sync": {Bounds: []float64{0.0001, 0.0002}, Counts: []float64{0, 10}}}}
-	c.inside(m)
+	c.inside([]target.Metrics{m})
 	if rec.Verdict != record.OK || len(rec.Stages) != 1 || rec.Stages[0].P50Us < 149 || rec.Stages[0].P50Us > 151 {
 		t.Errorf("three checkpoints and two laps: %s %q, stages %+v", rec.Verdict, rec.Reasons, rec.Stages)
 	}
@@ -278,7 +296,7 @@ func TestTooFewLapsAreInvalid(t *testing.T) {
 		t.Errorf("%v allocations per request, want 3", v)
 	}
 	m.Values[target.WALBytes]--
-	if c.inside(m); rec.Verdict != record.Invalid || !strings.Contains(rec.Reasons[0], "ring_bytes") {
+	if c.inside([]target.Metrics{m}); rec.Verdict != record.Invalid || !strings.Contains(rec.Reasons[0], "ring_bytes") {
 		t.Errorf("less than two laps: %s %q", rec.Verdict, rec.Reasons)
 	}
 }

@@ -2,11 +2,7 @@ package launch
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"time"
 
@@ -17,6 +13,7 @@ import (
 	"ackline/loadgen/pace"
 	"ackline/loadgen/run"
 	"ackline/profiles"
+	"ackline/tools/bench/probe"
 	"ackline/tools/bench/record"
 )
 
@@ -45,18 +42,24 @@ func open(ctx context.Context, w profiles.Workload, c run.Config) (session, erro
 }
 
 // openProduce makes the topic on a fresh broker and connects to it.
-func openProduce(ctx context.Context, w profiles.Workload, addr string, runID uint64) (*produceLoad, error) {
+func openProduce(ctx context.Context, w profiles.Workload, addrs []string, runID uint64) (*produceLoad, error) {
+	return openTopic(ctx, w, topic, addrs, runID)
+}
+
+// openTopic is openProduce with a topic of another name. Every node has a copy.
+func openTopic(ctx context.Context, w profiles.Workload, topic string, addrs []string, runID uint64) (*produceLoad, error) {
 	c := run.Default()
-	c.Brokers, c.Topic, c.Create, c.Keep = []string{addr}, topic, true, true // the directory goes, and the topic with it
+	c.Brokers, c.Topic, c.Create, c.Keep = addrs, topic, true, true // the directory goes, and the topic with it
+	c.Replication = int16(len(addrs))
 	c.Partitions, c.ValueBytes, c.Client, c.RunID, c.EndToEnd = int32(w.Partitions), w.RecordBytes, clientConfig(w), runID, w.EndToEnd
 	s, err := open(ctx, w, c)
 	return &produceLoad{s}, err
 }
 
 // openLibrary connects franz-go, set up to measure the system and not the library's defaults, to a topic that is there.
-func openLibrary(ctx context.Context, w profiles.Workload, addr string, runID uint64) (*produceLoad, error) {
+func openLibrary(ctx context.Context, w profiles.Workload, addrs []string, runID uint64) (*produceLoad, error) {
 	c := run.Default()
-	c.Brokers, c.Topic, c.Driver, c.ValueBytes, c.Client, c.RunID = []string{addr}, topic, run.DriverKgo, w.RecordBytes, clientConfig(w), runID
+	c.Brokers, c.Topic, c.Driver, c.ValueBytes, c.Client, c.RunID = addrs, topic, run.DriverKgo, w.RecordBytes, clientConfig(w), runID
 	s, err := open(ctx, w, c)
 	return &produceLoad{s}, err
 }
@@ -70,9 +73,9 @@ func openFloor(ctx context.Context, w profiles.Workload, addr string, runID uint
 }
 
 // openFetch connects to a topic that was filled before.
-func openFetch(ctx context.Context, w profiles.Workload, addr string, runID uint64) (*session, error) {
+func openFetch(ctx context.Context, w profiles.Workload, addrs []string, runID uint64) (*session, error) {
 	c := run.Default()
-	c.Brokers, c.Topic, c.Workload, c.FetchBytes = []string{addr}, topic, run.Fetch, int32(w.FetchBytes)
+	c.Brokers, c.Topic, c.Workload, c.FetchBytes = addrs, topic, run.Fetch, int32(w.FetchBytes)
 	c.ValueBytes, c.Client, c.RunID = w.RecordBytes, clientConfig(w), runID
 	s, err := open(ctx, w, c)
 	return &s, err
@@ -158,70 +161,10 @@ func dataCheck(r *check.Report) *record.DataCheck {
 	return c
 }
 
-// firstAckPoll is how often a write is tried until the broker takes it, firstAckLimit for how long.
-const (
-	firstAckPoll  = time.Millisecond
-	firstAckLimit = 30 * time.Second
-)
-
-// firstAck writes one record to a broker that has just started and returns when it was acknowledged. It goes past the
-// driver, whose attempts to reconnect are further apart than what is measured.
-func firstAck(ctx context.Context, addr string, runID uint64) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, firstAckLimit)
-	defer cancel()
-	request, err := frame.NewProduce(topic, 1, 1000, frame.NewPayloads(runID, frame.MinPayload))
-	if err != nil {
-		return time.Time{}, err
-	}
-	buf := make([]byte, request.Len())
-	request.Init(buf)
-	request.Patch(buf, 1, 0, 0, 0, time.Now().UnixMilli())
-	for {
-		at, err := writeOnce(addr, buf)
-		if err == nil {
-			return at, nil
-		}
-		select {
-		case <-ctx.Done():
-			return time.Time{}, errors.Join(context.Cause(ctx), err)
-		case <-time.After(firstAckPoll):
-		}
-	}
-}
-
-// writeOnce sends a Produce frame over a fresh connection.
-func writeOnce(addr string, request []byte) (time.Time, error) {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return time.Time{}, err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return time.Time{}, err
-	}
-	if _, err := conn.Write(request); err != nil {
-		return time.Time{}, err
-	}
-	var head [4]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		return time.Time{}, err
-	}
-	reply := make([]byte, min(binary.BigEndian.Uint32(head[:]), 1<<16))
-	if _, err := io.ReadFull(conn, reply); err != nil {
-		return time.Time{}, err
-	}
-	at := time.Now()
-	p, err := frame.ParseProduced(reply)
-	if err == nil && p.Code != 0 {
-		err = fmt.Errorf("the write was answered with error code %d", p.Code)
-	}
-	return at, err
-}
-
 // caughtUp waits until the broker's partitions end at or behind everything that was acknowledged, to this load and by others
 // to others, and returns when.
 func (l *produceLoad) caughtUp(ctx context.Context, addr string, others int64) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, firstAckLimit)
+	ctx, cancel := context.WithTimeout(ctx, probe.FirstAckLimit)
 	defer cancel()
 	c, err := cluster.New([]string{addr}, l.workload.Timeout())
 	if err != nil {
@@ -246,7 +189,7 @@ func (l *produceLoad) caughtUp(ctx context.Context, addr string, others int64) (
 		select {
 		case <-ctx.Done():
 			return time.Time{}, context.Cause(ctx)
-		case <-time.After(firstAckPoll):
+		case <-time.After(probe.FirstAckPoll):
 		}
 	}
 }

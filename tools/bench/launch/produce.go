@@ -9,6 +9,7 @@ import (
 	"ackline/profiles"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/sum"
 	"ackline/tools/bench/target"
 	"ackline/tools/stats"
 )
@@ -24,14 +25,14 @@ func (l *launch) produce(ctx context.Context) error {
 }
 
 // writes opens a session that writes to a fresh broker, lets it compete with the durable echo, and reads everything back.
-func (l *launch) writes(ctx context.Context, measure func(*contest, context.Context, *target.Broker) error) error {
-	return l.withBroker(ctx, func(broker *target.Broker) error {
-		system, err := openProduce(ctx, l.Scenario.Workload, broker.Addr, l.sub(1))
+func (l *launch) writes(ctx context.Context, measure func(*contest, context.Context, *target.Brokers) error) error {
+	return l.withBrokers(ctx, func(broker *target.Brokers) error {
+		system, err := openProduce(ctx, l.Scenario.Workload, broker.Addrs(), l.sub(1))
 		if err != nil {
 			return err
 		}
 		defer system.close()
-		rest, err := proc.Read("/proc", broker.PID())
+		rest, err := proc.Read("/proc", broker.PIDs(0)[0])
 		if err != nil {
 			return err
 		}
@@ -45,7 +46,7 @@ func (l *launch) writes(ctx context.Context, measure func(*contest, context.Cont
 }
 
 // measureProduce runs the slices and everything that is told from them.
-func (c *contest) measureProduce(ctx context.Context, broker *target.Broker) error {
+func (c *contest) measureProduce(ctx context.Context, broker *target.Brokers) error {
 	before, err := broker.Metrics(ctx)
 	if err != nil {
 		return err
@@ -60,7 +61,10 @@ func (c *contest) measureProduce(ctx context.Context, broker *target.Broker) err
 	if err := c.conclude(); err != nil {
 		return err
 	}
-	c.inside(after.Sub(before))
+	c.inside(between(before, after))
+	if c.topology().Nodes > 1 {
+		return c.roundTrip(ctx)
+	}
 	if !c.Scenario.Workload.OneAtATime() {
 		return nil
 	}
@@ -92,7 +96,7 @@ func (c *contest) besideTheDisk(ctx context.Context, run func(context.Context) e
 	}
 	c.figure(record.Host, record.DurableRate, "bytes/s", max(before, after))
 	for _, s := range []side{record.System, record.Floor} {
-		if rate, n := logMean(c.slices, s, "requests_per_second"); n > 0 {
+		if rate, n := sum.LogMean(c.slices, s, "requests_per_second"); n > 0 {
 			c.figure(s, "record_bytes_per_second", "bytes/s", rate*float64(w.RecordBytes*w.RecordsPerRequest))
 		}
 	}
@@ -101,13 +105,13 @@ func (c *contest) besideTheDisk(ctx context.Context, run func(context.Context) e
 
 // library measures what a client library costs: franz-go takes turns with the pre-encoded frames, one request outstanding
 // each, against the same broker. It explains the distance between what users see and what is measured here, and is no bar.
-func (c *contest) library(ctx context.Context, broker *target.Broker) error {
+func (c *contest) library(ctx context.Context, broker *target.Brokers) error {
 	length := time.Duration(c.Scenario.LibrarySliceMs) * time.Millisecond
 	if length == 0 {
 		return nil
 	}
 	c.step("franz-go beside the frames")
-	kgo, err := openLibrary(ctx, c.Scenario.Workload, broker.Addr, c.sub(4))
+	kgo, err := openLibrary(ctx, c.Scenario.Workload, broker.Addrs(), c.sub(4))
 	if err != nil {
 		return fmt.Errorf("franz-go: %w", err)
 	}
@@ -145,21 +149,28 @@ const (
 var stageNames = []string{"read", "decode", "propose", "queue", "sync", "quorum", "reply"}
 
 // inside records what the broker's own metrics say about the slices.
-func (c *contest) inside(m target.Metrics) {
+func (c *contest) inside(nodes []target.Metrics) {
+	own := nodes[c.lead]
 	for _, name := range stageNames {
-		if h := m.Stages[name]; h.Count() > 0 {
+		if h := own.Stages[name]; h.Count() > 0 {
 			c.rec.Stages = append(c.rec.Stages, record.Stage{Name: name, P50Us: h.Quantile(0.5) * 1e6, P99Us: h.Quantile(0.99) * 1e6})
 		}
 	}
-	v := m.Values
+	v := own.Values
 	laps := v[target.WALBytes] / float64(c.Scenario.Workload.RingBytes)
 	c.figure(record.System, "checkpoints", "1", v[target.Checkpoints])
 	c.figure(record.System, "ring_laps", "1", laps)
 	c.figure(record.System, "garbage_collections", "1", v[target.Collections])
 	if all := float64(c.all[record.System]); all > 0 {
+		v := summed(nodes)
 		c.figure(record.System, "allocations_per_request", "1/request", v[target.Allocations]/all)
 		c.figure(record.System, "allocated_bytes_per_request", "bytes/request", v[target.AllocatedBytes]/all)
 		c.figure(record.System, "syncs_per_request", "1/request", v[target.WALBatches]/all)
+		if len(nodes) > 1 {
+			c.figure(record.System, "leader_syncs_per_request", "1/request", own.Values[target.WALBatches]/all)
+			c.figure(record.System, "raft_messages_per_request", "1/request", v[target.RaftMessages]/all)
+			c.figure(record.System, "raft_frames_per_request", "1/request", v[target.RaftFrames]/all)
+		}
 	}
 	if v[target.Checkpoints] < leastCheckpoints || laps < leastLaps {
 		c.invalid("the slices saw %.0f checkpoints and %.1f laps of the ring, want at least %d and %d: longer slices (slice_ms) or a smaller ring (ring_bytes)",

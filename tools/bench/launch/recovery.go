@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
-	"ackline/broker/vfs"
+	"ackline/tools/bench/coldread"
 	"ackline/tools/bench/disk"
+	"ackline/tools/bench/probe"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/target"
 	"ackline/tools/stats"
-	"ackline/walbench/raw"
 )
 
 // preloadSlice is how often the amount written is looked at.
@@ -32,7 +30,7 @@ func (l *launch) recovery(ctx context.Context) error {
 		return err
 	}
 	defer func() { broker.Kill() }() // whichever runs at the end
-	writer, err := openProduce(ctx, l.Scenario.Workload, broker.Addr, l.sub(1))
+	writer, err := openProduce(ctx, l.Scenario.Workload, []string{broker.Addr}, l.sub(1))
 	if err != nil {
 		return err
 	}
@@ -60,7 +58,7 @@ func (l *launch) recovery(ctx context.Context) error {
 		return err
 	}
 	broker.Kill()
-	reread, err := l.readRing(ctx, bytes)
+	reread, err := coldread.Ring(ctx, filepath.Join(l.work, "broker"), l.Scenario.Workload.RingBytes, bytes)
 	if err != nil {
 		return err
 	}
@@ -135,7 +133,7 @@ func (l *launch) restart(ctx context.Context, broker **target.Broker, writer *pr
 	if err := l.cold(); err != nil {
 		return c, 0, err
 	}
-	if c.read, err = l.readRing(ctx, writer.bytes); err != nil {
+	if c.read, err = coldread.Ring(ctx, filepath.Join(l.work, "broker"), l.Scenario.Workload.RingBytes, writer.bytes); err != nil {
 		return c, 0, err
 	}
 	if err := l.cold(); err != nil {
@@ -148,7 +146,7 @@ func (l *launch) restart(ctx context.Context, broker **target.Broker, writer *pr
 	}
 	*broker, c.replay = b, b.RecoveredIn
 	c.open = b.ReadyAt().Sub(b.Began())
-	at, err := firstAck(ctx, b.Addr, l.sub(9))
+	at, err := probe.FirstAck(ctx, b.Addr, topic, l.sub(9))
 	if err != nil {
 		return c, 0, errors.Join(fmt.Errorf("the first write after the restart: %w", err), b.Err())
 	}
@@ -164,39 +162,6 @@ func (l *launch) cold() error {
 		l.rec.Notes = append(l.rec.Notes, "without root only the broker's own files were dropped from the page cache before the restart")
 	}
 	return nil
-}
-
-// readRing reads the first n bytes of the WAL's file once, around the page cache, in the way that is fastest here, and
-// returns the milliseconds.
-func (l *launch) readRing(ctx context.Context, n int64) (ms float64, err error) {
-	name, err := l.ringFile()
-	if err != nil {
-		return 0, err
-	}
-	c := raw.ReadConfig{Blocks: []int{4 << 20}, Depths: []int{2, 4}, Rounds: 1, Limit: n}
-	sweep, err := raw.ReadFile(ctx, vfs.OS(), name, c, nil)
-	if err != nil {
-		return 0, fmt.Errorf("read the WAL once: %w", err)
-	}
-	return float64(n) / sweep.Best[0].Rate() * 1e3, nil
-}
-
-// ringFile finds the file that is as large as the ring.
-func (l *launch) ringFile() (string, error) {
-	found := ""
-	err := filepath.WalkDir(filepath.Join(l.work, "broker"), func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		if st, err := os.Stat(name); err == nil && st.Size() >= l.Scenario.Workload.RingBytes {
-			found = name
-		}
-		return nil
-	})
-	if err == nil && found == "" {
-		err = fmt.Errorf("no file in the broker's directory is as large as its ring of %d bytes", l.Scenario.Workload.RingBytes)
-	}
-	return found, err
 }
 
 // warmReplay restarts the killed broker once more, with everything in the page cache, for the cost of replaying entries

@@ -29,8 +29,12 @@ type restored struct {
 }
 
 func (o *outage) open(ctx context.Context, addr string) (*probe.Probe, error) {
+	return o.openAs(ctx, probe.Plain, []string{addr})
+}
+
+func (o *outage) openAs(ctx context.Context, as probe.Client, brokers []string) (*probe.Probe, error) {
 	w := o.Scenario.Workload
-	p, err := probe.Open(ctx, probe.Config{Addr: addr, Topic: topic, RecordBytes: w.RecordBytes, RatePerSecond: w.ProbeRatePerSecond, Timeout: w.Timeout(),
+	p, err := probe.Open(ctx, probe.Config{Brokers: brokers, Client: as, Topic: topic, RecordBytes: w.RecordBytes, RatePerSecond: w.ProbeRatePerSecond, Timeout: w.Timeout(),
 		RunID: o.sub(uint64(30 + len(o.probes)))})
 	if err == nil {
 		o.probes = append(o.probes, p)

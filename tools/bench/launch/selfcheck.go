@@ -61,9 +61,9 @@ func (c *contest) selfCheck(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, parts.Place(c.meter.pid[record.Floor], all), parts.Place(os.Getpid(), all))
+		err = errors.Join(err, parts.Place(c.meter.PIDs[record.Floor][0], all), parts.Place(os.Getpid(), all))
 	}()
-	for _, pid := range []int{c.meter.pid[record.Floor], bare.floor.PID(), paused.floor.PID()} {
+	for _, pid := range []int{c.meter.PIDs[record.Floor][0], bare.floor.PID(), paused.floor.PID()} {
 		if err := parts.Place(pid, one); err != nil {
 			return err
 		}

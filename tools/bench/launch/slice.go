@@ -2,16 +2,11 @@ package launch
 
 import (
 	"fmt"
-	"os"
-	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"ackline/loadgen/hist"
 	"ackline/loadgen/result"
-	"ackline/tools/bench/disk"
-	"ackline/tools/bench/proc"
+	"ackline/tools/bench/meter"
 	"ackline/tools/bench/record"
 )
 
@@ -27,6 +22,7 @@ type sample struct {
 	unsent     int64         // of them: there was never room, because those before were not answered
 	all        int64         // acknowledged in the whole slice: what the counters belong to
 	userBytes  int64         // record bytes that were written in the whole slice
+	files      int64         // that were written to beside the logs, when they are many
 	replyBytes int64         // that the measured side wrote to sockets in the whole slice
 	invalid    []cause       // why the generator does not vouch for it
 	stolen     bool          // the host took CPU time away, and no limit of a control group was reached
@@ -59,91 +55,14 @@ func (s sample) p50us() float64 {
 	return float64(s.hist.Response.Percentile(50, hist.HighestNS).NS) / 1e3
 }
 
-// reading is everything the kernel counts at one moment.
-type reading struct {
-	at     time.Time
-	cpu    proc.CPU // of the whole machine
-	device disk.Counters
-	own    proc.Counters // of the side that is being measured
-	other  proc.Counters // of the side that should be idle
-	bench  proc.Counters // of this process, which is the client
-}
-
-// meter reads counters before and after a slice.
-type meter struct {
-	device string       // "" when there is no block device: then nothing is known about foreign writes
-	pid    map[side]int // of the processes that are running
-}
-
 type side = record.Side
 
-func (m *meter) take(s side) (reading, error) {
-	r := reading{at: time.Now()}
-	var err error
-	if r.cpu, err = proc.ReadCPU("/proc"); err != nil {
-		return r, err
-	}
-	if m.device != "" {
-		if r.device, err = disk.Read("/", m.device); err != nil {
-			return r, err
-		}
-	}
-	for who, pid := range m.pid {
-		c, err := proc.Read("/proc", pid)
-		if err != nil {
-			return r, fmt.Errorf("%s: %w", who, err)
-		}
-		if who == s {
-			r.own = c
-		} else {
-			r.other = c
-		}
-	}
-	r.bench, err = proc.Read("/proc", os.Getpid())
-	return r, err
-}
-
-// What may be written by nobody that we know of: 1% of what the device wrote, but at least a few commits of the file
-// system's own journal, which kernel threads write on behalf of whoever touched a file.
-const (
-	foreignShare     = 0.01
-	foreignAllowance = 256 << 10
-)
-
-// inodeBlock is what a sync writes beside the data when the file's time of modification has moved since the last one: the
-// block that the inode lies in. The time moves with the kernel's tick, however many writes there are between two.
-const inodeBlock = 4096
-
-// tick is the resolution of the clock that files' times are taken from.
-var tick = sync.OnceValue(func() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGetres(unix.CLOCK_REALTIME_COARSE, &ts); err != nil || ts.Nano() <= 0 {
-		return time.Millisecond // the finest tick that Linux is built with
-	}
-	return time.Duration(ts.Nano())
-})
-
-// foreign explains why a slice's figures may be somebody else's, "" when nothing speaks for it. own is what the measured
-// side and the client wrote to the device, other what the side wrote that should have been idle.
-func foreign(length time.Duration, deviceBytes, ownBytes, otherBytes int64) string {
-	limit := max(int64(foreignShare*float64(deviceBytes)), foreignAllowance)
-	if otherBytes > limit {
-		return fmt.Sprintf("the side that should have been idle wrote %d bytes of the device's %d: it had not drained", otherBytes, deviceBytes)
-	}
-	times := (int64(length/tick()) + 1) * inodeBlock
-	if extra := deviceBytes - ownBytes - otherBytes - times; extra > limit {
-		return fmt.Sprintf("somebody else wrote %d of the %d bytes that the device wrote, more than %.0f%%: another program uses this disk",
-			extra, deviceBytes, 100*foreignShare)
-	}
-	return ""
-}
-
 // judge turns a sample and the readings around it into a slice.
-func judge(number int, s side, began time.Time, smp sample, before, after reading, hasDevice bool) record.Slice {
-	length, stolen := after.at.Sub(before.at), after.cpu.Sub(before.cpu).StolenFraction()
-	dev, own := after.device.Sub(before.device), after.own.Sub(before.own)
-	other, bench := after.other.Sub(before.other), after.bench.Sub(before.bench)
-	sl := record.Slice{Number: number, Side: s, StartNs: before.at.Sub(began).Nanoseconds(), LengthNs: length.Nanoseconds(),
+func judge(number int, s side, began time.Time, smp sample, before, after meter.Reading, hasDevice bool) record.Slice {
+	length, stolen := after.At.Sub(before.At), after.CPU.Sub(before.CPU).StolenFraction()
+	dev, own := after.Device.Sub(before.Device), after.Own.Sub(before.Own)
+	other, bench := after.Other.Sub(before.Other), after.Bench.Sub(before.Bench)
+	sl := record.Slice{Number: number, Side: s, StartNs: before.At.Sub(began).Nanoseconds(), LengthNs: length.Nanoseconds(),
 		Requests: smp.requests, Failures: smp.failures, Verdict: record.OK, HostOnly: true}
 	against := func(c cause) {
 		sl.Verdict, sl.Reasons = record.Invalid, append(sl.Reasons, c.text)
@@ -153,7 +72,7 @@ func judge(number int, s side, began time.Time, smp sample, before, after readin
 		against(c)
 	}
 	if hasDevice {
-		if why := foreign(length, dev.WriteBytes, own.AtMost(smp.replyBytes)+bench.AtMost(0), other.OnDevice(0)); why != "" {
+		if why := meter.Foreign(length, smp.files, dev.WriteBytes, own.AtMost(smp.replyBytes)+bench.AtMost(0), other.OnDevice(0)); why != "" {
 			against(cause{text: why})
 		}
 	}
@@ -171,6 +90,12 @@ func judge(number int, s side, began time.Time, smp sample, before, after readin
 	}
 	if all := float64(smp.all); all > 0 {
 		add("cpu_ns_per_request", "ns/request", float64(own.CPUNs)/all)
+		if lead := after.Lead.Sub(before.Lead); lead.CPUNs > 0 {
+			add("leader_cpu_ns_per_request", "ns/request", float64(lead.CPUNs)/all)
+			add("follower_cpu_ns_per_request", "ns/request", float64(own.CPUNs-lead.CPUNs)/all)
+			add("leader_io_calls_per_request", "1/request", float64(lead.Calls)/all)
+			add("follower_io_calls_per_request", "1/request", float64(own.Calls-lead.Calls)/all)
+		}
 		add("context_switches_per_request", "1/request", float64(own.VoluntarySwitches+own.InvoluntarySwitches)/all)
 		add("io_calls_per_request", "1/request", float64(own.Calls)/all)
 		add("client_cpu_ns_per_request", "ns/request", float64(bench.CPUNs)/all)

@@ -9,41 +9,11 @@ import (
 	"ackline/loadgen/hist"
 	"ackline/loadgen/result"
 	"ackline/tools/bench/disk"
+	"ackline/tools/bench/meter"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/sum"
 )
-
-func TestForeignWrites(t *testing.T) {
-	const mib = 1 << 20
-	for _, c := range []struct {
-		device, own, other int64
-		want               string
-	}{
-		{100 * mib, 100 * mib, 0, ""},
-		{101 * mib, 100 * mib, 0, ""},                    // just below 1%
-		{103 * mib, 100 * mib, 0, "somebody else wrote"}, //
-		{200 << 10, 0, 0, ""},                            // a journal's commit on an idle disk
-		{300 << 10, 0, 0, "somebody else wrote"},         //
-		{100 * mib, 90 * mib, 10 * mib, "should have been idle"},
-		{100 * mib, 100 * mib, 1 * mib, ""},
-		{90 * mib, 100 * mib, 0, ""}, // written and not yet on the device
-	} {
-		if got := foreign(0, c.device, c.own, c.other); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
-			t.Errorf("device %d, own %d, other %d: %q, want %q", c.device, c.own, c.other, got, c.want)
-		}
-	}
-}
-
-// A file's time of modification moves once a tick, and takes a block of the disk with it.
-func TestInodeWritesAreNotForeign(t *testing.T) {
-	second := int64(time.Second/tick()) * inodeBlock
-	if why := foreign(time.Second, 10e6+second, 10e6, 0); why != "" {
-		t.Error(why)
-	}
-	if why := foreign(time.Second, 10e6+2*second+foreignAllowance, 10e6, 0); why == "" {
-		t.Error("two blocks a tick were put down to one file")
-	}
-}
 
 // smooth is a sample of n requests that all took about us.
 func smooth(n int, us float64) sample {
@@ -67,10 +37,10 @@ func get(t *testing.T, figures []record.Figure, name string) float64 {
 
 func TestJudgeSlice(t *testing.T) {
 	began := time.Unix(1000, 0)
-	before := reading{at: began.Add(time.Second), device: disk.Counters{WriteBytes: 500, Writes: 10, Flushes: 1}, own: proc.Counters{CPUNs: 7, WriteBytes: 100, CallBytes: 100}}
-	after := reading{at: began.Add(3 * time.Second), device: disk.Counters{WriteBytes: 500 + 8e6, Writes: 10 + 4000, Flushes: 1 + 2000},
-		own:   proc.Counters{CPUNs: 7 + 80e6, WriteBytes: 100 + 8e6, CallBytes: 100 + 8e6 + 5600, VoluntarySwitches: 3000, InvoluntarySwitches: 1000, ResidentBytes: 5e7},
-		bench: proc.Counters{CPUNs: 40e6}}
+	before := meter.Reading{At: began.Add(time.Second), Device: disk.Counters{WriteBytes: 500, Writes: 10, Flushes: 1}, Own: proc.Counters{CPUNs: 7, WriteBytes: 100, CallBytes: 100}}
+	after := meter.Reading{At: began.Add(3 * time.Second), Device: disk.Counters{WriteBytes: 500 + 8e6, Writes: 10 + 4000, Flushes: 1 + 2000},
+		Own:   proc.Counters{CPUNs: 7 + 80e6, WriteBytes: 100 + 8e6, CallBytes: 100 + 8e6 + 5600, VoluntarySwitches: 3000, InvoluntarySwitches: 1000, ResidentBytes: 5e7},
+		Bench: proc.Counters{CPUNs: 40e6}}
 	sl := judge(3, record.System, began, smooth(1000, 150), before, after, true)
 	if sl.Verdict != record.OK || sl.Number != 3 || sl.StartNs != 1e9 || sl.LengthNs != 2e9 || sl.Requests != 1000 {
 		t.Errorf("slice %+v", sl)
@@ -83,7 +53,7 @@ func TestJudgeSlice(t *testing.T) {
 		}
 	}
 	busy := after
-	busy.device.WriteBytes += 9e6
+	busy.Device.WriteBytes += 9e6
 	if sl := judge(0, record.Floor, began, smooth(10, 100), before, busy, true); sl.Verdict != record.Invalid || !strings.Contains(sl.Reasons[0], "another program") {
 		t.Errorf("a slice beside another program: %+v", sl)
 	}
@@ -102,21 +72,21 @@ func TestJudgeSlice(t *testing.T) {
 
 func TestSpoilCycle(t *testing.T) {
 	cycle := []record.Slice{{Number: 4, Verdict: record.OK}, {Number: 5, Verdict: record.OK}}
-	if !spoilCycle(cycle) || cycle[0].Verdict != record.OK {
+	if !sum.Spoil(cycle) || cycle[0].Verdict != record.OK {
 		t.Errorf("a good cycle was spoilt: %+v", cycle)
 	}
 	cycle[1].Verdict, cycle[1].Reasons = record.Invalid, []string{"noise"}
-	if spoilCycle(cycle) || cycle[0].Verdict != record.Invalid || !strings.Contains(cycle[0].Reasons[0], "slice 5") || len(cycle[1].Reasons) != 1 {
+	if sum.Spoil(cycle) || cycle[0].Verdict != record.Invalid || !strings.Contains(cycle[0].Reasons[0], "slice 5") || len(cycle[1].Reasons) != 1 {
 		t.Errorf("a cycle with a bad slice: %+v", cycle)
 	}
-	if bad, host := firstBad(cycle); bad.Number != 5 || host {
+	if bad, host := sum.FirstBad(cycle); bad.Number != 5 || host {
 		t.Errorf("the first bad slice is %d, by the host: %v; want 5, which is bad by itself, and not by the host", bad.Number, host)
 	}
 	cycle = []record.Slice{{Number: 0, Verdict: record.OK}, {Number: 1, Verdict: record.Invalid, Reasons: []string{"stolen"}, HostOnly: true}}
-	if spoilCycle(cycle) || !cycle[0].HostOnly {
+	if sum.Spoil(cycle) || !cycle[0].HostOnly {
 		t.Errorf("a cycle that the host spoilt: %+v", cycle)
 	}
-	if bad, host := firstBad(cycle); bad.Number != 1 || !host {
+	if bad, host := sum.FirstBad(cycle); bad.Number != 1 || !host {
 		t.Errorf("the first bad slice is %d, by the host: %v; want 1 by the host", bad.Number, host)
 	}
 }
@@ -140,7 +110,7 @@ func turns(system, floor []float64) []record.Slice {
 func TestPairs(t *testing.T) {
 	slices := turns([]float64{200, 800}, []float64{100, 400})
 	sets := map[side]*hist.Set{record.System: smooth(20_000, 400).hist, record.Floor: smooth(20_000, 200).hist}
-	got := pairs(slices, sets, hist.NewLatency(), []string{"p50"})
+	got := sum.Pairs(slices, sets, hist.NewLatency(), []string{"p50"})
 	if len(got) != 3 {
 		t.Fatalf("pairs %+v, want p50, p99 and rate", got)
 	}
@@ -153,11 +123,11 @@ func TestPairs(t *testing.T) {
 		t.Errorf("rate %+v, want a ratio of 2: more is better, and the ratio says how much worse", rate)
 	}
 	sets[record.Floor] = smooth(9_999, 200).hist
-	if got := pairs(slices, sets, hist.NewLatency(), nil); len(got) != 2 || got[1].Name != "rate" {
+	if got := sum.Pairs(slices, sets, hist.NewLatency(), nil); len(got) != 2 || got[1].Name != "rate" {
 		t.Errorf("pairs %+v: a p99 of 9,999 requests has too few samples beyond it", got)
 	}
 	slices[1].Verdict, slices[3].Verdict = record.Invalid, record.Invalid
-	if got := pairs(slices, sets, hist.NewLatency(), nil); len(got) != 0 {
+	if got := sum.Pairs(slices, sets, hist.NewLatency(), nil); len(got) != 0 {
 		t.Errorf("pairs %+v without a valid slice of the floor", got)
 	}
 }
@@ -165,7 +135,7 @@ func TestPairs(t *testing.T) {
 func TestFigures(t *testing.T) {
 	slices := turns([]float64{200, 800}, []float64{100, 400})
 	slices[2].Requests = 300 // the system's second slice weighs three times as much
-	got := figures(slices)
+	got := sum.Figures(slices)
 	if v := get(t, got, "cpu_ns_per_request"); math.Abs(v-6500) > 1e-9 {
 		t.Errorf("CPU per request %v, want the mean over requests, 6500", v)
 	}

@@ -27,7 +27,7 @@ func beyondAll(r record.Rung, objectiveUs float64) bool {
 }
 
 // climb runs both sides up the ladder, each until it is saturated. Which side goes first changes with every rung.
-func (c *contest) climb(ctx context.Context, broker *target.Broker) error {
+func (c *contest) climb(ctx context.Context, broker *target.Brokers) error {
 	before, err := broker.Metrics(ctx)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (c *contest) climb(ctx context.Context, broker *target.Broker) error {
 	if err := c.knees(); err != nil {
 		return err
 	}
-	c.inside(after.Sub(before))
+	c.inside(between(before, after))
 	c.rec.Stages = nil // over all rates together they say nothing
 	return nil
 }

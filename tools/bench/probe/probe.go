@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"ackline/loadgen/check"
@@ -25,13 +26,24 @@ import (
 
 // Config says where a probe writes, and how.
 type Config struct {
-	Addr          string
+	Brokers       []string // to ask first
 	Topic         string
 	RecordBytes   int
 	RatePerSecond float64
 	Timeout       time.Duration // after which a record counts as failed, and a connection as lost for good
 	RunID         uint64        // tells its records from others in the topic
+	Client        Client
 }
+
+// Client is the way in which a probe writes.
+type Client string
+
+// The clients.
+const (
+	Plain   Client = ""        // pre-encoded frames; what is unanswered when the connection is lost has failed
+	Tuned   Client = "tuned"   // the same, and nothing fails: a client that is set up for failovers
+	Library Client = "library" // franz-go as people use it
+)
 
 // inFlight bounds what is unanswered at a time. What is due beyond it waits, and its wait counts.
 const inFlight = 256
@@ -45,8 +57,9 @@ type Probe struct {
 	cluster  *cluster.Cluster
 	start    map[int32]int64 // where the partitions ended
 	payloads *frame.Payloads
-	driver   *client.Wire
+	driver   client.Driver
 	ledger   *check.Ledger
+	lastSent atomic.Int64 // when the record that was acknowledged last had been sent
 }
 
 // Sample is one record. Times are CLOCK_MONOTONIC, ns.
@@ -61,7 +74,7 @@ const failed = int64(math.MaxInt64)
 func Open(ctx context.Context, cfg Config) (*Probe, error) {
 	p := &Probe{cfg: cfg, payloads: frame.NewPayloads(cfg.RunID, cfg.RecordBytes)}
 	var err error
-	if p.cluster, err = cluster.New([]string{cfg.Addr}, cfg.Timeout); err != nil {
+	if p.cluster, err = cluster.New(cfg.Brokers, cfg.Timeout); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
 	t, err := p.cluster.Topic(ctx, cfg.Topic)
@@ -69,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Probe, error) {
 		p.start, err = p.cluster.EndOffsets(ctx, t)
 	}
 	if err == nil {
-		p.driver, err = client.OpenProduce(ctx, client.Config{Connections: 1, InFlight: inFlight, Timeout: cfg.Timeout}, p.cluster, t, p.payloads)
+		err = p.open(ctx, t)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
@@ -80,6 +93,25 @@ func Open(ctx context.Context, cfg Config) (*Probe, error) {
 	}
 	p.ledger = check.NewLedger(partitions)
 	return p, nil
+}
+
+func (p *Probe) open(ctx context.Context, t cluster.Topic) error {
+	c := client.Config{Connections: 1, InFlight: inFlight, Timeout: p.cfg.Timeout}
+	if p.cfg.Client == Library {
+		d, err := client.OpenKgo(c, p.cfg.Brokers, t, p.payloads, true)
+		if err == nil {
+			p.driver = d
+		}
+		return err
+	}
+	if p.cfg.Client == Tuned {
+		c.Resend, c.InFlight = true, client.ResendInFlight
+	}
+	d, err := client.OpenProduce(ctx, c, p.cluster, t, p.payloads)
+	if err == nil {
+		p.driver = d
+	}
+	return err
 }
 
 // Run sends records for limit, or until enough says that they are enough. enough is asked about once a Step, when nothing is
@@ -99,6 +131,10 @@ func (p *Probe) Run(ctx context.Context, limit time.Duration, enough func(start 
 	}
 	return r.start, r.samples, nil
 }
+
+// LastSent is when the record that was acknowledged last had been sent for the first time (CLOCK_MONOTONIC, ns), 0 before the first.
+// May be called while Run runs.
+func (p *Probe) LastSent() int64 { return p.lastSent.Load() }
 
 // Acked is how many records were acknowledged.
 func (p *Probe) Acked() int64 { return p.ledger.Count() }
@@ -190,6 +226,7 @@ func (r *round) answered(op *client.Op) {
 		s.Acked = failed
 	} else {
 		r.p.ledger.Acked(op.Stream, op.Seq, op.Records, op.Base)
+		r.p.lastSent.Store(op.Sent)
 	}
 	r.samples = append(r.samples, s)
 }

@@ -12,7 +12,7 @@ import (
 
 func open(t *testing.T, c *brokertest.Cluster) *Probe {
 	t.Helper()
-	p, err := Open(t.Context(), Config{Addr: c.Addr(), Topic: "t", RecordBytes: 100, RatePerSecond: 500, Timeout: 20 * time.Second, RunID: 7})
+	p, err := Open(t.Context(), Config{Brokers: []string{c.Addr()}, Topic: "t", RecordBytes: 100, RatePerSecond: 500, Timeout: 20 * time.Second, RunID: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestProbeIsInterrupted(t *testing.T) {
 	if _, _, err := p.Run(ctx, time.Hour, nil); !errors.Is(err, told) {
 		t.Errorf("got %v, want the cause", err)
 	}
-	if _, err := Open(t.Context(), Config{Addr: c.Addr(), Topic: "none", RecordBytes: 100, Timeout: time.Second}); err == nil {
+	if _, err := Open(t.Context(), Config{Brokers: []string{c.Addr()}, Topic: "none", RecordBytes: 100, Timeout: time.Second}); err == nil {
 		t.Error("a topic that is not there was opened")
 	}
 }

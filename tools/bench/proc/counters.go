@@ -22,6 +22,21 @@ type Counters struct {
 	ResidentBytes       int64 // now
 }
 
+// Add returns what was counted about two processes together.
+func (c Counters) Add(o Counters) Counters {
+	return Counters{
+		CPUNs:               c.CPUNs + o.CPUNs,
+		VoluntarySwitches:   c.VoluntarySwitches + o.VoluntarySwitches,
+		InvoluntarySwitches: c.InvoluntarySwitches + o.InvoluntarySwitches,
+		ReadBytes:           c.ReadBytes + o.ReadBytes,
+		Calls:               c.Calls + o.Calls,
+		CallBytes:           c.CallBytes + o.CallBytes,
+		WriteBytes:          c.WriteBytes + o.WriteBytes,
+		CancelledBytes:      c.CancelledBytes + o.CancelledBytes,
+		ResidentBytes:       c.ResidentBytes + o.ResidentBytes,
+	}
+}
+
 // Sub returns what was counted between o and c; the resident size is c's.
 func (c Counters) Sub(o Counters) Counters {
 	return Counters{

@@ -156,6 +156,19 @@ func (p *Process) Stop(timeout time.Duration) error {
 	return nil
 }
 
+// Pause is SIGSTOP: the child does nothing until Resume, and cannot be asked to end.
+func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
+
+// Resume is SIGCONT.
+func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
+
+func (p *Process) signal(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("%s: %v: %w", p.spec.Name, s, err)
+	}
+	return nil
+}
+
 // Kill is kill -9. It returns when the kernel has taken the process down.
 func (p *Process) Kill() {
 	if p == nil {

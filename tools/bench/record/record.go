@@ -90,6 +90,12 @@ type Scenario struct {
 	Configuration map[string]string `json:"configuration"`
 }
 
+// OnePartition is what FloorIs says of a scenario whose other side is the same load on one partition. That is no limit of anything.
+const OnePartition = "one partition"
+
+// Limit says that nothing can be faster than the scenario's floor.
+func (s *Scenario) Limit() bool { return s.FloorIs != OnePartition }
+
 // Launch is one scenario on one fresh broker process and one fresh floor process.
 type Launch struct {
 	Number     int         `json:"number"` // 1-based; the same number means the same round of the suite
@@ -102,7 +108,8 @@ type Launch struct {
 	HostOnly   bool        `json:"host_only,omitempty"` // Invalid, and everything against it is what a host that takes CPU time away brings about
 	Requests   int64       `json:"requests"`            // acknowledged by the system in slices that count
 	Slices     []Slice     `json:"slices,omitempty"`
-	Rungs      []Rung      `json:"rungs,omitempty"` // of a sweep, in the order they ran
+	Rungs      []Rung      `json:"rungs,omitempty"`     // of a sweep, in the order they ran
+	Incidents  []Incident  `json:"incidents,omitempty"` // of a failover, in the order they happened
 	Pairs      []Pair      `json:"pairs,omitempty"`
 	Figures    []Figure    `json:"figures,omitempty"`
 	Stages     []Stage     `json:"stages,omitempty"`

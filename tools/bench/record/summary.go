@@ -142,8 +142,12 @@ func judge(r *Results) (verdict Verdict, reasons []string, others int) {
 			worse(Invalid, "%s: none of %d launches is valid%s", s.Name, total, why)
 		}
 	}
+	unlimited := map[string]bool{}
+	for i := range r.Scenarios {
+		unlimited[r.Scenarios[i].Name] = !r.Scenarios[i].Limit()
+	}
 	for _, sum := range Summarise(r) {
-		if sum.Ratio.High < BrokenFloor {
+		if sum.Ratio.High < BrokenFloor && !unlimited[sum.Scenario] {
 			worse(Invalid, "%s %s: the ratio to the floor is %.2f [%.2f–%.2f], wholly below %.2f: the floor is broken or "+
 				"the system is not durable", sum.Scenario, sum.Pair, sum.Ratio.Shift, sum.Ratio.Low, sum.Ratio.High, BrokenFloor)
 		}

@@ -95,7 +95,7 @@ func (c *Config) all(ctx context.Context, r *record.Results, work, out string) e
 func (c *Config) needs() int64 {
 	var most int64
 	for _, sc := range c.Suite.Scenarios {
-		most = max(most, 2*sc.Workload.RingBytes+3*sc.Workload.PreloadBytes)
+		most = max(most, int64(c.Suite.TopologyOf(sc).Nodes)*2*sc.Workload.RingBytes+3*sc.Workload.PreloadBytes)
 	}
 	return most + spareBytes
 }
@@ -147,7 +147,7 @@ const probeGap = 20 * time.Microsecond
 // describe writes a scenario down as it is in effect.
 func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 	w := sc.Workload
-	out := record.Scenario{Name: sc.Name, Workload: w.Name, Topology: s.Topology.Name, Tuning: s.Tuning.Name, Note: w.Note,
+	out := record.Scenario{Name: sc.Name, Workload: w.Name, Topology: s.TopologyOf(sc).Name, Tuning: s.Tuning.Name, Note: w.Note,
 		Configuration: map[string]string{
 			"arrivals": w.Arrivals, "connections": strconv.Itoa(w.Connections), "in_flight_per_connection": strconv.Itoa(w.InFlight),
 			"partitions": strconv.Itoa(w.Partitions), "record_bytes": strconv.Itoa(w.RecordBytes),
@@ -168,6 +168,14 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 	set("broker_max_procs", int64(s.Tuning.MaxProcs))
 	set("library_slice_ms", int64(sc.LibrarySliceMs))
 	set("probe_limit_ms", int64(w.ProbeLimitMs))
+	set("kill_incidents", int64(w.KillIncidents))
+	set("pause_incidents", int64(w.PauseIncidents))
+	set("stop_incidents", int64(w.StopIncidents))
+	set("pause_ms", int64(w.PauseMs))
+	set("watch_ms", int64(w.WatchMs))
+	set("quiet_ms", int64(w.QuietMs))
+	set("rest_ms", int64(w.RestMs))
+	set("nodes", int64(s.TopologyOf(sc).Nodes))
 	set(record.ObjectiveKey, int64(w.ObjectiveP99Us))
 	for _, f := range []struct {
 		key   string
@@ -184,6 +192,15 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 	switch w.Kind {
 	case profiles.Produce, profiles.Sweep:
 		out.Operation, out.FloorIs = "Produce", "durable echo"
+		if n := s.TopologyOf(sc).Nodes; n > 1 {
+			out.FloorIs = fmt.Sprintf("durable quorum echo of %d nodes", n)
+		}
+	case profiles.Spread:
+		out.Operation, out.FloorIs = "Produce", record.OnePartition
+	case profiles.Failover:
+		out.Operation = "Failover"
+	case profiles.Idle:
+		out.Operation = "Idle"
 	case profiles.Fetch:
 		out.Operation, out.FloorIs = "Fetch", "TCP echo"
 	case profiles.Recovery:

@@ -68,11 +68,11 @@ func TestRunWritesEverythingDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := len(c.Suite.Scenarios)
-	if len(r.Launches) != 6*n || order[0] != "1 latency-1" || order[1] == "2 latency-1" || order[n] != "2 latency-1" {
+	n, total := len(c.Suite.Scenarios), c.total()
+	if len(r.Launches) != total || order[0] != "1 latency-1" || order[1] == "2 latency-1" || order[n] != "2 latency-1" {
 		t.Errorf("%d launches in the order %v, want rounds of %d scenarios", len(r.Launches), order, n)
 	}
-	if last.Done != 6*n-1 || last.Total != 6*n {
+	if last.Done != total-1 || last.Total != total {
 		t.Errorf("the last progress was %+v", last)
 	}
 	if filepath.Base(out) != "2026-11-23T12-30-05Z" {
@@ -80,7 +80,7 @@ func TestRunWritesEverythingDown(t *testing.T) {
 	}
 	for _, name := range []string{filepath.Join(c.Out, Latest), out, filepath.Join(c.Out, LatestRecord)} {
 		back, err := record.Read(name)
-		if err != nil || len(back.Launches) != 6*n || back.Seed != 7 || back.ProfileDigest != c.Suite.Digest() {
+		if err != nil || len(back.Launches) != total || back.Seed != 7 || back.ProfileDigest != c.Suite.Digest() {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -91,7 +91,7 @@ func TestRunWritesEverythingDown(t *testing.T) {
 		t.Errorf("left on the disk: %v", left)
 	}
 	for _, s := range r.Scenarios {
-		if s.FloorIs == "" || s.Configuration["ring_bytes"] == "" || s.Operation == "" {
+		if (s.FloorIs == "") != (s.Operation == "Failover") || s.Configuration["ring_bytes"] == "" || s.Operation == "" {
 			t.Errorf("scenario %+v", s)
 		}
 	}

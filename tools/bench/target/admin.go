@@ -63,9 +63,13 @@ const (
 	Allocations    = "go_memstats_mallocs_total"
 	AllocatedBytes = "go_memstats_alloc_bytes_total"
 	Collections    = "go_gc_duration_seconds_count"
+	RaftMessages   = "ackline_raft_messages_total"   // sent to other nodes; those of a batch count one by one
+	RaftFrames     = "ackline_raft_frames_total"     // that they were sent in
+	RaftHeartbeats = "ackline_raft_heartbeats_total" // received, of nodes
+	RaftLeaders    = "ackline_raft_leaders"          // groups that the node leads; this one also falls
 )
 
-var values = []string{Checkpoints, WALBytes, WALBatches, Allocations, AllocatedBytes, Collections}
+var values = []string{Checkpoints, WALBytes, WALBatches, Allocations, AllocatedBytes, Collections, RaftMessages, RaftFrames, RaftHeartbeats, RaftLeaders}
 
 // stageMetric is the broker's histogram of the time per stage of a Produce request.
 const stageMetric = "ackline_produce_duration_seconds"

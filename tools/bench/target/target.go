@@ -63,8 +63,11 @@ type Broker struct {
 // BrokerConfig is what a launch decides about its broker.
 type BrokerConfig struct {
 	DataDir    string
-	ListenAddr string // host:port; port 0 takes a free one
-	HTTPAddr   string // the same
+	ListenAddr string   // host:port; port 0 takes a free one
+	HTTPAddr   string   // the same
+	NodeID     int      // of several; 0: a single node
+	RaftAddr   string   // of several: where the others connect
+	Peers      []string // the others, each ID@HOST:PORT
 	RingBytes  int64
 	SyncMethod string
 	Tuning     profiles.Tuning
@@ -80,6 +83,14 @@ func (c BrokerConfig) toml() string {
 		fmt.Fprintf(&b, "window_us = %d\n", c.Tuning.WindowUs)
 	}
 	return b.String()
+}
+
+func (c BrokerConfig) args() []string {
+	common := []string{"--config", c.File, "--data-dir", c.DataDir, "--listen-addr", c.ListenAddr, "--http-addr", c.HTTPAddr}
+	if c.NodeID == 0 {
+		return append([]string{"start"}, common...)
+	}
+	return append(append([]string{"cluster"}, common...), "--node-id", strconv.Itoa(c.NodeID), "--raft-addr", c.RaftAddr, "--peers", strings.Join(c.Peers, ","))
 }
 
 func (c BrokerConfig) env() []string {
@@ -100,8 +111,7 @@ func (p Programs) StartBroker(ctx context.Context, c BrokerConfig) (*Broker, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
-	child, err := proc.Start(ctx, proc.Spec{Name: "broker", Path: p.Broker, Env: c.env(), Log: c.Log, Ready: "broker ready",
-		Args: []string{"start", "--config", c.File, "--data-dir", c.DataDir, "--listen-addr", c.ListenAddr, "--http-addr", c.HTTPAddr}})
+	child, err := proc.Start(ctx, proc.Spec{Name: "broker", Path: p.Broker, Env: c.env(), Log: c.Log, Ready: "broker ready", Args: c.args()})
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +167,8 @@ type Floor struct {
 	Addr    string
 	Version int
 	Method  string // "none" for the bare echo
+
+	followers []*Floor // of a quorum
 }
 
 // FloorConfig is what a launch decides about its floor.

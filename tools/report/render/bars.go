@@ -2,9 +2,11 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/page"
 	"ackline/tools/stats"
 )
 
@@ -20,14 +22,19 @@ type Bar struct {
 	Limit     float64
 	AtLeast   bool // Limit is a minimum; else it is a maximum
 
-	value measure // what one launch says
-	log   bool    // values are ratios: estimate in log
+	value measure                          // what one launch says; nil: incidents say it
+	log   bool                             // values are ratios: estimate in log
+	gaps  func(l *record.Launch) []float64 // what each of a launch's incidents says
+	worst bool                             // of the incidents the worst one is judged, else their median
 }
+
+// enoughIncidents is how many there must be for a verdict.
+const enoughIncidents = 20
 
 // measure finds in a launch of a scenario the value that a bar judges; false when the launch does not have it.
 type measure func(c *scenario, l *record.Launch) (float64, bool)
 
-// Bars is the one table of them, for the first milestone: a single node.
+// Bars is the one table of them: first a single node, then several.
 var Bars = []Bar{
 	{Name: "latency p50 / floor", Operation: "Produce", Workload: "latency", Topology: "single", Pair: "p50",
 		Unit: "1", Limit: 1.20, value: pairRatio("p50"), log: true},
@@ -49,6 +56,30 @@ var Bars = []Bar{
 		Unit: "bytes", Limit: 150 << 20, value: figure(record.System, "resident_bytes_at_rest")},
 	{Name: "resident memory, 256 in flight", Operation: "Produce", Workload: "inflight", Topology: "single",
 		Unit: "bytes", Limit: 400 << 20, value: figure(record.System, "resident_bytes")},
+
+	{Name: "3 nodes: latency p50 / quorum floor", Operation: "Produce", Workload: "latency", Topology: "same-dc-3", Pair: "p50",
+		Unit: "1", Limit: 1.35, value: pairRatio("p50"), log: true},
+	{Name: "3 nodes: latency p99 / quorum floor", Operation: "Produce", Workload: "latency", Topology: "same-dc-3", Pair: "p99",
+		Unit: "1", Limit: 1.6, value: pairRatio("p99"), log: true},
+	{Name: "3 nodes, 256 in flight: rate / quorum floor's", Operation: "Produce", Workload: "inflight", Topology: "same-dc-3", Pair: "rate",
+		Unit: "1", Limit: 0.40, AtLeast: true, value: inverse(pairRatio("rate")), log: true},
+	{Name: "3 nodes, 256 in flight: requests", Operation: "Produce", Workload: "inflight", Topology: "same-dc-3",
+		Unit: "1/s", Limit: 50_000, AtLeast: true, value: pairSystem("rate")},
+	{Name: "1,000 partitions: p50 / one partition's", Operation: "Produce", Workload: "spread", Topology: "same-dc-3", Pair: "p50",
+		Unit: "1", Limit: 1.3, value: pairRatio("p50"), log: true},
+	{Name: "10,000 idle partitions: share of a core", Operation: "Idle", Workload: "idle", Topology: "same-dc-3",
+		Unit: "1", Limit: 0.05, value: figure(record.System, "core_share")},
+	{Name: "10,000 idle partitions: resident memory", Operation: "Idle", Workload: "idle", Topology: "same-dc-3",
+		Unit: "bytes", Limit: 600 << 20, value: figure(record.System, "resident_bytes")},
+	// Ten a second is the interval that brokers have by default. One stream for each group would be a thousand times as many.
+	{Name: "10,000 idle partitions: heartbeats from a peer", Operation: "Idle", Workload: "idle", Topology: "same-dc-3",
+		Unit: "1/s", Limit: 11, value: figure(record.System, "heartbeats_per_peer_per_second")},
+	{Name: "kill -9 of a leader: gap in writes, median", Operation: "Failover", Workload: "failover", Topology: "same-dc-3",
+		Unit: "ms", Limit: 80, gaps: gapsOf(record.Kill)},
+	{Name: "kill -9 of a leader: gap in writes, worst", Operation: "Failover", Workload: "failover", Topology: "same-dc-3",
+		Unit: "ms", Limit: 400, gaps: gapsOf(record.Kill), worst: true},
+	{Name: "graceful stop of a leader: gap in writes, worst", Operation: "Failover", Workload: "failover", Topology: "same-dc-3",
+		Unit: "ms", Limit: 50, gaps: gapsOf(record.Stop), worst: true},
 }
 
 func pairRatio(name string) measure {
@@ -84,6 +115,14 @@ func beyond(name string, factor float64) measure {
 
 func figure(side record.Side, name string) measure {
 	return func(_ *scenario, l *record.Launch) (float64, bool) { return l.Get(side, name) }
+}
+
+// gapsOf are the gaps that incidents of one sort left.
+func gapsOf(s record.IncidentSort) func(l *record.Launch) []float64 {
+	return func(l *record.Launch) []float64 {
+		tuned, _ := record.Gaps(l.Incidents, s)
+		return tuned
+	}
 }
 
 // shareOfDisk is the rate of acknowledged record bytes, the time included in which the system wrote what it owed, over what
@@ -132,15 +171,13 @@ func (b *Bar) judge(v *view) judged {
 		}
 		var values []float64
 		for k := range c.good {
-			if x, ok := b.value(c, &c.good[k]); ok {
+			if b.gaps != nil {
+				values = append(values, b.gaps(&c.good[k])...)
+			} else if x, ok := b.value(c, &c.good[k]); ok {
 				values = append(values, x)
 			}
 		}
-		estimate := stats.Shift
-		if b.log {
-			estimate = stats.RatioShift
-		}
-		e, err := estimate(values, record.Confidence)
+		e, err := b.estimate(values)
 		if err != nil {
 			return j
 		}
@@ -148,6 +185,21 @@ func (b *Bar) judge(v *view) judged {
 		return j
 	}
 	return j
+}
+
+// estimate is what the values say together. The replicate is the launch, for a failover the incident. The worst of many has no
+// interval: it is what it is.
+func (b *Bar) estimate(values []float64) (stats.Estimate, error) {
+	switch {
+	case b.log:
+		return stats.RatioShift(values, record.Confidence)
+	case !b.worst || len(values) == 0:
+		e, err := stats.Shift(values, record.Confidence)
+		e.Short = e.Short || b.gaps != nil && len(values) < enoughIncidents
+		return e, err
+	}
+	most := slices.Max(values)
+	return stats.Estimate{Shift: most, Low: most, High: most, N: len(values), Confidence: record.Confidence, Short: len(values) < enoughIncidents}, nil
 }
 
 // against is stats.AgainstBar, mirrored for a minimum.
@@ -199,9 +251,9 @@ func tally(bars []judged) string {
 	return orElse(text, ", none")[2:]
 }
 
-func writeBars(p *page, v *view) {
-	p.heading(2, "Bars")
-	p.text("Each was set before it was measured. *Met*: the worse end of the %.0f%% interval over launches is within it; "+
+func writeBars(p *page.Page, v *view) {
+	p.Heading(2, "Bars")
+	p.Text("Each was set before it was measured. *Met*: the worse end of the %.0f%% interval over launches is within it; "+
 		"*missed*: the whole interval is outside; else *undecided*, and more launches would narrow it. %s.",
 		100*record.Confidence, tally(v.bars))
 	rows := [][]string{}
@@ -213,5 +265,5 @@ func writeBars(p *page, v *view) {
 		}
 		rows = append(rows, []string{j.Name, j.limit(), j.measured(), n, j.verdict})
 	}
-	p.table([]string{"bar", "limit", "measured", "launches", "verdict"}, rows)
+	p.Table([]string{"bar", "limit", "measured", "launches", "verdict"}, rows)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/page"
 )
 
 // The parts of a line are bounded so that a name and one value always fit into MaxLine: a head of 78 bytes, a value of 13
@@ -26,31 +27,31 @@ type value struct {
 
 // writeBenchstat writes a line per launch and scenario, folded at MaxLine: benchstat gathers the values of lines of the
 // same name. Configuration lines hold only what must match, because a differing one splits the comparison in two.
-func writeBenchstat(p *page, v *view) {
-	p.heading(2, "benchstat")
-	p.text("Two commits are compared so; one benchmark is one launch, and ratio-* is the limit_ratio:")
-	p.gap()
-	p.put("```sh")
-	p.put("go tool benchstat <(git show A:RESULTS.md) RESULTS.md")
-	p.put("```")
+func writeBenchstat(p *page.Page, v *view) {
+	p.Heading(2, "benchstat")
+	p.Text("Two commits are compared so; one benchmark is one launch, and ratio-* is the limit_ratio:")
+	p.Gap()
+	p.Put("```sh")
+	p.Put("go tool benchstat <(git show A:RESULTS.md) RESULTS.md")
+	p.Put("```")
 	for i := range v.scenarios {
 		if n := len(v.scenarios[i].good); n > 0 && n < minimum {
-			p.text("%s has %d valid launches; benchstat wants %d for an interval.", v.scenarios[i].Name, n, minimum)
+			p.Text("%s has %d valid launches; benchstat wants %d for an interval.", v.scenarios[i].Name, n, minimum)
 		}
 	}
-	p.gap()
-	p.put("```text")
-	p.data("goos: linux")
-	p.data("goarch: " + word(v.r.Host.Get("architecture"), 40))
-	p.data("fingerprint: " + word(v.r.Host.Digest, 40))
-	p.data("profile: " + word(v.r.ProfileDigest, 40))
+	p.Gap()
+	p.Put("```text")
+	p.Data("goos: linux")
+	p.Data("goarch: " + word(v.r.Host.Get("architecture"), 40))
+	p.Data("fingerprint: " + word(v.r.Host.Digest, 40))
+	p.Data("profile: " + word(v.r.ProfileDigest, 40))
 	units := []string{}
 	for i := range v.scenarios {
 		for _, l := range v.scenarios[i].good {
 			for _, x := range values(&l) {
 				if !slices.Contains(units, x.unit) {
 					units = append(units, x.unit)
-					p.data(fmt.Sprintf("Unit %s assume=nothing better=%s", x.unit, x.better))
+					p.Data(fmt.Sprintf("Unit %s assume=nothing better=%s", x.unit, x.better))
 				}
 			}
 		}
@@ -61,24 +62,24 @@ func writeBenchstat(p *page, v *view) {
 			writeLaunch(p, v.r, c, &l)
 		}
 	}
-	p.put("```")
+	p.Put("```")
 }
 
-func writeLaunch(p *page, r *record.Results, c *scenario, l *record.Launch) {
+func writeLaunch(p *page.Page, r *record.Results, c *scenario, l *record.Launch) {
 	// A name that ends in a number is taken to end in GOMAXPROCS, so that number always stands there.
 	head := fmt.Sprintf("Benchmark%s/topo=%s/load=%s-%s %d", word(c.Operation, 8), word(c.Topology, 14), word(c.Name, 20),
 		procs(r, c), min(max(l.Requests, 1), 9_999_999_999))
 	line := head
 	for _, x := range values(l) {
 		field := " " + strconv.FormatFloat(x.v, 'g', 6, 64) + " " + x.unit
-		if len(line)+len(field) > MaxLine && line != head {
-			p.data(line)
+		if len(line)+len(field) > page.MaxLine && line != head {
+			p.Data(line)
 			line = head
 		}
 		line += field
 	}
 	if line != head {
-		p.data(line)
+		p.Data(line)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"ackline/tools/bench/record"
 	"ackline/tools/hostinfo/fingerprint"
+	"ackline/tools/report/page"
 	"ackline/tools/stats"
 )
 
@@ -175,31 +176,31 @@ func incomparable(r *record.Results, old *Previous) []string {
 	return reasons
 }
 
-func writeChange(p *page, v *view) {
-	p.heading(2, "Change against the previous commit")
+func writeChange(p *page.Page, v *view) {
+	p.Heading(2, "Change against the previous commit")
 	old := v.previous
 	if old == nil {
-		p.text("There is no earlier run to compare with.")
+		p.Text("There is no earlier run to compare with.")
 		return
 	}
-	p.text("Before: commit %s, %s UTC. After: commit %s.", old.Commit, old.Started.UTC().Format("2006-01-02 15:04"), v.r.Commit)
+	p.Text("Before: commit %s, %s UTC. After: commit %s.", old.Commit, old.Started.UTC().Format("2006-01-02 15:04"), v.r.Commit)
 	if reasons := incomparable(v.r, old); len(reasons) > 0 {
-		p.text("Not compared, because these differ (before / after):")
-		p.gap()
+		p.Text("Not compared, because these differ (before / after):")
+		p.Gap()
 		for _, r := range reasons {
-			p.item("%s", r)
+			p.Item("%s", r)
 		}
 		return
 	}
 	judgedRows, shownRows := changeRows(v, old)
-	p.text("Launches are paired in order. *Regressed* or *improved*: the whole interval is beyond δ (p50 3%%, else 10%%; of an "+
+	p.Text("Launches are paired in order. *Regressed* or *improved*: the whole interval is beyond δ (p50 3%%, else 10%%; of an "+
 		"excess, that share of the floor); *passed*: the whole interval is within δ; else *inconclusive*, and “sees n%%” is the "+
 		"smallest change that these launches could tell. The intervals of gated figures (*) hold together at %.0f%%.",
 		100*record.Confidence)
-	p.table([]string{"scenario", "figure", "before", "after", "change", "verdict"}, judgedRows)
+	p.Table([]string{"scenario", "figure", "before", "after", "change", "verdict"}, judgedRows)
 	if len(shownRows) > 0 {
-		p.text("Absolute figures depend on the day's disk, so they get no verdict:")
-		p.table([]string{"scenario", "figure", "before", "after"}, shownRows)
+		p.Text("Absolute figures depend on the day's disk, so they get no verdict:")
+		p.Table([]string{"scenario", "figure", "before", "after"}, shownRows)
 	}
 }
 

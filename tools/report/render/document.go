@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/page"
 )
 
 // Document is everything that a RESULTS.md is made from: the run and what is needed of the one before it.
@@ -103,24 +104,24 @@ func extract(file []byte) ([]byte, error) {
 }
 
 // writePayload is the last section of the file.
-func writePayload(p *page, packed []byte) {
-	p.heading(2, "Raw data")
-	p.text("Every figure above is computed from this: `bin/report --json RESULTS.md` prints it (fingerprint, profile digest, " +
+func writePayload(p *page.Page, packed []byte) {
+	p.Heading(2, "Raw data")
+	p.Text("Every figure above is computed from this: `bin/report --json RESULTS.md` prints it (fingerprint, profile digest, " +
 		"seeds, the figures of each launch, compressed HDR histograms), `bin/report --check RESULTS.md` renders this file from it " +
 		"and compares.")
-	p.gap()
-	p.put("<details><summary>gzip, base64</summary>")
-	p.put("")
-	p.put(payloadOpen)
+	p.Gap()
+	p.Put("<details><summary>gzip, base64</summary>")
+	p.Put("")
+	p.Put(payloadOpen)
 	text := base64.StdEncoding.EncodeToString(packed)
 	for len(text) > 0 {
 		n := min(len(text), payloadWidth)
-		p.put(text[:n])
+		p.Put(text[:n])
 		text = text[n:]
 	}
-	p.put(payloadClose)
-	p.put("")
-	p.put("</details>")
+	p.Put(payloadClose)
+	p.Put("")
+	p.Put("</details>")
 }
 
 // thinning is what is left out of the raw data, step by step, until it fits: first what explains, then what repeats,

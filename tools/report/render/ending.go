@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/page"
 	"ackline/tools/stats"
 )
 
@@ -32,13 +33,13 @@ func Ending(r *record.Results) []string {
 	}
 	lines = append(lines, "slowest    "+worst, "try next   "+next)
 	for i := range lines {
-		lines[i] = cut(strings.TrimRight(oneLine(lines[i]), " "), MaxLine)
+		lines[i] = page.Cut(strings.TrimRight(oneLine(lines[i]), " "), page.MaxLine)
 	}
 	return lines
 }
 
 // oneLine keeps the columns, which clean would close up.
-func oneLine(s string) string { return s[:min(11, len(s))] + clean(s[min(11, len(s)):]) }
+func oneLine(s string) string { return s[:min(11, len(s))] + page.Clean(s[min(11, len(s)):]) }
 
 // validity is the verdict, what the host took if that is much, and the first reason. What the host took comes first: it
 // explains, and the line may be cut.

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/page"
 )
 
 // File renders RESULTS.md for a run; previous may be nil. Raw data that would exceed MaxPayload is left out step by
@@ -69,7 +70,7 @@ func Check(content []byte) error {
 
 // file is the whole page, section by section.
 func file(d *Document, packed []byte) []byte {
-	p := &page{}
+	p := &page.Page{}
 	v := newView(d)
 	writeHead(p, v)
 	writeHeadline(p, v)
@@ -80,5 +81,5 @@ func file(d *Document, packed []byte) []byte {
 	writeMachine(p, v)
 	writeBenchstat(p, v)
 	writePayload(p, packed)
-	return []byte(p.b.String())
+	return []byte(p.String())
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/page"
 	"ackline/tools/stats"
 )
 
@@ -26,9 +27,9 @@ var origins = []origin{
 	{"recovery per 10,000 entries", 100e3, 100e3, replay},
 }
 
-func writeOrigin(p *page, v *view) {
-	p.heading(2, "Expected by the original design / measured")
-	p.text("The expectations are those of the Chronik Stream raft design, from which this one descends; its document gives them " +
+func writeOrigin(p *page.Page, v *view) {
+	p.Heading(2, "Expected by the original design / measured")
+	p.Text("The expectations are those of the Chronik Stream raft design, from which this one descends; its document gives them " +
 		"without a recorded run. The last column divides the lower end of what was expected by what was measured.")
 	rows := [][]string{}
 	for _, o := range origins {
@@ -45,7 +46,7 @@ func writeOrigin(p *page, v *view) {
 		}
 		rows = append(rows, []string{o.what, expected, measured, times})
 	}
-	p.table([]string{"figure", "expected", "measured", "faster by"}, rows)
+	p.Table([]string{"figure", "expected", "measured", "faster by"}, rows)
 }
 
 // first returns the first published scenario of an operation that fits.

@@ -8,46 +8,47 @@ import (
 	"strings"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/page"
 	"ackline/tools/stats"
 )
 
-func writeHead(p *page, v *view) {
+func writeHead(p *page.Page, v *view) {
 	r := v.r
-	p.heading(1, "Results")
-	p.text("Rendered by `make results` from the raw data at the end; `make check` renders it again and compares. A limit_ratio is "+
+	p.Heading(1, "Results")
+	p.Text("Rendered by `make results` from the raw data at the end; `make check` renders it again and compares. A limit_ratio is "+
 		"the system's figure over that of the floor, the least program that does the same durable work on the same disk in turns "+
 		"with it (for rates the floor's over the system's): 1 is the physical limit. Brackets hold %.0f%% intervals over launches.",
 		100*record.Confidence)
-	p.gap()
-	p.item("commit %s, suite %s, %s to %s UTC, seed %d", orElse(r.Commit, "unknown"), orElse(r.Suite, "unnamed"), r.Started.UTC().Format("2006-01-02 15:04"),
+	p.Gap()
+	p.Item("commit %s, suite %s, %s to %s UTC, seed %d", orElse(r.Commit, "unknown"), orElse(r.Suite, "unnamed"), r.Started.UTC().Format("2006-01-02 15:04"),
 		r.Ended.UTC().Format("15:04"), r.Seed)
-	p.item("%s, %s CPUs, %s, Linux %s", r.Host.Get("cpu"), r.Host.Get("cpus"), r.Host.Get("virtualization"), r.Host.Get("kernel"))
-	p.item("%s on %s in %s, %s free; synced with %s; floor version %d", r.Host.Get("file_system"), r.Host.Get("device"), r.Dir,
+	p.Item("%s, %s CPUs, %s, Linux %s", r.Host.Get("cpu"), r.Host.Get("cpus"), r.Host.Get("virtualization"), r.Host.Get("kernel"))
+	p.Item("%s on %s in %s, %s free; synced with %s; floor version %d", r.Host.Get("file_system"), r.Host.Get("device"), r.Dir,
 		size(float64(r.FreeBytes)), orElse(r.SyncMethod, "an unknown method"), r.FloorVersion)
 	if theft := v.theft(); theft != "" {
-		p.text("**%s.**", strings.ToUpper(theft[:1])+theft[1:])
+		p.Text("**%s.**", strings.ToUpper(theft[:1])+theft[1:])
 	}
 	if v.hostOnly {
-		p.text("Nothing but the host speaks against this run: on a quieter machine, or at a quieter hour, it may well be valid.")
+		p.Text("Nothing but the host speaks against this run: on a quieter machine, or at a quieter hour, it may well be valid.")
 	}
 	if v.verdict != record.OK {
-		p.text("**This run is %s**; what is concerned publishes no figure.", strings.ToUpper(string(v.verdict)))
-		p.gap()
+		p.Text("**This run is %s**; what is concerned publishes no figure.", strings.ToUpper(string(v.verdict)))
+		p.Gap()
 		for _, reason := range v.reasons {
-			p.item("%s", reason)
+			p.Item("%s", reason)
 		}
 	}
 	if len(r.Notes) > 0 {
-		p.text("Notes of the run:")
-		p.gap()
+		p.Text("Notes of the run:")
+		p.Gap()
 		for _, n := range r.Notes {
-			p.item("%s", n)
+			p.Item("%s", n)
 		}
 	}
 }
 
-func writeHeadline(p *page, v *view) {
-	p.heading(2, "Headline")
+func writeHeadline(p *page.Page, v *view) {
+	p.Heading(2, "Headline")
 	rows := [][]string{}
 	for i := range v.scenarios {
 		c := &v.scenarios[i]
@@ -63,16 +64,16 @@ func writeHeadline(p *page, v *view) {
 			rows = append(rows, []string{c.Name, s.Pair, quantity(s.System, s.Unit), quantity(s.Floor, s.Unit), ratio(s.Ratio), bar, verdict})
 		}
 	}
-	p.table([]string{"scenario", "of", "system", "floor", "limit_ratio", "bar", "verdict"}, rows)
-	p.gap()
+	p.Table([]string{"scenario", "of", "system", "floor", "limit_ratio", "bar", "verdict"}, rows)
+	p.Gap()
 	for i := range v.scenarios {
 		c := &v.scenarios[i]
 		if c.spoilt != "" {
-			p.item("**%s** publishes nothing: %s.", c.Name, c.spoilt)
+			p.Item("**%s** publishes nothing: %s.", c.Name, c.spoilt)
 		} else if knees, ok := c.knees(); ok {
-			p.item("**%s**: %s.", c.Name, knees)
+			p.Item("**%s**: %s.", c.Name, knees)
 		} else if worst, total, ok := c.slowest(); ok {
-			p.item("**%s**: the slowest stage is **%s**, %s of %s (medians). To try next: %s.", c.Name, worst.name,
+			p.Item("**%s**: the slowest stage is **%s**, %s of %s (medians). To try next: %s.", c.Name, worst.name,
 				quantity(worst.p50, "us"), quantity(total, "us"), c.next())
 		}
 	}
@@ -87,22 +88,22 @@ func barOnRatio(b *Bar) string {
 	return "≤ " + factor(b.Limit)
 }
 
-func writeScenarios(p *page, v *view) {
-	p.heading(2, "Scenarios")
+func writeScenarios(p *page.Page, v *view) {
+	p.Heading(2, "Scenarios")
 	for i := range v.scenarios {
 		writeScenario(p, &v.scenarios[i])
 	}
 }
 
-func writeScenario(p *page, c *scenario) {
-	p.heading(3, c.Name)
+func writeScenario(p *page.Page, c *scenario) {
+	p.Heading(3, c.Name)
 	limit := orElse(c.FloorIs, "nothing")
-	p.text("%s. Topology %s, workload %s, tuning %s. The limit is: %s. %s.", orElse(strings.TrimSuffix(c.Note, "."), c.Operation),
+	p.Text("%s. Topology %s, workload %s, tuning %s. The limit is: %s. %s.", orElse(strings.TrimSuffix(c.Note, "."), c.Operation),
 		c.Topology, c.Workload, c.Tuning, limit, launchCount(c))
-	p.gap()
+	p.Gap()
 	for _, l := range c.all {
 		if l.Verdict != record.OK {
-			p.item("Launch %d is %s: %s.", l.Number, strings.ToUpper(string(l.Verdict)), strings.Join(l.Reasons, "; "))
+			p.Item("Launch %d is %s: %s.", l.Number, strings.ToUpper(string(l.Verdict)), strings.Join(l.Reasons, "; "))
 		}
 	}
 	noted := map[string]bool{}
@@ -110,12 +111,12 @@ func writeScenario(p *page, c *scenario) {
 		for _, n := range l.Notes {
 			if !noted[n] {
 				noted[n] = true
-				p.item("%s.", strings.TrimSuffix(n, "."))
+				p.Item("%s.", strings.TrimSuffix(n, "."))
 			}
 		}
 	}
 	if c.spoilt != "" {
-		p.text("Nothing is published: %s.", c.spoilt)
+		p.Text("Nothing is published: %s.", c.spoilt)
 		return
 	}
 	if len(c.pairs) > 0 {
@@ -124,19 +125,20 @@ func writeScenario(p *page, c *scenario) {
 			rows = append(rows, []string{s.Pair, quantity(s.System, s.Unit), quantity(s.Floor, s.Unit), ratio(s.Ratio),
 				spread(s.Excess, s.Unit), enough(s.Ratio)})
 		}
-		p.table([]string{"of", "system", "floor", "limit_ratio", "excess", "launches"}, rows)
+		p.Table([]string{"of", "system", "floor", "limit_ratio", "excess", "launches"}, rows)
 	}
 	writeSweep(p, c)
+	writeIncidents(p, c)
 	if len(c.stages) > 0 {
 		rows := [][]string{}
 		for _, s := range c.stages {
 			rows = append(rows, []string{s.name, quantity(s.p50, "us"), quantity(s.p99, "us")})
 		}
-		p.table([]string{"stage of the system", "p50", "p99"}, rows)
+		p.Table([]string{"stage of the system", "p50", "p99"}, rows)
 	}
 	writeFigures(p, c)
 	if text := configuration(c.Configuration); text != "" {
-		p.text("In effect: %s.", text)
+		p.Text("In effect: %s.", text)
 	}
 }
 
@@ -162,7 +164,7 @@ func enough(e stats.Estimate) string {
 }
 
 // writeFigures shows every figure of the launches, medians and ranges: one row per name, one column per side.
-func writeFigures(p *page, c *scenario) {
+func writeFigures(p *page.Page, c *scenario) {
 	type key struct{ name, unit string }
 	var keys []key
 	values := map[key]map[record.Side][]float64{}
@@ -194,7 +196,7 @@ func writeFigures(p *page, c *scenario) {
 		}
 		rows = append(rows, row)
 	}
-	p.table(head, rows)
+	p.Table(head, rows)
 }
 
 // medianRange writes what several launches found: 151 µs (149 µs to 160 µs).
@@ -218,9 +220,9 @@ func configuration(c map[string]string) string {
 	return strings.Join(parts, ", ")
 }
 
-func writeMachine(p *page, v *view) {
-	p.heading(2, "Machine")
-	p.text("Fingerprint `%s`: figures are compared only where every field marked * is equal.", v.r.Host.Digest)
+func writeMachine(p *page.Page, v *view) {
+	p.Heading(2, "Machine")
+	p.Text("Fingerprint `%s`: figures are compared only where every field marked * is equal.", v.r.Host.Digest)
 	rows := [][]string{}
 	for _, f := range v.r.Host.Fields {
 		mark := ""
@@ -229,5 +231,5 @@ func writeMachine(p *page, v *view) {
 		}
 		rows = append(rows, []string{f.Name, f.Value, mark})
 	}
-	p.table([]string{"field", "value", "must match"}, rows)
+	p.Table([]string{"field", "value", "must match"}, rows)
 }

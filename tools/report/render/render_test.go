@@ -15,6 +15,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/page"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -97,7 +98,7 @@ func TestEnding(t *testing.T) {
 			t.Errorf("%d lines, want 9", len(lines))
 		}
 		for _, l := range lines {
-			if len(l) > MaxLine {
+			if len(l) > page.MaxLine {
 				t.Errorf("%d bytes: %s", len(l), l)
 			}
 			fmt.Fprintln(&b, l)
@@ -112,18 +113,18 @@ func TestEnding(t *testing.T) {
 func TestLines(t *testing.T) {
 	old := Remember(sample("0123456789ab", 1))
 	for name, r := range map[string]*record.Results{"good": sample("ba9876543210", 1), "spoiled": spoiled(), "whole": whole()} {
-		page := render(t, r, old)
+		rendered := render(t, r, old)
 		allowed := regexp.MustCompile(`^(goos|goarch|fingerprint|profile): \S+$`)
-		for i, line := range strings.Split(string(page), "\n") {
-			if len(line) > MaxLine {
+		for i, line := range strings.Split(string(rendered), "\n") {
+			if len(line) > page.MaxLine {
 				t.Errorf("%s:%d has %d bytes: %s", name, i+1, len(line), line)
 			}
-			if special(line) && !allowed.MatchString(line) && !strings.HasPrefix(line, "Unit ") && !strings.HasPrefix(line, "Benchmark") {
+			if page.Special(line) && !allowed.MatchString(line) && !strings.HasPrefix(line, "Unit ") && !strings.HasPrefix(line, "Benchmark") {
 				t.Errorf("%s:%d would be read by benchstat: %s", name, i+1, line)
 			}
 		}
 		results, units := 0, map[string]bool{}
-		reader := benchfmt.NewReader(bytes.NewReader(page), name)
+		reader := benchfmt.NewReader(bytes.NewReader(rendered), name)
 		for reader.Scan() {
 			switch rec := reader.Result().(type) {
 			case *benchfmt.SyntaxError:

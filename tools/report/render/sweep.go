@@ -6,17 +6,18 @@ import (
 	"strings"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/page"
 	"ackline/tools/stats"
 )
 
 // writeSweep is the table of a sweep, a row per rate. A sweep has few launches, so there are medians and ranges, and nothing
 // that claims to be an interval. A scenario that is no sweep has no table.
-func writeSweep(p *page, c *scenario) {
+func writeSweep(p *page.Page, c *scenario) {
 	knees, ok := c.knees()
 	if !ok {
 		return
 	}
-	p.text("%s%s. Medians over launches, in parentheses their range, which is no interval; *≥*: the time-out, because at least one request in a hundred was due "+
+	p.Text("%s%s. Medians over launches, in parentheses their range, which is no interval; *≥*: the time-out, because at least one request in a hundred was due "+
 		"and could not be sent before the end. *valid* counts launches (of the system, of the floor).", strings.ToUpper(knees[:1]), knees[1:])
 	var rates []float64
 	at := map[float64]map[record.Side]*rungs{}
@@ -35,7 +36,7 @@ func writeSweep(p *page, c *scenario) {
 		s, f := at[rate][record.System], at[rate][record.Floor]
 		rows = append(rows, []string{quantity(rate, "1/s"), s.typical(), s.tail(), f.typical(), f.tail(), fmt.Sprintf("%d, %d", len(s.p50), len(f.p50))})
 	}
-	p.table([]string{"arrivals", "system p50", "system p99", "floor p50", "floor p99", "valid"}, rows)
+	p.Table([]string{"arrivals", "system p50", "system p99", "floor p50", "floor p99", "valid"}, rows)
 }
 
 // rungs are the valid ones of one side at one rate, over launches.

@@ -1,4 +1,8 @@
-package render
+// Package page writes Markdown that benchstat reads too.
+//
+// One file is for people and for benchstat, which takes every line for data that looks like it. So no line of prose may, however
+// it happens to wrap, and none may be long.
+package page
 
 import (
 	"fmt"
@@ -14,13 +18,13 @@ const MaxLine = 120
 // textWidth is where prose is wrapped, in bytes.
 const textWidth = 110
 
-// page collects the lines of a Markdown file that is also read by benchstat. benchstat takes every line for data that
+// Page collects the lines of a Markdown file that is also read by benchstat. benchstat takes every line for data that
 // begins with "Benchmark" or "Unit", and every "word: value" for a configuration line that holds from there on, so
-// prose may not begin a line in one of these ways, however it happens to wrap. The methods of page see to it.
-type page struct{ b strings.Builder }
+// prose may not begin a line in one of these ways, however it happens to wrap. The methods of Page see to it.
+type Page struct{ b strings.Builder }
 
-// special tells whether benchstat would read the line (golang.org/x/perf/benchfmt, Reader.Scan).
-func special(line string) bool {
+// Special tells whether benchstat would read the line (golang.org/x/perf/benchfmt, Reader.Scan).
+func Special(line string) bool {
 	if strings.HasPrefix(line, "Benchmark") {
 		return true
 	}
@@ -39,60 +43,61 @@ func special(line string) bool {
 	return false
 }
 
-// put writes one line as it is. Only lines whose shape this package decides go through here: one that breaks the rules
-// is a mistake in this package.
-func (p *page) put(line string) {
-	if len(line) > MaxLine || special(line) || strings.Contains(line, "\n") {
-		panic(fmt.Sprintf("render: %d bytes, at most %d, and nothing that benchstat reads: %q", len(line), MaxLine, line))
+// Put writes one line as it is. Only lines whose shape the program decides go through here: one that breaks the rules
+// is a mistake in the program.
+func (p *Page) Put(line string) {
+	if len(line) > MaxLine || Special(line) || strings.Contains(line, "\n") {
+		panic(fmt.Sprintf("page: %d bytes, at most %d, and nothing that benchstat reads: %q", len(line), MaxLine, line))
 	}
 	p.b.WriteString(line)
 	p.b.WriteByte('\n')
 }
 
-// data writes a line that benchstat is meant to read.
-func (p *page) data(line string) {
-	if len(line) > MaxLine || !special(line) || strings.Contains(line, "\n") {
-		panic(fmt.Sprintf("render: %d bytes, at most %d, and only what benchstat reads: %q", len(line), MaxLine, line))
+// Data writes a line that benchstat is meant to read.
+func (p *Page) Data(line string) {
+	if len(line) > MaxLine || !Special(line) || strings.Contains(line, "\n") {
+		panic(fmt.Sprintf("page: %d bytes, at most %d, and only what benchstat reads: %q", len(line), MaxLine, line))
 	}
 	p.b.WriteString(line)
 	p.b.WriteByte('\n')
 }
 
-func (p *page) heading(level int, text string) {
-	p.gap()
-	p.put(cut(strings.Repeat("#", level)+" "+clean(text), MaxLine))
-	p.put("")
+// Heading writes one, between empty lines.
+func (p *Page) Heading(level int, text string) {
+	p.Gap()
+	p.Put(Cut(strings.Repeat("#", level)+" "+Clean(text), MaxLine))
+	p.Put("")
 }
 
-// gap ends a block: one empty line, never two.
-func (p *page) gap() {
+// Gap ends a block: one empty line, never two.
+func (p *Page) Gap() {
 	if s := p.b.String(); s != "" && !strings.HasSuffix(s, "\n\n") {
-		p.put("")
+		p.Put("")
 	}
 }
 
-// text writes a paragraph, wrapped.
-func (p *page) text(format string, args ...any) {
-	p.gap()
+// Text writes a paragraph, wrapped.
+func (p *Page) Text(format string, args ...any) {
+	p.Gap()
 	p.wrap("", "", fmt.Sprintf(format, args...))
 }
 
-// item writes one entry of a list, wrapped.
-func (p *page) item(format string, args ...any) {
+// Item writes one entry of a list, wrapped.
+func (p *Page) Item(format string, args ...any) {
 	p.wrap("- ", "  ", fmt.Sprintf(format, args...))
 }
 
 // wrap breaks text at spaces, and a word that fills a line alone wherever the line ends.
-func (p *page) wrap(first, next, text string) {
+func (p *Page) wrap(first, next, text string) {
 	line, empty := first, true
 	flush := func() {
-		if special(line) {
+		if Special(line) {
 			line = " " + line // a leading space changes nothing in Markdown and everything for benchstat
 		}
-		p.put(strings.TrimRight(line, " "))
+		p.Put(strings.TrimRight(line, " "))
 		line, empty = next, true
 	}
-	for word := range strings.FieldsSeq(clean(text)) {
+	for word := range strings.FieldsSeq(Clean(text)) {
 		for len(word) > textWidth-len(next) {
 			if !empty {
 				flush()
@@ -117,19 +122,19 @@ func (p *page) wrap(first, next, text string) {
 	}
 }
 
-// table writes a Markdown table. Its columns are padded if every line stays short enough with it; a row that is too long
+// Table writes a Markdown table. Its columns are padded if every line stays short enough with it; a row that is too long
 // even unpadded loses the end of its longest cells.
-func (p *page) table(head []string, rows [][]string) {
-	p.gap()
+func (p *Page) Table(head []string, rows [][]string) {
+	p.Gap()
 	lines := make([][]string, 0, len(rows)+2)
 	width := make([]int, len(head))
 	for _, r := range append([][]string{head, make([]string, len(head))}, rows...) {
 		if len(r) != len(head) {
-			panic(fmt.Sprintf("render: a row of %d cells in a table of %d: %q", len(r), len(head), r))
+			panic(fmt.Sprintf("page: a row of %d cells in a table of %d: %q", len(r), len(head), r))
 		}
 		cells := make([]string, len(r))
 		for i, c := range r {
-			cells[i] = cut(strings.ReplaceAll(clean(c), "|", "/"), MaxLine)
+			cells[i] = Cut(strings.ReplaceAll(Clean(c), "|", "/"), MaxLine)
 			width[i] = max(width[i], 3, utf8.RuneCountInString(cells[i]))
 		}
 		lines = append(lines, cells)
@@ -150,9 +155,9 @@ func (p *page) table(head []string, rows [][]string) {
 					longest = i
 				}
 			}
-			cells[longest] = cut(cells[longest], len(cells[longest])-1)
+			cells[longest] = Cut(cells[longest], len(cells[longest])-1)
 		}
-		p.put(row(cells, width))
+		p.Put(row(cells, width))
 	}
 }
 
@@ -175,9 +180,9 @@ func row(cells []string, width []int) string {
 	return b.String() + "|"
 }
 
-// clean makes foreign text (a note, a reason, a device's name) one line of printable characters that Markdown does not
+// Clean makes foreign text (a note, a reason, a device's name) one line of printable characters that Markdown does not
 // take for HTML, and keeps it from closing the fold that the raw data stands in.
-func clean(s string) string {
+func Clean(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r == utf8.RuneError, unicode.IsControl(r), unicode.IsSpace(r):
@@ -192,8 +197,8 @@ func clean(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// cut shortens s to at most n bytes, marking that something is gone.
-func cut(s string, n int) string {
+// Cut shortens s to at most n bytes, marking that something is gone.
+func Cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
@@ -208,3 +213,6 @@ func cutBytes(s string, n int) string {
 	}
 	return s[:min(n, len(s))]
 }
+
+// String is what was written.
+func (p *Page) String() string { return p.b.String() }

@@ -1,4 +1,8 @@
-package client
+// Package sock is sockets without the runtime's help.
+//
+// The wire driver's sockets never meet the net package: a descriptor that was once in the runtime's epoll stays there
+// and costs a wake-up of the netpoller for every reply, and a blocking read would have to pass a goroutine switch.
+package sock
 
 import (
 	"context"
@@ -12,9 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// The wire driver's sockets never meet the net package: a descriptor that was once in the runtime's epoll stays there
-// and costs a wake-up of the netpoller for every reply, and a blocking read would have to pass a goroutine switch.
 
 // resolve turns host:port into socket addresses. Called outside of what is measured.
 func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
@@ -37,8 +38,8 @@ func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
 	return out, nil
 }
 
-// dial opens a TCP connection to addr within timeout: non-blocking, without Nagle's delay.
-func dial(addr string, timeout time.Duration) (fd int, err error) {
+// Dial opens a TCP connection to addr within timeout: non-blocking, without Nagle's delay.
+func Dial(addr string, timeout time.Duration) (fd int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	ips, err := resolve(ctx, addr)
@@ -100,8 +101,8 @@ func awaitConnect(fd int, timeout time.Duration) error {
 	}
 }
 
-// makeBlocking lets reads of fd wait, for at most tick.
-func makeBlocking(fd int, tick time.Duration) error {
+// MakeBlocking lets reads of fd wait, for at most tick.
+func MakeBlocking(fd int, tick time.Duration) error {
 	if err := unix.SetNonblock(fd, false); err != nil {
 		return fmt.Errorf("fcntl: %w", err)
 	}
@@ -118,8 +119,8 @@ const rawSendBytes = 64 << 10
 
 const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
-// send offers p to the socket and never waits. EAGAIN is (0, nil).
-func send(fd int, p []byte) (int, error) {
+// Send offers p to the socket and never waits. EAGAIN is (0, nil).
+func Send(fd int, p []byte) (int, error) {
 	for {
 		var n uintptr
 		var errno unix.Errno
@@ -140,17 +141,17 @@ func send(fd int, p []byte) (int, error) {
 	}
 }
 
-// errClosed says that the peer closed the connection.
-var errClosed = errors.New("the peer closed the connection")
+// ErrClosed says that the peer closed the connection.
+var ErrClosed = errors.New("the peer closed the connection")
 
-// recvWait reads what is there, or waits for it on this thread for as long as the socket was set up to. Nothing yet is (0, nil).
-func recvWait(fd int, p []byte) (int, error) {
+// RecvWait reads what is there, or waits for it on this thread for as long as the socket was set up to. Nothing yet is (0, nil).
+func RecvWait(fd int, p []byte) (int, error) {
 	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
 	return received(n, errno)
 }
 
-// recvNow reads what is there. Nothing is (0, nil).
-func recvNow(fd int, p []byte) (int, error) {
+// RecvNow reads what is there. Nothing is (0, nil).
+func RecvNow(fd int, p []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 	return received(n, errno)
 }
@@ -159,7 +160,7 @@ func received(n uintptr, errno unix.Errno) (int, error) {
 	switch errno {
 	case 0:
 		if n == 0 {
-			return 0, errClosed
+			return 0, ErrClosed
 		}
 		return int(n), nil
 	case unix.EAGAIN, unix.EINTR:
@@ -168,37 +169,9 @@ func received(n uintptr, errno unix.Errno) (int, error) {
 	return 0, fmt.Errorf("receive: %w", errno)
 }
 
-// awaitWritable waits until fd takes bytes or answers, for at most tick.
-func awaitWritable(fd int, tick time.Duration) {
+// AwaitWritable waits until fd takes bytes or answers, for at most tick.
+func AwaitWritable(fd int, tick time.Duration) {
 	ts := unix.NsecToTimespec(tick.Nanoseconds())
 	// Whatever the outcome, the caller tries to send again and sees for itself.
 	_, _ = unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT | unix.POLLIN}}, &ts, nil)
-}
-
-// describe reads a connection's addresses and options back from its socket.
-func describe(fd int) Connection {
-	var c Connection
-	if sa, err := unix.Getsockname(fd); err == nil {
-		c.Local = printAddr(sa)
-	}
-	if sa, err := unix.Getpeername(fd); err == nil {
-		c.Remote = printAddr(sa)
-	}
-	// An option that cannot be read stays 0, which no open socket has.
-	v, _ := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
-	c.NoDelay = v != 0
-	c.SendBuf, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
-	c.RecvBuf, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
-	c.MSS, _ = unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG)
-	return c
-}
-
-func printAddr(sa unix.Sockaddr) string {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)).String()
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)).String()
-	}
-	return fmt.Sprintf("%T", sa)
 }

@@ -1,4 +1,5 @@
-package launch
+// Package warm runs load until its medians stand still: what comes before is no measurement.
+package warm
 
 import (
 	"context"
@@ -9,8 +10,8 @@ import (
 	"ackline/loadgen/result"
 )
 
-// warm runs windows of load until their medians, in µs, settle, or the limit is over, in which case the reason is returned.
-func warm(ctx context.Context, window, limit time.Duration, p50 func(ctx context.Context, window time.Duration) (float64, error)) (reason string, err error) {
+// Up runs windows of load until their medians, in µs, settle, or the limit is over, in which case the reason is returned.
+func Up(ctx context.Context, window, limit time.Duration, p50 func(ctx context.Context, window time.Duration) (float64, error)) (reason string, err error) {
 	var p50s []float64
 	for spent := time.Duration(0); spent+window <= limit; spent += window {
 		v, err := p50(ctx, window)

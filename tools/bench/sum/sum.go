@@ -1,4 +1,8 @@
-package launch
+// Package sum makes one launch's figures from those of its slices.
+//
+// A launch is one replicate, whatever it consists of: its slices are averaged in log, counters are weighted by requests, and
+// nothing that too few samples stand behind goes on from here.
+package sum
 
 import (
 	"math"
@@ -23,13 +27,13 @@ var pairSources = []struct {
 	{"rate", "1/s", "requests_per_second", "requests_per_second", 0, false, true},
 }
 
-// pairs makes the pairs of a launch: slices are averaged in log, and a percentile that too few samples stand behind is
+// Pairs makes the pairs of a launch: slices are averaged in log, and a percentile that too few samples stand behind is
 // left out.
-func pairs(slices []record.Slice, merged map[side]*hist.Set, endToEnd *hist.Hist, gated []string) []record.Pair {
+func Pairs(slices []record.Slice, merged map[record.Side]*hist.Set, endToEnd *hist.Hist, gated []string) []record.Pair {
 	var out []record.Pair
 	for _, src := range pairSources {
-		sys, n := logMean(slices, record.System, src.system)
-		floor, m := logMean(slices, record.Floor, src.floor)
+		sys, n := LogMean(slices, record.System, src.system)
+		floor, m := LogMean(slices, record.Floor, src.floor)
 		if math.IsNaN(sys) || math.IsNaN(floor) {
 			continue
 		}
@@ -52,8 +56,8 @@ func pairs(slices []record.Slice, merged map[side]*hist.Set, endToEnd *hist.Hist
 	return out
 }
 
-// logMean averages a figure over the slices of a side that count, and says over how many. It is NaN when there are none.
-func logMean(slices []record.Slice, s side, name string) (float64, int) {
+// LogMean averages a figure over the slices of a side that count, and says over how many. It is NaN when there are none.
+func LogMean(slices []record.Slice, s record.Side, name string) (float64, int) {
 	var v []float64
 	for _, sl := range slices {
 		if sl.Side != s || sl.Verdict != record.OK {
@@ -70,15 +74,16 @@ func logMean(slices []record.Slice, s side, name string) (float64, int) {
 
 // sums are the figures of a launch that are means over slices weighted by requests, and those that are maxima.
 var (
-	means = []string{"cpu_ns_per_request", "context_switches_per_request", "io_calls_per_request", "client_cpu_ns_per_request", "device_writes_per_request",
+	means = []string{"cpu_ns_per_request", "leader_cpu_ns_per_request", "follower_cpu_ns_per_request", "context_switches_per_request", "io_calls_per_request", "leader_io_calls_per_request",
+		"follower_io_calls_per_request", "client_cpu_ns_per_request", "device_writes_per_request",
 		"device_flushes_per_request", "device_bytes_per_user_byte", "drain_ms", "early_reads_fraction"}
 	maxima = []string{"resident_bytes"}
 )
 
-// figures summarises the slices that count, a side at a time.
-func figures(slices []record.Slice) []record.Figure {
+// Figures summarises the slices that count, a side at a time.
+func Figures(slices []record.Slice) []record.Figure {
 	var out []record.Figure
-	for _, s := range []side{record.System, record.Floor} {
+	for _, s := range []record.Side{record.System, record.Floor} {
 		for _, name := range means {
 			if f, ok := weighted(slices, s, name); ok {
 				out = append(out, f)
@@ -93,7 +98,7 @@ func figures(slices []record.Slice) []record.Figure {
 	return out
 }
 
-func weighted(slices []record.Slice, s side, name string) (record.Figure, bool) {
+func weighted(slices []record.Slice, s record.Side, name string) (record.Figure, bool) {
 	sum, weight := record.Figure{Name: name, Side: s}, 0.0
 	for _, sl := range slices {
 		for _, f := range sl.Figures {
@@ -108,7 +113,7 @@ func weighted(slices []record.Slice, s side, name string) (record.Figure, bool) 
 	return sum, weight > 0
 }
 
-func largest(slices []record.Slice, s side, name string) (record.Figure, bool) {
+func largest(slices []record.Slice, s record.Side, name string) (record.Figure, bool) {
 	best, found := record.Figure{}, false
 	for _, sl := range slices {
 		for _, f := range sl.Figures {

@@ -1,0 +1,91 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ackline/loadgen/cluster"
+	"ackline/tools/bench/failover"
+	"ackline/tools/bench/probe"
+	"ackline/tools/bench/record"
+	"ackline/tools/bench/target"
+)
+
+// ballast is the topic whose partitions the node that goes away leads beside the one that is written to.
+const ballast = "ballast"
+
+// failover measures for how long nobody can write when the node that leads goes away.
+func (l *launch) failover(ctx context.Context) error {
+	return l.withBrokers(ctx, func(b *target.Brokers) (err error) {
+		w := l.Scenario.Workload
+		c, err := cluster.New(b.Addrs(), w.Timeout())
+		if err != nil {
+			return err
+		}
+		l.step("making %d partitions", w.Partitions)
+		if err := c.CreateTopic(ctx, ballast, int32(w.Partitions), int16(len(b.Nodes)), nil); err != nil {
+			return err
+		}
+		if err := c.CreateTopic(ctx, topic, 1, int16(len(b.Nodes)), nil); err != nil {
+			return err
+		}
+		out := &outage{launch: l}
+		var probes [2]*probe.Probe
+		for i, client := range []probe.Client{probe.Tuned, probe.Library} {
+			if probes[i], err = out.openAs(ctx, client, b.Addrs()); err != nil {
+				return errors.Join(err, b.Err())
+			}
+			defer func() { err = errors.Join(err, probes[i].Close()) }()
+		}
+		found, err := failover.Run(ctx, failover.Config{Nodes: hit{l, b}, Tuned: probes[0], Library: probes[1], Kills: w.KillIncidents,
+			Pauses: w.PauseIncidents, Stops: w.StopIncidents, PauseFor: w.Pause(), Limit: w.ProbeLimit(), Quiet: w.Quiet(), Rest: w.Rest(),
+			Seed: l.sub(6), Step: l.step})
+		if err != nil {
+			return err
+		}
+		l.rec.Incidents, l.rec.Requests = found.Incidents, out.acked()
+		l.rec.Figures = append(l.rec.Figures, record.GapFigures(found.Incidents)...)
+		l.figure(record.System, "usual_gap_ms_worst", "ms", float64(found.Usual)/1e6)
+		l.figure(record.System, "records_unacknowledged", "1", float64(found.Failed))
+		return l.check(ctx, out)
+	})
+}
+
+// leaderPoll is how often it is asked who leads.
+const leaderPoll = 20 * time.Millisecond
+
+// hit is a launch's brokers as incidents need them.
+type hit struct {
+	l *launch
+	*target.Brokers
+}
+
+// Leader asks until somebody knows: a node that has just come back may not.
+func (h hit) Leader(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, target.StartTimeout)
+	defer cancel()
+	for {
+		lead, err := h.l.leader(ctx, h.Brokers)
+		if !errors.Is(err, cluster.ErrNoLeader) {
+			return lead, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, err
+		case <-time.After(leaderPoll):
+		}
+	}
+}
+
+func (h hit) Led(ctx context.Context, i int) (int, error) {
+	m, err := h.Nodes[i].Metrics(ctx)
+	return int(m.Values[target.RaftLeaders]), err
+}
+
+func (h hit) Kill(i int)         { h.Nodes[i].Kill() }
+func (h hit) Stop(i int) error   { return h.Nodes[i].Stop(target.StopTimeout) }
+func (h hit) Pause(i int) error  { return h.Nodes[i].Pause() }
+func (h hit) Resume(i int) error { return h.Nodes[i].Resume() }
+
+func (h hit) Await(ctx context.Context, i int) error { return h.Nodes[i].AwaitReady(ctx) }

@@ -1,0 +1,127 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ackline/tools/bench/record"
+)
+
+// Three nodes are started, drained and counted together, and stand beside a floor of three.
+func TestLaunchOfThreeNodes(t *testing.T) {
+	p, _, checkpoints := stageOf(t, produceWorkload(), 3)
+	l := sure(t, p)
+	if n := checkpoints.Load(); n != 9 { // three nodes, after the warm-up and after each of the system's slices
+		t.Errorf("%d checkpoints, want 9", n)
+	}
+	for i := 1; i <= 3; i++ {
+		for _, name := range []string{"broker", "floor"} {
+			if st, err := os.Stat(filepath.Join(p.Out, fmt.Sprintf("launch-03-scenario-%s-%d.log", name, i))); err != nil || st.Size() == 0 {
+				t.Errorf("node %d of the %s: %v", i, name, err)
+			}
+		}
+	}
+	if v, ok := l.Get(record.Host, "link_round_trip_us_p50"); l.Verdict == record.OK && (!ok || v <= 0) {
+		t.Errorf("the links' round trip is %v, %v", v, ok)
+	}
+	for _, sl := range answered(l) {
+		lead, rest := get(t, sl.Figures, "leader_cpu_ns_per_request"), get(t, sl.Figures, "follower_cpu_ns_per_request")
+		if all := get(t, sl.Figures, "cpu_ns_per_request"); lead <= 0 || rest < 0 || lead+rest < all*0.999 || lead+rest > all*1.001 {
+			t.Errorf("slice %d: %v ns of the leader and %v of the followers, %v of all", sl.Number, lead, rest, all)
+		}
+	}
+	if left, _ := os.ReadDir(p.Dir); len(left) != 0 {
+		t.Errorf("left on the disk: %v", left)
+	}
+}
+
+// Another leader at the end spoils the launch.
+func TestElectionSpoilsTheLaunch(t *testing.T) {
+	p, cluster, _ := stageOf(t, produceWorkload(), 3)
+	p.Progress = func(step string) {
+		if strings.HasPrefix(step, "the links") {
+			cluster.Move(topic, 0, 2)
+		}
+	}
+	l, err := Run(context.Background(), p)
+	if err != nil || l.Verdict != record.Invalid || !strings.Contains(strings.Join(l.Reasons, "\n"), "an election came between") {
+		t.Errorf("%s %q, %v", l.Verdict, l.Reasons, err)
+	}
+}
+
+// One process of several that fails is named, and none of the others stays behind.
+func TestNodeThatFails(t *testing.T) {
+	for _, c := range []struct{ program, when, want string }{
+		{"broker", `case "$*" in *"--node-id 3"*) echo no luck >&2; exit 9;; esac`, "node 3: broker"},
+		{"floor", `case "$*" in *--followers*) echo no luck >&2; exit 9;; esac`, "floor"},
+	} {
+		p, _, _ := stageOf(t, produceWorkload(), 3)
+		name := map[string]string{"broker": p.Programs.Broker, "floor": p.Programs.Floor}[c.program]
+		script, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids := filepath.Join(t.TempDir(), "pids")
+		body := strings.TrimPrefix(string(script), "#!/bin/sh\n")
+		if err := os.WriteFile(name, []byte("#!/bin/sh\necho $$ >> "+pids+"\n"+c.when+"\n"+body), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Run(context.Background(), p)
+		if err != nil || l.Verdict != record.Failed || !strings.Contains(strings.Join(l.Reasons, "\n"), c.want) || !strings.Contains(strings.Join(l.Reasons, "\n"), "no luck") {
+			t.Errorf("%s: %s %q, %v", c.program, l.Verdict, l.Reasons, err)
+		}
+		noneLeft(t, pids, 3)
+	}
+}
+
+// ^C ends all processes of both sides.
+func TestInterruptedLaunchOfThreeNodes(t *testing.T) {
+	p, _, _ := stageOf(t, produceWorkload(), 3)
+	pids := filepath.Join(t.TempDir(), "pids")
+	for _, name := range []string{p.Programs.Broker, p.Programs.Floor} {
+		script, err := os.ReadFile(name)
+		if err == nil {
+			err = os.WriteFile(name, []byte("#!/bin/sh\necho $$ >> "+pids+"\n"+strings.TrimPrefix(string(script), "#!/bin/sh\n")), 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	told := errors.New("^C")
+	p.Progress = func(step string) {
+		if strings.HasPrefix(step, "slice 2") {
+			cancel(told)
+		}
+	}
+	if _, err := Run(ctx, p); !errors.Is(err, told) {
+		t.Errorf("got %v, want the cause", err)
+	}
+	noneLeft(t, pids, 6)
+	if left, _ := os.ReadDir(p.Dir); len(left) != 0 {
+		t.Errorf("left on the disk: %v", left)
+	}
+}
+
+// noneLeft checks that at least so many processes were started, and that all of them have ended.
+func noneLeft(t *testing.T, file string, atLeast int) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids := strings.Fields(string(text))
+	if len(pids) < atLeast {
+		t.Errorf("%d processes were started, want at least %d", len(pids), atLeast)
+	}
+	for _, pid := range pids {
+		if _, err := os.Stat("/proc/" + pid); err == nil {
+			t.Errorf("process %s is still there", pid)
+		}
+	}
+}
