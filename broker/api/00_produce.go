@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,7 +124,11 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 		c.pending.Add(1)
 		h.pending.Add(1)
 	}
-	if err := p.Append(records, info, t.Settings.SegmentBytes, ack); err != nil {
+	err = p.Append(records, info, t.Settings.SegmentBytes, ack)
+	if ack != nil && (errors.Is(err, partition.ErrOutOfOrder) || errors.Is(err, partition.ErrFenced)) {
+		err = p.Refuse(err, ack)
+	}
+	if err != nil {
 		if ack != nil {
 			c.pending.Add(-1)
 			h.pending.Add(-1)

@@ -113,7 +113,7 @@ func (p *Partition) Committed(index id.Index, collected, synced int64) {
 	for n < len(p.waiting) && p.waiting[n].index <= index {
 		a := p.waiting[n]
 		a.Collected, a.Synced = collected, synced
-		p.finish(a, nil, now)
+		p.finish(a, a.verdict, now)
 		n++
 	}
 	rest := copy(p.waiting, p.waiting[n:])

@@ -171,6 +171,7 @@ type Ack struct {
 	Collected, Synced, Committed int64
 
 	index   id.Index
+	verdict error // what Err will be once index is committed
 	deliver func(*Ack)
 	readers *link
 }
@@ -245,6 +246,24 @@ func (p *Partition) Append(batch []byte, info kwire.BatchInfo, segmentBytes int6
 		ack.index, ack.Base = index, base
 		p.waiting = append(p.waiting, ack)
 	}
+	return nil
+}
+
+// Refuse delivers a verdict that follows from the log, such as ErrOutOfOrder of Append, once an entry behind that log is
+// committed: then this node still led when it looked, and the log was whole. One that was paused and goes on as if it led
+// would refuse for good what its successor waits for. On an error the ack is not delivered. Drive the WAL afterwards.
+func (p *Partition) Refuse(verdict error, ack *Ack) error {
+	p.cfg.Group.Lock()
+	defer p.cfg.Group.Unlock()
+	if !p.leading {
+		return ErrNotLeader
+	}
+	index, _, err := p.cfg.Group.ProposeLocked(nil)
+	if err != nil {
+		return err
+	}
+	ack.index, ack.verdict = index, verdict
+	p.waiting = append(p.waiting, ack)
 	return nil
 }
 

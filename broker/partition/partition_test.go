@@ -157,6 +157,35 @@ func TestIdempotentProducer(t *testing.T) {
 	}
 }
 
+// A verdict on a batch is final, so it waits until it is sure that this node led when it was reached.
+func TestRefusalWaitsForTheQuorum(t *testing.T) {
+	f := newFixture(t, 0)
+	f.mustProduce(0, 1, producer(1, 0, 0))
+	f.g.commit(t, 2)
+	f.out = nil
+	if err := f.p.Refuse(partition.ErrOutOfOrder, &partition.Ack{Owner: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.out) != 0 {
+		t.Fatal("refused before a quorum had heard of it")
+	}
+	f.g.commit(t, 3)
+	if len(f.out) != 1 || !errors.Is(f.out[0].Err, partition.ErrOutOfOrder) {
+		t.Fatalf("delivered %v", f.out)
+	}
+	f.out = nil
+	if err := f.p.Refuse(partition.ErrFenced, &partition.Ack{Owner: 2}); err != nil {
+		t.Fatal(err)
+	}
+	f.g.follow() // it was another's to say
+	if len(f.out) != 1 || !errors.Is(f.out[0].Err, partition.ErrUnknown) || errors.Is(f.out[0].Err, partition.ErrFenced) {
+		t.Fatalf("delivered %v", f.out)
+	}
+	if err := f.p.Refuse(partition.ErrFenced, &partition.Ack{}); !errors.Is(err, partition.ErrNotLeader) {
+		t.Fatalf("a follower refuses: %v", err)
+	}
+}
+
 func TestDuplicateOfAnUncommittedBatchWaits(t *testing.T) {
 	f := newFixture(t, 0)
 	f.mustProduce(0, 2, producer(1, 0, 0))
