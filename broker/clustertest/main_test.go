@@ -46,8 +46,8 @@ var broker = sync.OnceValues(func() (string, error) {
 })
 
 // TestMain keeps these tests out of -short runs, and so out of `make test`: they run with `go test ./broker/clustertest` and every
-// night. Producers on franz-go still give up now and then where a broker dies between a connection and its first answer, and
-// after a leader's pause; until that is understood a red run of these says too little about a change.
+// night. Producers on franz-go still give up now and then where a broker stops between a connection and its first answer, which
+// franz-go takes for a wrong protocol; until brokers avoid that a red run of these says too little about a change.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
