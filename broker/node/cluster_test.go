@@ -181,3 +181,35 @@ func TestAnyNodeMayStopAndComeBack(t *testing.T) {
 	}
 	acked.check(t, c.nodes[0], "events", 3)
 }
+
+// A follower that comes back gets what it lacks in large messages, and many of them in one read: none of what they add to a
+// batch of its WAL may exceed what a small ring takes.
+func TestFollowerCatchesUpInASmallRing(t *testing.T) {
+	c := newCluster(t, 3)
+	c.ready()
+	c.create("events", 1, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	p, acked := c.client(kgo.MaxBufferedRecords(16)), newLedger()
+	if err := p.ProduceSync(ctx, &kgo.Record{Topic: "events", Value: []byte("first")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	c.stop(2)
+	for i := range 150 {
+		value := append(fmt.Appendf(nil, "record %d ", i), make([]byte, 10<<10)...)
+		r := &kgo.Record{Topic: "events", Value: value}
+		if err := p.ProduceSync(ctx, r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		acked.ack(r)
+	}
+	c.start(2)
+	c.ready()
+	c.stop(0) // now what the third has is needed for a majority
+	if err := p.ProduceSync(ctx, &kgo.Record{Topic: "events", Value: []byte("last")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.nodes[2].Err(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/replica/candidacy"
+	"ackline/broker/replica/nolog"
 	"ackline/broker/replica/peers"
 	"ackline/broker/replica/proposals"
 	"ackline/broker/replica/raftlog"
@@ -160,7 +161,7 @@ func (g *Group) newRaft() (*raft.RawNode, error) {
 		CheckQuorum:               true,
 		PreVote:                   true,
 		ReadOnlyOption:            raft.ReadOnlySafe,
-		Logger:                    silent{},
+		Logger:                    nolog.Logger,
 		DisableProposalForwarding: true,
 		StepDownOnRemoval:         true,
 	})

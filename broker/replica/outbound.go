@@ -2,6 +2,8 @@ package replica
 
 import (
 	pb "go.etcd.io/raft/v3/raftpb"
+
+	"ackline/broker/replica/quietword"
 )
 
 // Counters count what a group sends and refuses. They only go up.
@@ -56,7 +58,7 @@ func (g *Group) goes(m *pb.Message) bool {
 			p.Beats(m)
 		}
 		if len(m.Context) == 0 {
-			m.Context = g.quietContext(askQuiet)
+			m.Context = g.quietContext(quietword.Ask)
 		}
 	case pb.MsgHeartbeatResp:
 		if g.intercept {

@@ -1,20 +1,20 @@
 package replica
 
 import (
-	"encoding/binary"
 	"slices"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
 	"ackline/broker/replica/membership"
+	"ackline/broker/replica/quietword"
 )
 
 // Ten thousand groups that nobody writes to must cost nothing: no heartbeats, no ticks. A group may be quiet when every
 // replica whose node lives has the whole log and knows that it is committed; then there is nothing that a message could
 // tell. That the leader's node is alive is seen between nodes, for all groups at once.
 //
-// How it becomes quiet: the heartbeats of a leader that has nothing to do ask (context 'q', term, last index), and whoever
+// How it becomes quiet: the heartbeats of a leader that has nothing to do ask (package quietword), and whoever
 // has that index, has applied it and has nothing to write answers with the same context; others answer without. When all
 // have answered for QuietTicks whose nodes live, the leader tells these that it is quiet (context 'Q') and is. Whoever hears
 // that and agrees is quiet as well, without an answer; whoever does not agree answers without context, which wakes the leader.
@@ -24,32 +24,12 @@ import (
 // nobody grants them, for a quiet replica still remembers its leader, and the leader wakes. When nodes die, the survivors
 // are woken through PeersDown; a leader that cannot lead on tells its followers before it stops.
 
-const (
-	askQuiet, nowQuiet = 'q', 'Q'
-	quietBytes         = 17
-)
-
 // quietContext is what a leader's heartbeats carry, nil if it is not idle or the group never quiet.
 func (g *Group) quietContext(kind byte) []byte {
 	if g.cfg.QuietTicks == 0 || !g.idle() {
 		return nil
 	}
-	b := append(make([]byte, 0, quietBytes), kind)
-	b = binary.BigEndian.AppendUint64(b, uint64(g.status.Term))
-	return binary.BigEndian.AppendUint64(b, uint64(g.status.Last))
-}
-
-type quietWord struct {
-	kind byte
-	term id.Term
-	last id.Index
-}
-
-func parseQuiet(b []byte) (w quietWord, ok bool) {
-	if len(b) != quietBytes || b[0] != askQuiet && b[0] != nowQuiet {
-		return w, false
-	}
-	return quietWord{b[0], id.Term(binary.BigEndian.Uint64(b[1:])), id.Index(binary.BigEndian.Uint64(b[9:]))}, true
+	return quietword.Word{Kind: kind, Term: g.status.Term, Last: g.status.Last}.Bytes()
 }
 
 // settled tells whether this replica has stored, committed and applied all that it knows of.
@@ -107,7 +87,7 @@ func (g *Group) tickQuiet() bool {
 	if g.idleTicks++; g.idleTicks <= g.cfg.QuietTicks || !g.mayRest() {
 		return false
 	}
-	word := g.quietContext(nowQuiet)
+	word := g.quietContext(quietword.Now)
 	var ms []pb.Message
 	for _, p := range g.peers.All() {
 		// Not to the dead: one that was only paused would be told of a commit index that its log does not reach.
@@ -148,8 +128,8 @@ func (g *Group) Wake() {
 }
 
 // asked takes a heartbeat that asks for quiet or orders it.
-func (g *Group) asked(m *pb.Message, w quietWord) error {
-	if w.kind == askQuiet {
+func (g *Group) asked(m *pb.Message, w quietword.Word) error {
+	if w.Kind == quietword.Ask {
 		g.wake() // whoever asks is not quiet
 	}
 	g.handleReady()
@@ -157,13 +137,13 @@ func (g *Group) asked(m *pb.Message, w quietWord) error {
 	err := g.rn.Step(*m)
 	g.handleReady()
 	g.intercept = false
-	agree := g.settled() && g.status.Term == w.term && g.status.Leader == id.ReplicaID(m.From) && g.status.Last == w.last
+	agree := g.settled() && g.status.Term == w.Term && g.status.Leader == id.ReplicaID(m.From) && g.status.Last == w.Last
 	for i := range g.intercepted {
 		r := &g.intercepted[i]
 		switch {
 		case !agree:
 			r.Context = nil
-		case w.kind == nowQuiet:
+		case w.Kind == quietword.Now:
 			continue
 		}
 		g.transmit(g.intercepted[i : i+1])
@@ -173,19 +153,19 @@ func (g *Group) asked(m *pb.Message, w quietWord) error {
 	switch {
 	case !agree:
 		g.wake()
-	case w.kind == nowQuiet:
+	case w.Kind == quietword.Now:
 		g.rest()
 	}
 	return err
 }
 
 // answered takes what a heartbeat's response says about quiet. It returns false if the response is no reason to wake.
-func (g *Group) answered(m *pb.Message, w quietWord) bool {
+func (g *Group) answered(m *pb.Message, w quietword.Word) bool {
 	m.Context = nil // it is not one of raft's
 	p := g.peers.Of(m.From)
-	if p == nil || !g.status.IsLead || w.term != g.status.Term || id.Term(m.Term) != w.term {
+	if p == nil || !g.status.IsLead || w.Term != g.status.Term || id.Term(m.Term) != w.Term {
 		return true
 	}
-	p.Knows = max(p.Knows, w.last)
-	return w.last != g.status.Last
+	p.Knows = max(p.Knows, w.Last)
+	return w.Last != g.status.Last
 }

@@ -91,9 +91,31 @@ func (g *Group) store(m *pb.Message) {
 		g.fail(fmt.Errorf("replica: group %d: %w", g.cfg.Group, err))
 		return
 	}
-	g.queue = append(g.queue, store{entries: m.Entries, hard: hard, hasHard: true, responses: m.Responses})
+	// A batch of the WAL has a bound, and a burst of messages none that this node sets: each part fits, and is whole by itself.
+	for rest := m.Entries; ; {
+		n := g.fitting(rest)
+		part := store{entries: rest[:n:n], hard: hard, hasHard: true}
+		if rest = rest[n:]; len(rest) == 0 {
+			part.responses = m.Responses
+			g.queue = append(g.queue, part)
+			break
+		}
+		part.hard.Commit = min(hard.Commit, id.Index(rest[0].Index)-1)
+		g.queue = append(g.queue, part)
+	}
 	g.signal()
 }
+
+// fitting is how many of some entries, one at least if there are any, one store takes.
+func (g *Group) fitting(es []pb.Entry) (n int) {
+	for room := g.cfg.WAL.LargestBatch() / 4; n < len(es) && (n == 0 || room >= int64(len(es[n].Data))); n++ {
+		room -= int64(len(es[n].Data)) + entryOverhead
+	}
+	return n
+}
+
+// entryOverhead is at least what an entry takes in the WAL beside its data.
+const entryOverhead = 64
 
 // signal enlists the group with the WAL. Not while Collect runs: it takes what is queued, and signals for what it leaves.
 // Enlisting from there would make every inline batch wake the syncer for nothing, two futex calls and a thread's wake-up.
@@ -235,21 +257,3 @@ func (g *Group) applyConf(e *pb.Entry) error {
 	}
 	return nil
 }
-
-// silent is raft's logger: what an operator would act on is logged by the node, and logging on the hot path costs more
-// than the path.
-type silent struct{}
-
-func (silent) Debug(...any)            {}
-func (silent) Debugf(string, ...any)   {}
-func (silent) Info(...any)             {}
-func (silent) Infof(string, ...any)    {}
-func (silent) Warning(...any)          {}
-func (silent) Warningf(string, ...any) {}
-func (silent) Error(...any)            {}
-func (silent) Errorf(string, ...any)   {}
-
-func (silent) Fatal(v ...any)            { panic("raft: " + fmt.Sprint(v...)) }
-func (silent) Fatalf(f string, v ...any) { panic("raft: " + fmt.Sprintf(f, v...)) }
-func (silent) Panic(v ...any)            { panic("raft: " + fmt.Sprint(v...)) }
-func (silent) Panicf(f string, v ...any) { panic("raft: " + fmt.Sprintf(f, v...)) }

@@ -10,6 +10,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/replica/membership"
+	"ackline/broker/replica/quietword"
 	"ackline/broker/replica/raftlog"
 )
 
@@ -52,7 +53,7 @@ func (g *Group) step(m *pb.Message) error {
 	if leads(m.Type) && id.Term(m.Term) >= g.status.Term {
 		g.clock.Restart()
 	}
-	w, quiet := parseQuiet(m.Context)
+	w, quiet := quietword.Parse(m.Context)
 	if quiet && m.Type == pb.MsgHeartbeat {
 		return g.raftErr(g.asked(m, w))
 	}

@@ -53,6 +53,8 @@ var only = map[string][]string{
 	"broker/replica/candidacy":   {"broker/id"},
 	"broker/replica/membership":  {"broker/id"},
 	"broker/replica/readindex":   {},
+	"broker/replica/nolog":       {},
+	"broker/replica/quietword":   {"broker/id"},
 	"broker/cmd/broker":          {"broker/node", "broker/node/config", "tools/version"},
 	"tools/stats":                {},
 	"broker/engine/...": {"broker/id", "broker/replica", "broker/replica/membership", "broker/replica/raftlog", "broker/transport", "broker/transport/detect",
