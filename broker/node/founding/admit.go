@@ -23,7 +23,7 @@ func Admit(c *meta.Catalog, r datadir.Roster, n id.NodeID, inc id.Incarnation) e
 		}
 	case known: // expected, and here it is
 	case c.ClusterID() != "" && !voter:
-		return fmt.Errorf("node %d is not a node of the cluster: it was removed, or never added (\"broker admin add\")", n)
+		return fmt.Errorf("node %d is not a node of the cluster: it was removed, or never added", n)
 	case len(r) > 0 && r.Incarnation(n) != 0 && r.Incarnation(n) != inc:
 		return fmt.Errorf("%s", emptied(n))
 	}

@@ -15,7 +15,7 @@
 // 5. A node that hears of a roster with another incarnation for it than it has was emptied since. It stops with an error. As
 // long as one node of the roster has its disk no other roster can ever have the agreement of all: the cluster cannot be formed
 // twice, and an emptied node never gets to vote, since it never starts a replica.
-// 6. A node that is to join (--join) never forms anything. It is told the cluster's id by those that are formed, if they expect
+// 6. A node that is to join (Config.Join) never forms anything. It is told the cluster's id by those that are formed, if they expect
 // it: the metadata must have been told of its id before, without an incarnation. One that is known with another incarnation is
 // refused: its replicas must be replaced and it removed first; then it is as new.
 // 7. Later on the metadata's registrations say who has which incarnation, and for a node that has not registered yet the
@@ -188,7 +188,7 @@ func (f *Founder) refusal(m message) string {
 	}
 	switch {
 	case m.Phase == joining && !known:
-		return fmt.Sprintf("cluster %q does not expect a node %d: add it first, with \"broker admin add\" on a node of the cluster", f.cfg.Name, m.Node)
+		return fmt.Sprintf("cluster %q does not expect a node %d: it has to be added there first", f.cfg.Name, m.Node)
 	case known && with == m.Incarnation, known && with == 0 && m.Phase == joining:
 		return ""
 	case known && with != 0:
@@ -197,14 +197,14 @@ func (f *Founder) refusal(m message) string {
 		return ""
 	case m.Phase == gathering || m.Phase == agreed:
 		return fmt.Sprintf("cluster %q is formed, and node %d is not one of those that formed it with the data directory that it has now: "+
-			"start it on the directory that it had, or with --join after \"broker admin add\"", f.cfg.Name, m.Node)
+			"start it on the directory that it had, or as a new node once the cluster expects it", f.cfg.Name, m.Node)
 	}
 	return ""
 }
 
 func emptied(n id.NodeID) string {
-	return fmt.Sprintf("node %d is known with another data directory: start it on that one. If its disk is lost, so are its votes: have its "+
-		"replicas replaced and the node removed (\"broker admin replace\", \"broker admin remove\"), then add it and start it with --join, or use a new node id", n)
+	return fmt.Sprintf("node %d is known with another data directory: start it on that one. If its disk is lost, so are its votes: an empty "+
+		"directory cannot take its place under this id", n)
 }
 
 // Refused tells that another node's end of a link does not admit this node, and why: Run ends.

@@ -179,7 +179,7 @@ func TestEmptied(t *testing.T) {
 	}
 	s.empty(3)
 	err := s.say(3, 1, false)
-	if !errors.Is(err, ErrEmptied) || !strings.Contains(err.Error(), "--join") {
+	if !errors.Is(err, ErrEmptied) || !strings.Contains(err.Error(), "start it on the directory that it had") {
 		t.Errorf("after it was formed: %v", err)
 	}
 	s = newSite(t, 3)
@@ -256,7 +256,7 @@ func TestJoin(t *testing.T) {
 		n    id.NodeID
 		join bool
 		want string
-	}{{6, true, "does not expect a node 6"}, {2, true, "another data directory"}, {2, false, "another data directory"}, {5, false, "--join"}} {
+	}{{6, true, "does not expect a node 6"}, {2, true, "another data directory"}, {2, false, "another data directory"}, {5, false, "as a new node once the cluster expects it"}} {
 		if c, err := join(x.n, x.join); !errors.Is(err, ErrEmptied) || c != "" || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("node %d, join %v: %q, %v", x.n, x.join, c, err)
 		}
