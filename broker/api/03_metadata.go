@@ -54,7 +54,7 @@ func (h *Handler) describeTopics(q *kmsg.MetadataRequest) kmsg.Response {
 	}
 	cluster := cat.ClusterID()
 	resp.ClusterID = &cluster
-	resp.ControllerID = int32(h.cfg.Self)
+	resp.ControllerID = h.controller(cat)
 	if q.Topics == nil || q.Version == 0 && len(q.Topics) == 0 {
 		for _, t := range cat.Topics() {
 			resp.Topics = append(resp.Topics, h.describeTopic(t))

@@ -13,7 +13,7 @@ func (h *Handler) describeCluster(q *kmsg.DescribeClusterRequest) kmsg.Response 
 	cat := h.cfg.Cluster.Catalog()
 	resp := q.ResponseKind().(*kmsg.DescribeClusterResponse)
 	resp.EndpointType = q.EndpointType
-	resp.ClusterID, resp.ControllerID = cat.ClusterID(), int32(h.cfg.Self)
+	resp.ClusterID, resp.ControllerID = cat.ClusterID(), h.controller(cat)
 	resp.ClusterAuthorizedOperations = unknownOperations
 	for _, n := range cat.Nodes() {
 		b := kmsg.NewDescribeClusterResponseBroker()

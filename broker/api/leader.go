@@ -20,6 +20,15 @@ func (h *Handler) leader(t *meta.Topic, number int32) (node, epoch int32) {
 	return -1, -1
 }
 
+// controller is whom clients are to ask for topics: any node takes that, so it is this one, as soon as the cluster knows it; -1
+// before, since no broker that a client is told of has its id.
+func (h *Handler) controller(c *meta.Catalog) int32 {
+	if _, ok := c.Node(h.cfg.Self); !ok {
+		return -1
+	}
+	return int32(h.cfg.Self)
+}
+
 // successor tells a client that asked the wrong node whom to ask, so that it need not ask for metadata first (KIP-951). It is
 // false if nobody is known, or this node: then it is about to lead, or stops to, and its name would send the client around
 // in a circle.

@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"ackline/broker/engine"
 	"ackline/broker/id"
 	"ackline/broker/meta"
-	"ackline/broker/node/config"
 	"ackline/broker/node/founding"
+	"ackline/broker/node/reach"
 	"ackline/broker/transport"
 	"ackline/broker/transport/call"
 	"ackline/broker/transport/detect"
@@ -25,63 +22,19 @@ import (
 // kindFounding is how nodes that form a cluster tell each other what package founding makes them say.
 const kindFounding call.Kind = 1
 
-// reach is which peers this node does not reach at the moment.
-type reach struct {
-	addrs map[id.NodeID]string
-	mu    sync.Mutex // guards away
-	away  map[id.NodeID]bool
-}
-
-func newReach(peers []config.Peer) *reach {
-	r := &reach{addrs: map[id.NodeID]string{}, away: map[id.NodeID]bool{}}
-	for _, p := range peers {
-		n := id.NodeID(p.ID)
-		r.addrs[n], r.away[n] = p.RaftAddr, true
-	}
-	return r
-}
-
-func (r *reach) set(n id.NodeID, reached bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, known := r.addrs[n]; !known {
-		return
-	}
-	if reached {
-		delete(r.away, n)
-	} else {
-		r.away[n] = true
-	}
-}
-
-// missing lists who is not reached.
-func (r *reach) missing() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.list(slices.Sorted(maps.Keys(r.away)))
-}
-
-func (r *reach) list(nodes []id.NodeID) string {
-	var list []string
-	for _, n := range nodes {
-		list = append(list, fmt.Sprintf("%d at %s", n, r.addrs[n]))
-	}
-	return strings.Join(list, ", ")
-}
-
 // leaderless says why nothing can be decided at the moment, empty if something can.
 func (n *Node) leaderless() string {
 	if n.links == nil {
 		return ""
 	}
 	if waiting := n.founder.Waiting(); len(waiting) > 0 {
-		return "the first start waits until every node of the cluster has been here; missing: " + n.reach.list(waiting)
+		return "the first start waits until every node of the cluster has been here; missing: " + n.reach.List(waiting)
 	}
 	if _, ok := n.engine.Leader(id.MetadataGroup); ok {
 		return ""
 	}
 	why := "nobody leads the metadata: a majority of the nodes that the cluster began with has to be up and to reach one another"
-	if list := n.reach.missing(); list != "" {
+	if list := n.reach.Missing(); list != "" {
 		why += "; not reached: " + list
 	}
 	return why
@@ -114,16 +67,20 @@ func (n *Node) openLinks() error {
 	}
 	n.founder = founding.New(founding.Config{Name: c.Name, Self: n.dir.Node, Incarnation: n.dir.Incarnation, Nodes: nodes, Roster: n.dir.Roster,
 		Cluster: n.dir.Cluster, Agree: n.dir.Agree, Expected: n.expected})
-	n.reach = newReach(c.Peers)
+	addrs := map[id.NodeID]string{}
+	for _, p := range c.Peers {
+		addrs[id.NodeID(p.ID)] = p.RaftAddr
+	}
+	n.reach = reach.New(addrs)
 	calls := n.engine.Callbacks()
 	up, down := calls.PeerUp, calls.PeerDown
 	calls.PeerUp = func(p id.NodeID, who frame.Identity) {
 		up(p, who)
-		n.reach.set(p, true)
+		n.reach.Set(p, true)
 	}
 	calls.PeerDown = func(p id.NodeID, who frame.Identity, why detect.Reason) {
 		down(p, who, why)
-		n.reach.set(p, false)
+		n.reach.Set(p, false)
 		n.log.Warn("a node counts as dead", "node", p, "why", why)
 	}
 	calls.Refused = n.refused
@@ -178,7 +135,7 @@ func (n *Node) form(ctx context.Context) error {
 		return n.links.Call(ctx, to, kindFounding, b)
 	}
 	err := n.founder.Run(ctx, call, founding.Pause, func(waiting []id.NodeID, last error) {
-		n.log.Info("the first start waits until every node of the cluster has been here", "missing", n.reach.list(waiting), "last", last)
+		n.log.Info("the first start waits until every node of the cluster has been here", "missing", n.reach.List(waiting), "last", last)
 	})
 	if err != nil {
 		return err

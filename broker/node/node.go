@@ -27,6 +27,7 @@ import (
 	"ackline/broker/node/datadir"
 	"ackline/broker/node/founding"
 	"ackline/broker/node/metasnap"
+	"ackline/broker/node/reach"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/replica/membership"
@@ -63,7 +64,7 @@ type Node struct {
 	links   *transport.Transport // nil without peers
 	raftLn  net.Listener         // nil without peers
 	founder *founding.Founder    // nil without peers
-	reach   *reach               // nil without peers
+	reach   *reach.Peers         // nil without peers
 	// Recovery is what opening the WAL found.
 	Recovery wal.Recovery
 	replay   *replay
@@ -95,6 +96,7 @@ type Node struct {
 	settled  atomic.Bool // the catalog has everything that was committed before this start
 	ready    atomic.Bool
 	loops    sync.WaitGroup
+	formed   chan struct{} // closed when the cluster is formed, as far as this node knows
 	stopping chan struct{} // closed when Close begins
 	ended    chan struct{} // closed when a failure ends the node
 	failure  atomic.Pointer[error]
@@ -108,7 +110,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	}
 	n := &Node{cfg: cfg, fs: o.FS, log: o.Log, now: stage.Now, stages: stage.NewSet(), checkpoints: newLatency(), flushes: newLatency(),
 		flushDue: make(chan struct{}, 1), gone: gone{wake: make(chan struct{}, 1)}, boot: rand.Uint64() | 1,
-		stopping: make(chan struct{}), ended: make(chan struct{})}
+		formed: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan struct{})}
 	if n.fs == nil {
 		n.fs = vfs.OS()
 	}
@@ -156,6 +158,10 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	n.loops.Add(1)
 	go func() {
 		defer n.loops.Done()
+		select {
+		case <-n.formed: // a node that the cluster may yet refuse has nothing to say to clients
+		case <-n.stopping:
+		}
 		if err := n.server.Serve(n.ln); err != nil {
 			n.fail(fmt.Errorf("listener: %w", err))
 		}
@@ -285,6 +291,7 @@ const joinTimeout = 30 * time.Second
 func (n *Node) join() error {
 	n.engine.Start(ms(n.cfg.Cluster.TickMs))
 	if n.links == nil {
+		close(n.formed)
 		if err := n.openMeta(); err != nil {
 			return err
 		}
@@ -294,6 +301,7 @@ func (n *Node) join() error {
 	}
 	formed := n.dir.Cluster != ""
 	if formed {
+		close(n.formed)
 		if err := n.openMeta(); err != nil {
 			return err
 		}
@@ -317,6 +325,7 @@ func (n *Node) joinPeers(ctx context.Context, formed bool) error {
 		if err := n.form(ctx); err != nil {
 			return err
 		}
+		close(n.formed)
 		if err := n.openMeta(); err != nil {
 			return err
 		}

@@ -80,6 +80,9 @@ var ErrNoTopic = errors.New("no such topic")
 // ErrNoLeader says that a partition has no leader now.
 var ErrNoLeader = errors.New("no leader")
 
+// ErrNoController says that nobody takes changes of topics now: the cluster has just been started, or is electing.
+var ErrNoController = errors.New("the cluster has no controller now")
+
 // Timeout is what New was given.
 func (c *Cluster) Timeout() time.Duration { return c.timeout }
 
@@ -274,7 +277,7 @@ func (c *Cluster) controller(ctx context.Context, topic string) (string, error) 
 			return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), nil
 		}
 	}
-	return "", fmt.Errorf("the cluster has no controller now (metadata names node %d)", m.ControllerID)
+	return "", fmt.Errorf("%w (metadata names node %d of %d)", ErrNoController, m.ControllerID, len(m.Brokers))
 }
 
 // CreateTopic creates a topic and waits until every partition has a leader. replication -1 leaves it to the cluster.
@@ -359,7 +362,7 @@ func (c *Cluster) retry(ctx context.Context, f func() error) error {
 	deadline := time.Now().Add(c.timeout)
 	for {
 		err := f()
-		passing := errors.Is(err, ErrNoLeader) || errors.Is(err, ErrNoTopic) || kerr.IsRetriable(err)
+		passing := errors.Is(err, ErrNoLeader) || errors.Is(err, ErrNoTopic) || errors.Is(err, ErrNoController) || kerr.IsRetriable(err)
 		if err == nil || !passing || time.Now().After(deadline) {
 			return err
 		}
