@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -77,13 +78,16 @@ type Suite struct {
 
 // Scenario is one workload for a time.
 type Scenario struct {
-	Name         string   `toml:"name" json:"name"`         // in results: a word
-	WorkloadName string   `toml:"workload" json:"-"`        //
-	TopologyName string   `toml:"topology" json:"-"`        // instead of the suite's; "" = the suite's
-	Launches     int      `toml:"launches" json:"launches"` // instead of the suite's; 0 = the suite's. Fewer than six have no interval
-	Cycles       int      `toml:"cycles" json:"cycles"`     // A B B A so many times per launch; a sweep has none
-	SliceMs      int      `toml:"slice_ms" json:"slice_ms"` // one slice, the discarded part included; sweep: at least, longer at low rates
-	Workload     Workload `toml:"-" json:"workload"`        // resolved
+	Name         string `toml:"name" json:"name"`         // in results: a word
+	WorkloadName string `toml:"workload" json:"-"`        //
+	TopologyName string `toml:"topology" json:"-"`        // instead of the suite's; "" = the suite's
+	Launches     int    `toml:"launches" json:"launches"` // instead of the suite's; 0 = the suite's. Fewer than six have no interval
+	Cycles       int    `toml:"cycles" json:"cycles"`     // A B B A so many times per launch; a sweep has none
+	SliceMs      int    `toml:"slice_ms" json:"slice_ms"` // one slice, the discarded part included; sweep: at least, longer at low rates
+	// WarmWindowMs stands for the suite's where a load has a rhythm that a shorter window would take for change, such as
+	// checkpoints at saturation; 0 = the suite's.
+	WarmWindowMs int      `toml:"warm_window_ms" json:"warm_window_ms,omitzero"`
+	Workload     Workload `toml:"-" json:"workload"` // resolved
 	// Topology is resolved where the scenario has one of its own, else zero: see Suite.TopologyOf.
 	Topology Topology `toml:"-" json:"topology,omitzero"`
 	// LibrarySliceMs is the length of the slices in which franz-go and the pre-encoded frames take turns, to see what a client
@@ -97,6 +101,11 @@ func (s *Suite) LaunchesOf(sc Scenario) int {
 		return sc.Launches
 	}
 	return s.Launches
+}
+
+// WarmWindowOf is how long a window is whose median must agree with others' before a scenario is measured.
+func (s *Suite) WarmWindowOf(sc Scenario) time.Duration {
+	return time.Duration(cmp.Or(sc.WarmWindowMs, s.WarmWindowMs)) * time.Millisecond
 }
 
 // TopologyOf is what a scenario runs on.
@@ -129,6 +138,8 @@ func (s *Suite) Validate() error {
 		want(!slices.Contains(seen, sc.Name), "scenario %q is listed twice", sc.Name)
 		seen = append(seen, sc.Name)
 		want(sc.Launches >= 0 && sc.Launches <= 100, "scenario %q: launches = %d: want 0 (the suite's) to 100", sc.Name, sc.Launches)
+		want(sc.WarmWindowMs >= 0 && s.WarmLimitMs >= 5*sc.WarmWindowMs, "scenario %q: warm_window_ms = %d: want 0 (the suite's) to a fifth of "+
+			"warm_limit_ms", sc.Name, sc.WarmWindowMs)
 		want(sc.LibrarySliceMs >= 0 && (sc.LibrarySliceMs == 0 || sc.Workload.OneAtATime()), "scenario %q: library_slice_ms = %d: want 0, or more "+
 			"where one request is outstanding", sc.Name, sc.LibrarySliceMs)
 		nodes := s.TopologyOf(sc).Nodes

@@ -70,7 +70,7 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		}
 		return total
 	}
-	total += 2 * 5 * ms(s.WarmWindowMs)
+	total += 2 * 5 * s.WarmWindowOf(sc)
 	if w.Kind == Sweep {
 		for _, rate := range w.Rungs() {
 			total += 2 * (s.RungLength(sc, rate) + sliceOverhead)

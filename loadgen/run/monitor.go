@@ -47,7 +47,7 @@ type limits struct {
 
 const (
 	collectEvery = 10 * time.Millisecond
-	limitEvery   = 250 * time.Millisecond
+	limitEvery   = 50 * time.Millisecond
 	// clockTick is the unit of /proc/stat: USER_HZ, which is 100 on every Linux that Go runs on.
 	clockTick = 0.01
 )

@@ -119,7 +119,7 @@ func (l *launch) withBrokers(ctx context.Context, do func(*target.Brokers) error
 // warmUp runs a side until its medians stand still.
 func (c *contest) warmUp(ctx context.Context, s side) error {
 	c.step("warming up the %s", s)
-	window, limit := time.Duration(c.Suite.WarmWindowMs)*time.Millisecond, time.Duration(c.Suite.WarmLimitMs)*time.Millisecond
+	window, limit := c.Suite.WarmWindowOf(c.Scenario), time.Duration(c.Suite.WarmLimitMs)*time.Millisecond
 	before, err := proc.ReadCPU("/proc")
 	if err != nil {
 		return err
