@@ -84,12 +84,15 @@ func (n *Node) openLinks() error {
 		n.log.Warn("a node counts as dead", "node", p, "why", why)
 	}
 	calls.Refused = n.refused
+	if n.keys != nil {
+		n.log.Info("the links to other nodes are mutual TLS", "certificate_expires", n.keys.State().Expires)
+	}
 	var err error
 	n.links, err = transport.New(transport.Config{
 		Node: n.dir.Node, Identity: frame.Identity{Incarnation: n.dir.Incarnation, Boot: n.boot},
 		Cluster: c.Name, Features: meta.MaxFeatureLevel,
 		HeartbeatInterval: ms(c.HeartbeatIntervalMs), DeadAfter: ms(c.DeadAfterMs), SnapshotRate: c.SnapshotBytesPerSecond,
-		Admit: n.admit, Seed: uint64(n.dir.Incarnation), Now: n.now, Log: n.log,
+		TLS: n.keys, Admit: n.admit, Seed: uint64(n.dir.Incarnation), Now: n.now, Log: n.log,
 	}, n.engine, calls)
 	if err != nil {
 		return err

@@ -25,6 +25,8 @@ type cluster struct {
 	nodes []*node.Node // nil: stopped
 	kafka []string     // stays over restarts
 	raft  []string
+	tls   []config.TLS // nil: without
+	log   io.Writer    // nil: nobody reads it
 }
 
 func testLog() *slog.Logger {
@@ -36,6 +38,15 @@ func testLog() *slog.Logger {
 
 // newCluster starts n nodes, which do not know one another yet when it returns.
 func newCluster(t *testing.T, n int) *cluster {
+	c := prepareCluster(t, n)
+	for i := range n {
+		c.start(i)
+	}
+	return c
+}
+
+// prepareCluster starts none of the nodes.
+func prepareCluster(t *testing.T, n int) *cluster {
 	c := &cluster{t: t, nodes: make([]*node.Node, n)}
 	var listeners []net.Listener
 	for range n {
@@ -51,9 +62,6 @@ func newCluster(t *testing.T, n int) *cluster {
 	}
 	for _, ln := range listeners {
 		ln.Close()
-	}
-	for i := range n {
-		c.start(i)
 	}
 	t.Cleanup(func() {
 		for i := range c.nodes {
@@ -74,7 +82,14 @@ func (c *cluster) start(i int) {
 			cfg.Cluster.Peers = append(cfg.Cluster.Peers, config.Peer{ID: int32(j + 1), RaftAddr: c.raft[j]})
 		}
 	}
-	n, err := node.Open(cfg, node.Options{FS: c.fs[i], Log: testLog().With("node", i+1)})
+	if c.tls != nil {
+		cfg.Cluster.TLS = c.tls[i]
+	}
+	log := testLog()
+	if c.log != nil {
+		log = slog.New(slog.NewTextHandler(c.log, nil))
+	}
+	n, err := node.Open(cfg, node.Options{FS: c.fs[i], Log: log.With("node", i+1)})
 	if err != nil {
 		c.t.Fatal(err)
 	}

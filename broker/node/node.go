@@ -37,6 +37,7 @@ import (
 	"ackline/broker/stage"
 	"ackline/broker/syncmethod"
 	"ackline/broker/transport"
+	"ackline/broker/transport/secure"
 	"ackline/broker/vfs"
 	"ackline/broker/wal"
 )
@@ -63,6 +64,7 @@ type Node struct {
 	engine  *engine.Engine
 	links   *transport.Transport // nil without peers
 	raftLn  net.Listener         // nil without peers
+	keys    *secure.Keys         // nil without TLS
 	founder *founding.Founder    // nil without peers
 	reach   *reach.Peers         // nil without peers
 	// Recovery is what opening the WAL found.
@@ -123,6 +125,9 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 			undo[i]()
 		}
 	}()
+	if n.keys, err = cfg.Keys(); err != nil {
+		return nil, err
+	}
 	// The ports first: a node that cannot listen need not recover.
 	if n.ln, err = listen("--listen-addr", cfg.Node.ListenAddr); err != nil {
 		return nil, err

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
 
 	"ackline/broker/id"
 	"ackline/broker/transport/frame"
+	"ackline/broker/transport/secure"
 )
 
 // accept lets peers in until Close.
@@ -76,16 +78,23 @@ type guest struct {
 }
 
 // nobody is who a connection is from before its hello says so.
-const nobody id.NodeID = -1
+const nobody = secure.Nobody
 
 // greet goes through the handshake from the side that accepted. It answers whoever sends a hello, and nobody else.
 func (t *Transport) greet(sock net.Conn) (g guest, err error) {
 	g.hello.From = nobody
 	sock.SetDeadline(time.Now().Add(t.cfg.HandshakeTimeout))
-	if g.nc, err = t.secureServer(sock); err != nil {
-		return g, err
+	nc, in, err := t.secureServer(sock)
+	if err != nil {
+		var bad *secure.CertificateError
+		if errors.As(err, &bad) {
+			g.hello.From = bad.Node
+		}
+		linger(sock)
+		return g, t.insecure(err)
 	}
-	h, body, err := frame.Receive(g.nc, nil, frame.MaxHandshakeBody)
+	g.nc = nc
+	h, body, err := frame.Receive(in, nil, frame.MaxHandshakeBody)
 	switch {
 	case err != nil:
 		return g, err
@@ -103,6 +112,14 @@ func (t *Transport) greet(sock net.Conn) (g guest, err error) {
 	}
 	sock.SetDeadline(time.Time{})
 	return g, err
+}
+
+// linger leaves a connection whose TLS handshake failed to the other side to end: it may have sent its hello already, and a
+// socket that is closed with something unread takes back the alert that says what is wrong.
+func linger(sock net.Conn) {
+	if tc, ok := sock.(*net.TCPConn); ok && tc.CloseWrite() == nil {
+		io.CopyN(io.Discard, tc, frame.MaxHandshakeBody<<4) // until the handshake's deadline
+	}
 }
 
 // judge decides about a hello. For a snapshot it takes a token, which leaveDoor or inbound gives back.
@@ -129,8 +146,8 @@ func (t *Transport) judge(g *guest, body []byte) *frame.RefusedError {
 		return t.refusal(frame.OtherFeatures, fmt.Sprintf("node %d has feature level %d, the cluster needs %d: update it",
 			hello.From, hello.Features, t.cfg.MinFeatures))
 	}
-	if err := checkName(g.nc, hello.From); err != nil {
-		return t.refusal(frame.BadCertificate, err.Error())
+	if refused := t.checkSecured(g.nc, hello.From); refused != nil {
+		return refused
 	}
 	if g.peer = t.peer(hello.From); g.peer == nil {
 		return t.refusal(frame.UnknownNode, fmt.Sprintf("node %d is no member that node %d knows", hello.From, t.cfg.Node))

@@ -27,7 +27,7 @@ func TestCalls(t *testing.T) {
 	ca := securetest.NewCA(t)
 	for name, change := range map[string]func(*Config){
 		"plain": nil,
-		"tls":   func(c *Config) { c.TLS = keys(t, ca.Node(t, c.Node)) },
+		"tls":   func(c *Config) { c.TLS = keys(t, ca, c.Node) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -2,10 +2,8 @@ package transport
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
@@ -53,12 +51,8 @@ func (t *Transport) introduce(sock net.Conn, p *peer, c frame.Class) (nc net.Con
 
 // noWelcome says what the end of a connection means on which a welcome was expected.
 func (t *Transport) noWelcome(n id.NodeID, err error) error {
-	var alert tls.AlertError
-	switch {
-	case errors.As(err, &alert):
-		return &frame.RefusedError{Reason: frame.BadCertificate, Text: "this node's certificate: " + alert.Error(), By: n}
-	case errors.Is(err, io.EOF) && t.cfg.TLS == nil:
-		return fmt.Errorf("transport: the connection was closed without a welcome: is it node %d that listens there, and without TLS? %w", n, err)
+	if refused := secure.Refused(err, n); refused != nil {
+		return t.insecure(refused)
 	}
 	return fmt.Errorf("transport: waiting for a welcome: %w", err)
 }
@@ -68,68 +62,69 @@ func (t *Transport) secureClient(sock net.Conn, n id.NodeID) (net.Conn, error) {
 	if t.cfg.TLS == nil {
 		return sock, nil
 	}
-	nc := tls.Client(sock, t.cfg.TLS.Client(n))
-	err := nc.HandshakeContext(t.ctx)
+	nc, err := t.cfg.TLS.Dial(t.ctx, sock, n)
 	t.noteKeys()
-	if err == nil {
-		return nc, nil
-	}
-	var bad *tls.CertificateVerificationError
-	var name x509.HostnameError
-	var alert tls.AlertError
+	return nc, t.insecure(err)
+}
+
+// secureServer puts TLS over a connection that was accepted, if it is wanted: nc is for what comes after the handshake, in is
+// what the hello is to be read from. A hello without TLS where it is wanted passes, for judge to answer.
+func (t *Transport) secureServer(sock net.Conn) (nc, in net.Conn, err error) {
+	in, isTLS, err := secure.Listen(sock)
 	switch {
-	case errors.As(err, &name):
-		return nil, t.refusal(frame.BadCertificate, (&secure.NameError{Node: n, Has: name.Certificate.DNSNames, Err: err}).Error())
-	case errors.As(err, &bad):
-		return nil, t.refusal(frame.BadCertificate, fmt.Sprintf("the certificate of node %d: %v", n, bad.Err))
-	case errors.As(err, &alert):
-		return nil, t.noWelcome(n, err)
+	case err != nil:
+		return nil, nil, err
+	case !isTLS:
+		return sock, in, nil
+	case t.cfg.TLS == nil:
+		return nil, nil, t.refusal(frame.OtherTLS, "the other side begins with TLS, and this node has none: give it to all nodes or to none")
 	}
-	return nil, fmt.Errorf("transport: TLS with node %d: %w", n, err)
-}
-
-// secureServer puts TLS over a connection that was accepted, if it is wanted.
-func (t *Transport) secureServer(sock net.Conn) (net.Conn, error) {
-	if t.cfg.TLS == nil {
-		return sock, nil
-	}
-	nc := tls.Server(sock, t.cfg.TLS.Server())
-	err := nc.HandshakeContext(t.ctx)
+	nc, err = t.cfg.TLS.Accept(t.ctx, in)
 	t.noteKeys()
-	if err == nil {
-		return nc, nil
-	}
-	var bad *tls.CertificateVerificationError
-	var alert tls.AlertError
-	if errors.As(err, &bad) || errors.As(err, &alert) {
-		return nil, t.refusal(frame.BadCertificate, err.Error())
-	}
-	return nil, fmt.Errorf("transport: TLS: %w", err)
+	return nc, nc, err
 }
 
-// checkName compares the certificate of a TLS connection with the node that the other side claims to be.
-func checkName(nc net.Conn, n id.NodeID) error {
-	if tc, ok := nc.(*tls.Conn); ok {
-		return secure.CheckPeer(tc.ConnectionState(), n)
+// insecure makes a refusal of the error of a certificate.
+func (t *Transport) insecure(err error) error {
+	var bad *secure.CertificateError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	by := t.cfg.Node
+	if bad.There {
+		by = max(bad.Node, 0)
+	}
+	return &frame.RefusedError{Reason: frame.BadCertificate, Text: bad.Text, By: by}
+}
+
+// checkSecured wants TLS if this node has it, and compares the certificate with the node that the other side claims to be.
+func (t *Transport) checkSecured(nc net.Conn, n id.NodeID) *frame.RefusedError {
+	if t.cfg.TLS == nil {
+		return nil
+	}
+	tc, ok := nc.(*tls.Conn)
+	if !ok {
+		return t.refusal(frame.OtherTLS, fmt.Sprintf("node %d has no TLS, and node %d takes nothing else: give it to all nodes or to none", n, t.cfg.Node))
+	}
+	if err := secure.CheckPeer(tc.ConnectionState(), n); err != nil {
+		return t.refusal(frame.BadCertificate, err.Error())
 	}
 	return nil
 }
 
-// noteKeys logs when the files of the keys cannot be used any more, and when they can again.
+// noteKeys logs when the files of the keys cannot be used any more, and when others are.
 func (t *Transport) noteKeys() {
-	said := ""
-	err := t.cfg.TLS.Err()
-	if err != nil {
-		said = err.Error()
+	t.keysMu.Lock()
+	s, last := t.cfg.TLS.State(), t.keysSaid
+	t.keysSaid = s
+	t.keysMu.Unlock()
+	switch {
+	case s.Changes == last.Changes && fmt.Sprint(s.Err) == fmt.Sprint(last.Err):
+	case s.Err != nil:
+		t.cfg.Log.Warn("the TLS files cannot be used, what they held before is", "why", s.Err)
+	default:
+		t.cfg.Log.Info("the TLS files are used", "certificate_expires", s.Expires)
 	}
-	if last := t.keysSaid.Swap(&said); last != nil && *last == said || last == nil && said == "" {
-		return
-	}
-	if err != nil {
-		t.cfg.Log.Warn("the TLS files cannot be used, what they held before is", "why", err)
-		return
-	}
-	t.cfg.Log.Info("the TLS files can be used again")
 }
 
 // setOptions configures the socket of a connection; other than TCP has nothing to configure. Errors are not looked at: a

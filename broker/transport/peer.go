@@ -324,6 +324,8 @@ func gist(err error) string {
 	var errno syscall.Errno
 	var dns *net.DNSError
 	switch {
+	case errors.As(err, &refused) && refused.Reason == frame.BadCertificate:
+		return refused.Error() // what is wrong with it may change, and the text does not otherwise
 	case errors.As(err, &refused):
 		return refused.Reason.String()
 	case errors.As(err, &errno):

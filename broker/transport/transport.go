@@ -65,6 +65,7 @@ import (
 	"ackline/broker/transport/frame"
 	"ackline/broker/transport/link"
 	"ackline/broker/transport/pace"
+	"ackline/broker/transport/secure"
 	"ackline/broker/transport/snapshot"
 )
 
@@ -128,7 +129,8 @@ type Transport struct {
 	snapIn   chan struct{} // and taken
 	bucketMu sync.Mutex    // guards bucket
 	bucket   pace.Bucket
-	keysSaid atomic.Pointer[string] // what was logged last about the files of cfg.TLS
+	keysMu   sync.Mutex   // guards keysSaid
+	keysSaid secure.State // what was logged last about the files of cfg.TLS
 	counters counters
 }
 

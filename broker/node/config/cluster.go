@@ -30,6 +30,9 @@ type Cluster struct {
 	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
 	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
 
+	// TLS is how the links to the other nodes are secured. Empty: not at all.
+	TLS TLS `toml:"tls"`
+
 	// Peers are the other nodes. Config.Nodes says it in a file, for all machines alike.
 	Peers []Peer `toml:"-"`
 }
@@ -122,6 +125,7 @@ func (c Config) checkCluster() error {
 		wrong("this is node %d (node.id, --node-id), and [[nodes]] does not list it", c.Node.ID)
 		return errors.Join(errs...) // what else is missing would be in its row
 	}
+	errs = append(errs, c.Cluster.TLS.check(len(c.Cluster.Peers)))
 	if len(c.Cluster.Peers) == 0 {
 		return errors.Join(errs...)
 	}

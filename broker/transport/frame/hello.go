@@ -106,11 +106,12 @@ const (
 	Busy            Reason = 9  // too many snapshots at once
 	ShuttingDown    Reason = 10 // who accepted is about to go
 	MalformedHello  Reason = 11 // what came was no hello that makes sense
-	lastKnownReason        = MalformedHello
+	OtherTLS        Reason = 12 // one side has TLS and the other has not
+	lastKnownReason        = OtherTLS
 )
 
 var reasonNames = [...]string{"accepted", "other version", "other cluster", "other node", "unknown node", "duplicate node",
-	"other features", "bad certificate", "not admitted", "busy", "shutting down", "malformed hello"}
+	"other features", "bad certificate", "not admitted", "busy", "shutting down", "malformed hello", "TLS on one side"}
 
 func (r Reason) String() string {
 	if r <= lastKnownReason {
@@ -127,7 +128,11 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("node %d refuses the connection (%v): %s", e.By, e.Reason, e.Text)
+	by := "the other side"
+	if e.By != 0 {
+		by = fmt.Sprintf("node %d", e.By)
+	}
+	return fmt.Sprintf("%s refuses the connection (%v): %s", by, e.Reason, e.Text)
 }
 
 // Welcome is the answer to a hello.
