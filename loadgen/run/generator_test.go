@@ -213,6 +213,33 @@ func TestCPULimitIsInvalid(t *testing.T) {
 	}
 }
 
+// A counter that cannot be read for once has not grown when it can be read again.
+func TestUnreadableCountersAreNoLimit(t *testing.T) {
+	m := machine{t.TempDir()}
+	m.write(t, "proc/self/cgroup", "0::/\n")
+	const stat, group = "cpu  1 2 3 4 5 6 7 100 0 0\n", "throttled_usec 5\n"
+	mon := &monitor{root: m.root, reasons: map[string]bool{}}
+	look := func(stat, group string) {
+		m.write(t, "proc/stat", stat)
+		m.write(t, "sys/fs/cgroup/cpu.stat", group)
+		mon.lookLimits(pace.Now())
+	}
+	m.write(t, "sys/fs/cgroup/cpu.stat", group)
+	mon.group = cpuStat(m.root)
+	m.write(t, "proc/stat", stat)
+	mon.limits = mon.read()
+	before := mon.limits
+	look("", "")
+	look(stat, group)
+	if len(mon.limited) != 0 || mon.limits != before || before.stolen != 1 || before.throttled == 0 {
+		t.Errorf("limited %+v, %q, counters %+v then %+v", mon.limited, mon.limitedBy(), before, mon.limits)
+	}
+	look("cpu  1 2 3 4 5 6 7 200 0 0\n", group)
+	if len(mon.limited) != 1 {
+		t.Errorf("what was taken after that counts %+v", mon.limited)
+	}
+}
+
 // On a machine that knows neither, nothing is made up.
 func TestNoLimitsToRead(t *testing.T) {
 	mon := startMonitor(t.TempDir())

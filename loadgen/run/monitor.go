@@ -138,9 +138,10 @@ func (m *monitor) limitedBy() string {
 	return strings.Join(out, "; ")
 }
 
-// read reads the counters. One that is not there stays 0: not every machine has a host or a limit.
+// read reads the counters. One that cannot be read stays what it was, or what it is again afterwards would look like growth;
+// at first that is 0: not every machine has a host or a limit.
 func (m *monitor) read() limits {
-	var l limits
+	l := m.limits
 	if b, err := os.ReadFile(filepath.Join(m.root, "proc/stat")); err == nil {
 		line, _, _ := bytes.Cut(b, []byte("\n"))
 		if f := strings.Fields(string(line)); len(f) > 8 && f[0] == "cpu" {
