@@ -34,17 +34,19 @@ type stretch struct {
 // contest is two sides taking turns.
 type contest struct {
 	*launch
-	loads    map[side]load
-	alive    map[side]interface{ Err() error } // the process of each side
-	settle   func(context.Context) error       // makes the system write what it owes the disk
-	lead     int                               // the node that leads the first partition
-	meter    meter.Meter
-	slices   []record.Slice
-	sets     map[side]*hist.Set // of the cycles that count
-	endToEnd *hist.Hist         // of the same; empty without a consumer
-	delivery *hist.Hist         // of the same
-	logs     map[side][]interval
-	all      map[side]int64 // acknowledged in all slices, discarded parts included
+	loads  map[side]load
+	alive  map[side]interface{ Err() error } // the process of each side
+	settle func(context.Context) error       // makes the system write what it owes the disk
+	lead   int                               // the node that leads the first partition
+
+	followers []string // where those of the floor listen; none with one node
+	meter     meter.Meter
+	slices    []record.Slice
+	sets      map[side]*hist.Set // of the cycles that count
+	endToEnd  *hist.Hist         // of the same; empty without a consumer
+	delivery  *hist.Hist         // of the same
+	logs      map[side][]interval
+	all       map[side]int64 // acknowledged in all slices, discarded parts included
 }
 
 // interval is one slice's histograms, for the .hlog.
@@ -83,6 +85,7 @@ func (l *launch) compete(ctx context.Context, broker *target.Brokers, system loa
 	}
 	defer other.close()
 	c.loads[record.Floor], c.alive[record.Floor], c.meter.PIDs[record.Floor] = other, floor, floor.PIDs()
+	c.followers = floor.FollowerAddrs()
 	if err := c.warmUp(ctx, record.Floor); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func actAsFloor(args []string) error {
 		role = fmt.Sprintf(" role=leader nodes=%d", strings.Count(followers, ",")+2)
 	}
 	if flag["--follow"] != "" {
-		flag["--reply-bytes"] = "8"
+		flag["--reply-bytes"] = strconv.Itoa(echo.DefaultReplyBytes)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -75,6 +75,9 @@ func actAsFloor(args []string) error {
 	size, err := strconv.Atoi(flag["--reply-bytes"])
 	if err != nil {
 		return err
+	}
+	if flag["--follow"] != "" || flag["--followers"] != "" {
+		return actAsQuorum(ctx, flag, disk, fmt.Sprintf("floor_version=%d reply_bytes=%d method=%s%s", echo.Version, size, method, role))
 	}
 	cfg := echo.Config{ListenAddr: flag["--listen-addr"], ReplyBytes: size, BatchBytes: echo.DefaultBatchBytes}
 	if text := flag["--pause"]; text != "" {

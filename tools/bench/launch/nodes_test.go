@@ -6,11 +6,94 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/floor/echo"
+	"ackline/tools/floor/quorum"
 )
+
+// actAsQuorum is a node of the floor of several. With ACT_AS_SLOW_FLOOR the leader does more than it must: it waits for its own
+// disk, which is the slowest of them.
+func actAsQuorum(ctx context.Context, flag map[string]string, disk echo.Appender, about string) error {
+	serve := func(s interface {
+		Addr() string
+		Serve(context.Context) error
+	}) error {
+		fmt.Printf("floor ready addr=%s %s\n", s.Addr(), about)
+		return s.Serve(ctx)
+	}
+	if flag["--follow"] != "" {
+		f, err := quorum.ListenFollower(quorum.FollowerConfig{ListenAddr: flag["--listen-addr"], BatchBytes: echo.DefaultBatchBytes}, disk)
+		if err != nil {
+			return err
+		}
+		return serve(f)
+	}
+	size, err := strconv.Atoi(flag["--reply-bytes"])
+	if err != nil {
+		return err
+	}
+	cfg := quorum.Config{ListenAddr: flag["--listen-addr"], Followers: strings.Split(flag["--followers"], ","), ReplyBytes: size,
+		BatchBytes: echo.DefaultBatchBytes, WindowBytes: quorum.DefaultWindowBytes}
+	if os.Getenv("ACT_AS_SLOW_FLOOR") != "" {
+		l, err := quorum.ListenStraight(ctx, cfg, slowDisk{disk})
+		if err != nil {
+			return err
+		}
+		return serve(l)
+	}
+	l, err := quorum.Listen(ctx, cfg, disk)
+	if err != nil {
+		return err
+	}
+	return serve(l)
+}
+
+// slowDisk takes longer for a write than a busy test machine does for anything else.
+type slowDisk struct{ echo.Appender }
+
+func (d slowDisk) Append(b []byte) error {
+	time.Sleep(20 * time.Millisecond)
+	return d.Appender.Append(b)
+}
+
+// The floor of several nodes answers for itself beside its parts, and one that does more than it must makes the run invalid.
+func TestQuorumAnswersForItself(t *testing.T) {
+	for _, slow := range []string{"", "1"} {
+		t.Setenv("ACT_AS_SLOW_FLOOR", slow)
+		p, _, _ := stageOf(t, produceWorkload(), 3)
+		p.Suite.CheckSliceMs = 2000
+		l := sure(t, p)
+		hop, _ := l.Get(record.Host, "follower_hop_us_p50")
+		sync, _ := l.Get(record.Host, "sync_of_each_node_us_p50")
+		sum, _ := l.Get(record.Host, "hop_and_sync_us_p50")
+		trial, _ := l.Get(record.Host, record.QuorumTrial)
+		if hop <= 0 || sync <= 0 || sum <= 0 || trial <= 0 || trial < hop {
+			t.Errorf("a hop of %v µs, a sync of %v, both %v, together %v", hop, sync, sum, trial)
+		}
+		ratio, ok := l.Get(record.Host, record.FloorCheck)
+		if !ok || !(ratio > 0) {
+			t.Errorf("the floor's check is %v, %v", ratio, ok)
+		}
+		if slow == "" {
+			continue
+		}
+		l.Verdict, l.Reasons = record.OK, nil
+		r := &record.Results{Format: record.Format, Scenarios: []record.Scenario{{Name: p.Scenario.Name}}}
+		for i := range 6 {
+			l.Number = i + 1
+			r.Launches = append(r.Launches, l)
+		}
+		verdict, reasons := record.Judge(r)
+		if verdict != record.Invalid || !strings.Contains(strings.Join(reasons, "\n"), "× (hop and sync of a majority + TCP echo), want at most 1.10: the floor does more than it must") {
+			t.Errorf("a floor that waits 20 ms for its own disk, %v times its parts: %s %q", ratio, verdict, reasons)
+		}
+	}
+}
 
 // Three nodes are started, drained and counted together, and stand beside a floor of three.
 func TestLaunchOfThreeNodes(t *testing.T) {

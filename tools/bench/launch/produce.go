@@ -63,7 +63,10 @@ func (c *contest) measureProduce(ctx context.Context, broker *target.Brokers) er
 	}
 	c.inside(between(before, after))
 	if c.topology().Nodes > 1 {
-		return c.roundTrip(ctx)
+		if err := c.roundTrip(ctx); err != nil || !c.Scenario.Workload.OneAtATime() {
+			return err
+		}
+		return c.quorumCheck(ctx)
 	}
 	if !c.Scenario.Workload.OneAtATime() {
 		return nil

@@ -13,36 +13,62 @@ import (
 	"ackline/tools/stats"
 )
 
-// The floor answers for itself beside its parts, in turns that mirror each other, so often: E P R F F R P E. E is the bare
-// TCP echo, R the raw sync, F the floor, and P the TCP echo that pauses before each answer for about as long as R takes.
-// Package parts says why.
-const checkRounds = 2
-
-// usualTrip is a round trip for the one raw sync that is made before any was measured: the one that says how long P pauses,
-// which needs to be about right only.
-const usualTrip = 20 * time.Microsecond
-
-// part is one of the things that the check compares.
-type part struct {
-	name string
-	run  func(ctx context.Context, length time.Duration, seed uint64) (p50us float64, err error)
-	p50s []float64
-}
-
-func (p *part) us() float64 { return stats.LogMean(p.p50s) }
-
 // selfCheck measures the floor's parts alone, in slices between slices of the floor. A slow floor would flatter every
 // ratio; record.Judge knows the bar.
 func (c *contest) selfCheck(ctx context.Context) (err error) {
-	c.step("the floor answers for itself")
 	w := &c.Scenario.Workload
 	lane, err := parts.Lane(filepath.Join(c.work, "raw"), c.Method, w.RecordBytes*w.RecordsPerRequest)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, lane.Close()) }()
-	length := time.Duration(c.Suite.CheckSliceMs) * time.Millisecond / (2 * checkRounds)
-	syncUs, err := parts.Sync(lane, usualTrip, length, nil)
+	all, one, rest, err := parts.Split()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, parts.Place(c.meter.PIDs[record.Floor][0], all), parts.Place(os.Getpid(), all))
+	}()
+	r := parts.Durable{Part: parts.Part{Name: "raw_sync_us_p50"}}
+	r.Measure = func(_ context.Context, gap, d time.Duration, placed bool) (float64, error) {
+		if !placed {
+			return parts.Sync(lane, gap, d, nil)
+		}
+		return parts.Sync(lane, gap, d, &one)
+	}
+	r.Place = func(echoes ...int) error {
+		for _, pid := range append(echoes, c.meter.PIDs[record.Floor][0]) {
+			if err := parts.Place(pid, one); err != nil {
+				return err
+			}
+		}
+		return parts.Place(os.Getpid(), rest)
+	}
+	return c.besideItsParts(ctx, &r)
+}
+
+// quorumCheck is selfCheck for a floor of several nodes.
+func (c *contest) quorumCheck(ctx context.Context) (err error) {
+	w := &c.Scenario.Workload
+	q, err := parts.OpenQuorum(filepath.Join(c.work, "raw"), c.Method, c.followers, w.RecordBytes*w.RecordsPerRequest)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	if err := c.besideItsParts(ctx, &parts.Durable{Part: parts.Part{Name: record.QuorumTrial}, Measure: q.Measure}); err != nil {
+		return err
+	}
+	c.figure(record.Host, "follower_hop_us_p50", "us", stats.LogMean(q.HopUs))
+	c.figure(record.Host, "sync_of_each_node_us_p50", "us", stats.LogMean(q.SyncUs))
+	c.figure(record.Host, "hop_and_sync_us_p50", "us", stats.LogMean(q.SumUs))
+	return nil
+}
+
+// besideItsParts has the floor, its parts and the echoes take turns, as package parts says.
+func (c *contest) besideItsParts(ctx context.Context, r *parts.Durable) (err error) {
+	c.step("the floor answers for itself")
+	length := time.Duration(c.Suite.CheckSliceMs) * time.Millisecond / (2 * parts.Rounds)
+	firstUs, err := r.Measure(ctx, parts.UsualTrip, length, false)
 	if err != nil {
 		return err
 	}
@@ -51,51 +77,30 @@ func (c *contest) selfCheck(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	paused, stopPaused, err := c.openCheck(ctx, time.Duration(syncUs*1e3), "paused.log")
+	paused, stopPaused, err := c.openCheck(ctx, time.Duration(firstUs*1e3), "paused.log")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopPaused()) }()
-	all, one, rest, err := parts.Split()
-	if err != nil {
-		return err
-	}
-	defer func() {
-		err = errors.Join(err, parts.Place(c.meter.PIDs[record.Floor][0], all), parts.Place(os.Getpid(), all))
-	}()
-	for _, pid := range []int{c.meter.PIDs[record.Floor][0], bare.floor.PID(), paused.floor.PID()} {
-		if err := parts.Place(pid, one); err != nil {
+	if r.Place != nil {
+		if err := r.Place(bare.floor.PID(), paused.floor.PID()); err != nil {
 			return err
 		}
 	}
-	if err := parts.Place(os.Getpid(), rest); err != nil {
-		return err
-	}
-
 	e, p := under("tcp_echo_us_p50", bare), under("paused_echo_us_p50", paused)
 	f := under("floor_us_p50_beside_its_parts", c.loads[record.Floor])
-	r := &part{name: "raw_sync_us_p50", run: func(ctx context.Context, d time.Duration, _ uint64) (float64, error) {
-		// Between two syncs of the floor lies one round trip: the disk idles as long before each of these.
-		return parts.Sync(lane, time.Duration(e.us()*1e3), d, &one)
-	}}
-	for round := range checkRounds {
-		for i, p := range []*part{e, p, r, f, f, r, p, e} {
-			v, err := p.run(ctx, length, c.sub(uint64(2000+round*8+i)))
-			if err != nil {
-				return err
-			}
-			p.p50s = append(p.p50s, v)
-		}
+	if err := parts.Turns(ctx, length, func(n uint64) uint64 { return c.sub(2000 + n) }, e, p, r, f); err != nil {
+		return err
 	}
 	pauseUs, err := paused.floor.StopPaused()
 	if err != nil {
 		return err
 	}
-	for _, p := range []*part{r, e, p, f} {
-		c.figure(record.Host, p.name, "us", p.us())
+	for _, p := range []*parts.Part{&r.Part, e, p, f} {
+		c.figure(record.Host, p.Name, "us", p.Us())
 	}
 	c.figure(record.Host, "pause_us_p50", "us", pauseUs)
-	c.figure(record.Host, record.FloorCheck, "ratio", parts.Ratio(f.us(), r.us(), e.us(), p.us(), pauseUs))
+	c.figure(record.Host, record.FloorCheck, "ratio", parts.Ratio(f.Us(), r.Us(), e.Us(), p.Us(), pauseUs))
 	return nil
 }
 
@@ -119,8 +124,8 @@ func (c *contest) openCheck(ctx context.Context, pause time.Duration, log string
 }
 
 // under is the part that a load under the workload's arrivals is.
-func under(name string, l load) *part {
-	return &part{name: name, run: func(ctx context.Context, d time.Duration, seed uint64) (float64, error) {
+func under(name string, l load) *parts.Part {
+	return &parts.Part{Name: name, Run: func(ctx context.Context, d time.Duration, seed uint64) (float64, error) {
 		smp, err := l.slice(ctx, stretch{length: d, seed: seed})
 		if err != nil {
 			return 0, err

@@ -9,7 +9,10 @@
 // it was the bar. P idles just so, in the code that E runs, and what it waits is measured as the raw sync is and taken off.
 // Whatever the floor does with a request beyond reading, writing and answering is in F alone, and fails the check.
 //
-// Servers and raw sync run on one CPU meanwhile, the client on the others: a disk with one queue interrupts one CPU, and a
+// With several nodes R is a majority of followers' hops and syncs beside one another (Quorum), and nobody is placed: all of them
+// share the CPUs in either.
+//
+// Servers and raw sync of one node run on one CPU meanwhile, the client on the others: a disk with one queue interrupts one CPU, and a
 // thread that waits on that one has its write done in 36 µs where it takes 47 on the other. Which one a thread is on is the
 // kernel's choice, and it chose differently for each of the parts.
 package parts
@@ -47,14 +50,18 @@ const ring = 4 << 20
 // requestOverhead is about what a Produce frame holds beside its records' values.
 const requestOverhead = 160
 
+// blockBytes is what the floor writes for one request with values of so many bytes.
+func blockBytes(valueBytes int) int {
+	return int(vfs.RoundUp(int64(echo.HeaderBytes + valueBytes + requestOverhead)))
+}
+
 // Lane makes the file that Sync writes to, in blocks as large as the floor's for one request with values of so many bytes.
 func Lane(name, method string, valueBytes int) (*syncmethod.Lane, error) {
 	m, err := syncmethod.Parse(method)
 	if err != nil {
 		return nil, err
 	}
-	block := int(vfs.RoundUp(int64(echo.HeaderBytes + valueBytes + requestOverhead)))
-	return syncmethod.NewLane(vfs.OS(), name, m, block, ring, nil)
+	return syncmethod.NewLane(vfs.OS(), name, m, blockBytes(valueBytes), ring, nil)
 }
 
 // Sync writes for about length, on the given CPUs unless they are nil, and returns the median in µs.

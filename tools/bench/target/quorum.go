@@ -79,6 +79,15 @@ func (f *Floor) PIDs() []int {
 	return out
 }
 
+// FollowerAddrs are where the followers of a quorum listen, none of a single floor.
+func (f *Floor) FollowerAddrs() []string {
+	var out []string
+	for _, o := range f.followers {
+		out = append(out, o.Addr)
+	}
+	return out
+}
+
 // Err says which of a floor's processes have ended by themselves, nil when all run.
 func (f *Floor) Err() error {
 	errs := []error{f.Process.Err()}

@@ -53,10 +53,14 @@
 //
 // # The check
 //
-// A slow floor would flatter every ratio, so the quorum answers for itself as the one-node echo does. With one request
-// outstanding its p50 is at most Bar × that of Straight, which runs beside it on the same nodes with the same followers:
-// no leader can do less. What both have in common, the followers, is the one-node echo's loop, and the check of that one
-// covers it. Measure takes the parts of an answer from the live followers, and Parts.BoundUs adds them up: the limit where
-// every node has processors of its own. On a busy host of two cores the floor was 1.03 [0.85-1.25] × Straight, and
-// 1.36 [1.09-1.75] × the sum of the parts, as Straight nearly was.
+// A slow floor would flatter every ratio, so the quorum answers for itself as the one-node echo does. Measure takes the parts
+// of an answer from the live followers, call by call and without a leader; in every launch of the bench with one request
+// outstanding the floor's p50 is at most Bar × (client echo + Parts.TrialUs), TrialUs being how long a majority of hops and
+// syncs takes beside one another. What both have in common, the followers, is the one-node echo's loop, and the check of that
+// one covers it.
+//
+// The sum of hop and sync, each measured alone (Parts.BoundUs), is the limit where every node has processors of its own. On a
+// host of two cores the trial took 1.17 to 1.21 × that sum and the floor 0.92 to 1.00 × the trial with its echo (three launches,
+// the host taking 3 to 16% of the CPUs): the sum would call every program too slow there. By hand, "floor serve --straight" is
+// the plainest leader, of which the floor was 1.03 [0.85-1.25] times, and 1.36 [1.09-1.75] times the sum, as Straight nearly was.
 package quorum

@@ -66,8 +66,8 @@ func newView(d *Document) *view {
 			c.pairs = append(c.pairs, sum)
 		}
 		if e, ok := record.Spread(v.r, s.Name, record.Host, record.FloorCheck); ok && e.Shift > record.FloorCheckBar {
-			c.spoilt = fmt.Sprintf("the floor's p50 is %s times raw sync and TCP echo together, at most %s is allowed: a slow floor "+
-				"flatters every ratio", factor(e.Shift), factor(record.FloorCheckBar))
+			c.spoilt = fmt.Sprintf("the floor's p50 is %s times (%s), at most %s is allowed: a slow floor flatters every ratio",
+				factor(e.Shift), record.FloorParts(v.r, s.Name), factor(record.FloorCheckBar))
 		}
 		if len(c.good) == 0 && c.spoilt == "" {
 			c.spoilt = "no launch of it is valid"
