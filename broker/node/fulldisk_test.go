@@ -1,0 +1,65 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"ackline/broker/vfs"
+)
+
+// A follower whose disk is full holds up nobody: its WAL fills with what cannot go to segments, it says so, the others go on, and
+// once there is space again it has what it missed: with it, and without another, there is a majority.
+func TestFollowersFullDisk(t *testing.T) {
+	c, log := prepareCluster(t, 3), &lockedLog{}
+	c.log = log
+	for i := range c.nodes {
+		c.start(i)
+	}
+	c.ready()
+	c.create("events", 1, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	p, acked := c.client(), newLedger()
+	produce := func(what string) {
+		t.Helper()
+		r := &kgo.Record{Topic: "events", Value: append([]byte(what), make([]byte, 10<<10)...)}
+		if err := p.ProduceSync(ctx, r).FirstErr(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		acked.ack(r)
+	}
+	produce("first")
+	found, err := kadm.NewClient(c.client()).ListTopics(ctx, "events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader := int(found["events"].Partitions[0].Leader) - 1
+	full := (leader + 1) % 3
+	disk := c.fs[full].(*vfs.Mem)
+	disk.SetCapacity(1)
+	for i := range 1000 { // two and a half times the ring
+		produce(fmt.Sprintf("record %d ", i))
+	}
+	until(t, "the node to say that its disk is full", func() bool {
+		return len(log.lines(fmt.Sprintf(`level=ERROR msg="the disk is full: .*free some space" node=%d `, full+1))) == 1
+	})
+	disk.SetCapacity(0)
+	until(t, "the node to say that it has space again", func() bool {
+		return len(log.lines(fmt.Sprintf(`msg="the disk has space again" node=%d`, full+1))) == 1
+	})
+	c.ready()
+	c.stop((leader + 2) % 3)
+	for i := range 20 {
+		produce(fmt.Sprintf("later %d ", i))
+	}
+	acked.check(t, c.nodes[full], "events", 1)
+	for i, n := range c.nodes {
+		if n != nil && n.Err() != nil {
+			t.Errorf("node %d ended: %v", i+1, n.Err())
+		}
+	}
+}
