@@ -63,3 +63,56 @@ func TestFollowersFullDisk(t *testing.T) {
 		}
 	}
 }
+
+// A leader whose disk is full takes records until its WAL is nearly full too, then refuses them in words that a client knows, and
+// is not ready; what it had acknowledged stays, and with space it takes records again.
+func TestLeadersFullDisk(t *testing.T) {
+	c, log := prepareCluster(t, 3), &lockedLog{}
+	c.log = log
+	for i := range c.nodes {
+		c.start(i)
+	}
+	c.ready()
+	c.create("events", 1, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	found, err := kadm.NewClient(c.client()).ListTopics(ctx, "events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader := int(found["events"].Partitions[0].Leader) - 1
+	disk := c.fs[leader].(*vfs.Mem)
+	disk.SetCapacity(1)
+	w, acked := dial(t, c.nodes[leader]), 0
+	produce := func() int16 {
+		w.send(produceFrame("events", 32<<10))
+		code, _ := w.produced()
+		if code == 0 {
+			acked++
+		}
+		return code
+	}
+	code := int16(0)
+	for code == 0 {
+		code = produce()
+	}
+	if code != 56 { // KAFKA_STORAGE_ERROR, which clients try again
+		t.Fatalf("refused with %d after %d", code, acked)
+	}
+	if ok, why := c.nodes[leader].Ready(); ok || why != "the broker's disk is full" {
+		t.Errorf("ready %v, %q", ok, why)
+	}
+	if got := log.lines(fmt.Sprintf(`level=ERROR msg="the disk is full: .*free some space" node=%d `, leader+1)); len(got) != 1 {
+		t.Errorf("said %q", got)
+	}
+	disk.SetCapacity(0)
+	until(t, "records to be taken again", func() bool { return produce() == 0 })
+	c.ready()
+	ends, err := kadm.NewClient(c.client()).ListEndOffsets(ctx, "events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end, _ := ends.Lookup("events", 0); end.Err != nil || end.Offset != int64(acked) {
+		t.Errorf("%+v, %d records were acknowledged", end, acked)
+	}
+}
