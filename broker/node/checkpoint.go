@@ -3,58 +3,11 @@ package node
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"ackline/broker/id"
 	"ackline/broker/seglog"
 )
-
-// dirty is the set of groups with applied records that no segment holds yet. It is a list of its own so that ten thousand
-// idle partitions cost nothing.
-type dirty struct {
-	mu   sync.Mutex
-	in   map[id.GroupID]struct{}
-	wake chan struct{} // capacity 1: something was added to an empty set
-}
-
-func newDirty() *dirty { return &dirty{in: map[id.GroupID]struct{}{}, wake: make(chan struct{}, 1)} }
-
-// add is called with a group's lock held.
-func (d *dirty) add(g id.GroupID) {
-	d.mu.Lock()
-	first := len(d.in) == 0
-	d.in[g] = struct{}{}
-	d.mu.Unlock()
-	if first {
-		select {
-		case d.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (d *dirty) remove(g id.GroupID) {
-	d.mu.Lock()
-	delete(d.in, g)
-	d.mu.Unlock()
-}
-
-func (d *dirty) empty() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.in) == 0
-}
-
-// list appends the set.
-func (d *dirty) list(to []id.GroupID) []id.GroupID {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for g := range d.in {
-		to = append(to, g)
-	}
-	return to
-}
 
 // checkpointTimeout ends a checkpoint that waits for space in the ring or for a disk that hangs; the next one tries again.
 const checkpointTimeout = time.Minute
@@ -62,17 +15,18 @@ const checkpointTimeout = time.Minute
 // flushLoop moves applied records into segments while the node writes, and takes checkpoints.
 func (n *Node) flushLoop() {
 	defer n.loops.Done()
-	last, written, groups := time.Now(), uint64(0), []id.GroupID(nil)
+	last, written, large := time.Now(), uint64(0), []id.GroupID(nil)
 	for {
 		select {
 		case <-n.stopping:
 			return
 		case <-n.flushDue:
 		}
-		if groups = n.dirty.list(groups[:0]); len(groups) == 0 {
+		if n.backlog.Empty() {
 			continue
 		}
-		n.flushLarge(groups, n.cfg.Storage.FlushBytes)
+		large = n.backlog.TakeLarge(large[:0])
+		n.flushLarge(large)
 		due := time.Since(last) >= time.Duration(n.cfg.Storage.CheckpointIntervalS)*time.Second
 		if end := n.wal.Stats().Bytes.Load(); due || n.ringFills(end-written) {
 			ctx, cancel := context.WithTimeout(context.Background(), checkpointTimeout)
@@ -120,15 +74,12 @@ func (n *Node) expireLoop() {
 	}
 }
 
-// flushLarge writes the partitions that have gathered enough for large writes, so that a checkpoint finds little left.
-func (n *Node) flushLarge(groups []id.GroupID, atLeast int64) {
-	for _, g := range groups {
+// flushLarge writes partitions that have gathered enough for large writes, so that a checkpoint finds little left.
+func (n *Node) flushLarge(groups []id.GroupID) {
+	for i, g := range groups {
 		r := n.hosts.get(g)
 		if r == nil {
-			continue // recovered and not open yet
-		}
-		if _, bytes := r.part.Pending(); bytes < atLeast {
-			continue
+			continue // deleted meanwhile, or recovered and not open yet: then openGroup sees what it has
 		}
 		moved, err := r.part.Flush()
 		n.flushedBytes.Add(uint64(moved))
@@ -138,7 +89,13 @@ func (n *Node) flushLarge(groups []id.GroupID, atLeast int64) {
 		if errors.Is(err, seglog.ErrClosed) {
 			continue // deleted meanwhile
 		}
+		if _, bytes := r.part.Pending(); bytes >= n.cfg.Storage.FlushBytes {
+			n.backlog.Again(g) // it came faster, or there was no room
+		}
 		if err != nil {
+			for _, g := range groups[i+1:] {
+				n.backlog.Again(g)
+			}
 			n.storageFailed(err)
 			return
 		}
@@ -162,11 +119,11 @@ func (n *Node) storageFailed(err error) {
 func (n *Node) Checkpoint(ctx context.Context) error {
 	n.checkpointing.Lock()
 	defer n.checkpointing.Unlock()
-	n.saving.Store(true) // before the set of dirty groups shrinks: see pollLoop
+	n.saving.Store(true) // before the backlog shrinks: see pollLoop
 	defer n.saving.Store(false)
 	began := time.Now()
 	var waits []<-chan struct{}
-	for _, g := range n.dirty.list(nil) {
+	for _, g := range n.backlog.All(nil) {
 		done, err := n.checkpointGroup(g)
 		if err != nil {
 			n.storageFailed(err)
@@ -210,7 +167,7 @@ func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
 	if r == nil {
 		return nil, nil // recovered and not open yet
 	}
-	n.dirty.remove(g)
+	n.backlog.Remove(g)
 	began := time.Now()
 	_, before := r.part.Pending()
 	index, term, payload, err := r.part.Checkpoint()
@@ -218,13 +175,13 @@ func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
 		return nil, nil // deleted meanwhile
 	}
 	if err != nil {
-		n.dirty.add(g)
+		n.backlog.Add(g)
 		return nil, err
 	}
 	n.flushedBytes.Add(uint64(before))
 	n.flushes.Observe(time.Since(began).Nanoseconds())
 	if rows, _ := r.part.Pending(); rows > 0 {
-		n.dirty.add(g)
+		n.backlog.Add(g)
 	}
 	if index == 0 {
 		return nil, nil

@@ -32,7 +32,7 @@ func TestDeletedDuringFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { n.hosts.remove(r.id) }) // Close would find it closed
-	n.flushLarge([]id.GroupID{r.id}, 1)
+	n.flushLarge([]id.GroupID{r.id})
 	if err := n.Checkpoint(context.Background()); err != nil {
 		t.Error(err)
 	}

@@ -94,7 +94,7 @@ func replicaOn(list []meta.Replica, node id.NodeID) id.ReplicaID {
 // newPartition makes the partition of a group, to be fed by recovery.
 func (n *Node) newPartition(g id.GroupID) *partition.Partition {
 	return partition.New(partition.Config{Deliver: n.handler.Deliver, Now: n.now, Changed: n.hosts.notify,
-		Dirty: func() { n.dirty.add(g) }})
+		FlushBytes: n.cfg.Storage.FlushBytes, Dirty: func() { n.backlog.Add(g) }, Large: func() { n.backlog.Large(g) }})
 }
 
 // openGroup opens this node's replica of a partition and, when it is the only voter, makes it leader.
@@ -124,6 +124,9 @@ func (n *Node) openGroup(e meta.Event, self id.ReplicaID) error {
 		return errors.Join(err, log.Close())
 	}
 	n.hosts.add(&hosted{id: e.Group, self: self, part: part, group: group, topic: e.Topic.ID})
+	if _, bytes := part.Pending(); bytes >= n.cfg.Storage.FlushBytes {
+		n.backlog.Large(e.Group) // flushLarge may have come before there was a host
+	}
 	if len(e.Replicas) == 1 || st.Hard.Term == 0 && e.Replicas[0].ID == self {
 		group.Campaign() // of a new group the first is to lead
 	}
@@ -162,7 +165,7 @@ func (n *Node) deleteGroup(g id.GroupID, self id.ReplicaID) error {
 			return err
 		}
 	}
-	n.dirty.remove(g)
+	n.backlog.Remove(g)
 	delete(n.replay.parts, g)
 	if _, ok := n.wal.State(g); ok {
 		t := &tombstone{group: g, done: make(chan struct{})}

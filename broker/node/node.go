@@ -23,6 +23,7 @@ import (
 	"ackline/broker/meta"
 	"ackline/broker/meta/petition"
 	"ackline/broker/metric/histogram"
+	"ackline/broker/node/backlog"
 	"ackline/broker/node/config"
 	"ackline/broker/node/datadir"
 	"ackline/broker/node/founding"
@@ -75,7 +76,7 @@ type Node struct {
 	meta     *metaGroup
 	hosts    *hosts
 	events   *events
-	dirty    *dirty
+	backlog  *backlog.Set
 	handler  *api.Handler
 	server   *server.Server
 	stages   *stage.Set
@@ -203,7 +204,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	n.files = seglog.NewFiles(n.cfg.Storage.OpenFiles)
 	n.budget = raftlog.NewBudget(n.cfg.Limits.CacheBytes)
 	n.events = &events{wake: make(chan struct{}, 1)}
-	n.hosts, n.dirty = newHosts(), newDirty()
+	n.hosts, n.backlog = newHosts(), backlog.New()
 	n.engine = engine.New(engine.Config{Node: n.dir.Node, Awaited: n.awaited})
 	n.meta = &metaGroup{machine: meta.New(n.events), files: metasnap.New(n.fs, n.dir.File(datadir.MetaName)), Desk: petition.New(n.dir.Node, n.boot,
 		func(data []byte) error { return n.engine.Propose(id.MetadataGroup, data) })}

@@ -24,11 +24,14 @@ type inside struct {
 	t *testing.T
 }
 
-func openInside(t *testing.T, fs vfs.FS) inside {
+func openInside(t *testing.T, fs vfs.FS, change ...func(*config.Config)) inside {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = "/data", "127.0.0.1:0", ""
 	cfg.WAL.SyncMethod, cfg.WAL.RingBytes = "direct-dsync", 8<<20
+	for _, f := range change {
+		f(&cfg)
+	}
 	n, err := Open(cfg, Options{FS: fs, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ const pollEvery = 20 * time.Millisecond
 
 // pollLoop looks at the ring while the node writes: it sets the throttle, and tells flushLoop to see what is to be flushed. It
 // is a goroutine of its own because flushLoop waits for the disk, and that is when the ring fills. It goes on while a checkpoint
-// is under way: that has emptied the set of dirty groups, and while their rows wait for the disk no new one makes them dirty.
+// is under way: that has emptied the backlog, and while their rows wait for the disk no new one adds a group to it.
 func (n *Node) pollLoop() {
 	defer n.loops.Done()
 	ticker := time.NewTicker(pollEvery)
@@ -24,7 +24,7 @@ func (n *Node) pollLoop() {
 		select {
 		case <-n.stopping:
 			return
-		case <-n.dirty.wake:
+		case <-n.backlog.Wake():
 			if !ticking {
 				ticking = true
 				ticker.Reset(pollEvery)
@@ -34,7 +34,7 @@ func (n *Node) pollLoop() {
 		}
 		ms := n.cfg.Limits.ThrottleMs(n.wal.Usage())
 		n.handler.SetThrottle(ms)
-		if ms == 0 && n.dirty.empty() && !n.saving.Load() {
+		if ms == 0 && n.backlog.Empty() && !n.saving.Load() {
 			ticking = false
 			ticker.Stop()
 			continue

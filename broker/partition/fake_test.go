@@ -112,7 +112,11 @@ type fixture struct {
 	now int64
 
 	segmentBytes int64 // the topic's segment.bytes, 0 for no wish
+	large        int   // times that it was said there is enough for a flush
 }
+
+// flushBytes is what makes a flush worth its while here.
+const flushBytes = 2000
 
 func newFixture(t *testing.T, segmentBytes int64) *fixture {
 	f := &fixture{t: t, fs: vfs.NewMem(), g: &fakeGroup{}}
@@ -126,7 +130,8 @@ func newFixture(t *testing.T, segmentBytes int64) *fixture {
 func (f *fixture) open(at seglog.Checkpoint, payload []byte, segmentBytes int64) {
 	f.t.Helper()
 	f.segmentBytes = segmentBytes
-	f.p = partition.New(partition.Config{Deliver: f.deliver, Now: func() int64 { f.now++; return f.now }})
+	f.p = partition.New(partition.Config{Deliver: f.deliver, Now: func() int64 { f.now++; return f.now },
+		FlushBytes: flushBytes, Large: func() { f.large++ }})
 	if payload != nil {
 		if err := f.p.RecoverCheckpoint(payload); err != nil {
 			f.t.Fatal(err)

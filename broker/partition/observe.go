@@ -205,7 +205,11 @@ func (p *Partition) take(r row, info kwire.BatchInfo, data []byte) error {
 		p.cfg.Dirty()
 	}
 	p.rows.push(r)
+	before := p.rowBytes
 	p.rowBytes += int64(r.length)
+	if before < p.cfg.FlushBytes && p.rowBytes >= p.cfg.FlushBytes {
+		p.cfg.Large()
+	}
 	return nil
 }
 

@@ -77,8 +77,10 @@ type Config struct {
 	MaxProducers int
 	// Deliver is given finished acks, linked by Next, without the lock. Required.
 	Deliver func(head *Ack)
-	// Dirty is called, with the lock held, when there are applied records to flush after there were none.
-	Dirty func()
+	// Dirty is called, with the lock held, when there are applied records to flush after there were none; Large when they
+	// come to be FlushBytes.
+	Dirty, Large func()
+	FlushBytes   int64
 	// Changed is called, with the lock held, when this node starts or stops leading, or the high watermark becomes known.
 	Changed func()
 	// Now is the monotonic clock in nanoseconds. Required.
@@ -192,7 +194,7 @@ func New(cfg Config) *Partition {
 	if cfg.MaxProducers == 0 {
 		cfg.MaxProducers = 10_000
 	}
-	for _, f := range []*func(){&cfg.Dirty, &cfg.Changed} {
+	for _, f := range []*func(){&cfg.Dirty, &cfg.Large, &cfg.Changed} {
 		if *f == nil {
 			*f = func() {}
 		}
