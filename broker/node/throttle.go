@@ -11,6 +11,9 @@ import (
 // node does not look. At a gigabyte a second the default ring gains two percent in this time.
 const pollEvery = 20 * time.Millisecond
 
+// pollIdle is how often it looks when nothing was written since it last looked, and what was waits for the next checkpoint.
+const pollIdle = 10 * pollEvery
+
 // pollLoop looks at the ring while the node writes: it sets the throttle, and tells flushLoop to see what is to be flushed. It
 // is a goroutine of its own because flushLoop waits for the disk, and that is when the ring fills. It goes on while a checkpoint
 // is under way: that has emptied the backlog, and while their rows wait for the disk no new one adds a group to it.
@@ -19,25 +22,34 @@ func (n *Node) pollLoop() {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	ticker.Stop()
-	ticking := false
+	every, seen := time.Duration(0), uint64(0) // 0: the ticker is stopped
+	pace := func(d time.Duration) {
+		if d != every {
+			every = d
+			ticker.Reset(d)
+		}
+	}
 	for {
 		select {
 		case <-n.stopping:
 			return
 		case <-n.backlog.Wake():
-			if !ticking {
-				ticking = true
-				ticker.Reset(pollEvery)
-			}
+			pace(pollEvery)
 			continue
 		case <-ticker.C:
 		}
 		ms := n.cfg.Limits.ThrottleMs(n.wal.Usage())
 		n.handler.SetThrottle(ms)
 		if ms == 0 && n.backlog.Empty() && !n.saving.Load() {
-			ticking = false
+			every = 0
 			ticker.Stop()
 			continue
+		}
+		if end := n.wal.Stats().Bytes.Load(); end != seen || ms > 0 || n.saving.Load() {
+			seen = end
+			pace(pollEvery)
+		} else {
+			pace(pollIdle)
 		}
 		select {
 		case n.flushDue <- struct{}{}:

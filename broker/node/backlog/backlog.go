@@ -23,7 +23,7 @@ func New() *Set {
 	return &Set{wake: make(chan struct{}, 1), in: map[id.GroupID]struct{}{}, large: map[id.GroupID]struct{}{}}
 }
 
-// Wake receives when a group is added to an empty set.
+// Wake receives when a group is added to an empty set, and when one is worth a flush after none was.
 func (s *Set) Wake() <-chan struct{} { return s.wake }
 
 // Add notes that a group has something to flush, Large that it is worth a flush of its own.
@@ -37,6 +37,7 @@ func (s *Set) add(g id.GroupID, large bool) {
 	first := len(s.in) == 0
 	s.in[g] = struct{}{}
 	if large {
+		first = first || len(s.large) == 0
 		s.large[g] = struct{}{}
 	}
 	s.mu.Unlock()

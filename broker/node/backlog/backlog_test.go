@@ -33,9 +33,12 @@ func TestSet(t *testing.T) {
 		t.Fatal("the first group wakes nobody")
 	}
 	s.Add(2)
-	s.Large(3)
 	if woken() {
 		t.Fatal("a group beside others wakes somebody")
+	}
+	s.Large(3)
+	if !woken() {
+		t.Fatal("the first large group wakes nobody")
 	}
 	want("all", s.All(nil), 1, 2, 3)
 	want("large", s.TakeLarge(nil), 3)
