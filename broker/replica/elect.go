@@ -209,11 +209,13 @@ func (g *Group) progress() (out []Progress) {
 	return out
 }
 
-// ReportUnreachable tells that messages to a replica may have been lost: the leader then asks how far it is.
+// ReportUnreachable tells that messages to a replica may have been lost: the leader then asks how far it is, and is not quiet
+// before it knows.
 func (g *Group) ReportUnreachable(r id.ReplicaID) {
 	g.mu.Lock()
 	defer g.Unlock()
 	if g.stopped == nil && g.status.IsLead {
+		g.wake()
 		g.rn.ReportUnreachable(uint64(r))
 		g.handleReady()
 	}

@@ -204,6 +204,7 @@ func (g *Group) proposeLocked(e pb.Entry) (id.Index, id.Term, error) {
 	term := g.status.Term
 	if !g.solo {
 		g.wake()
+		g.idleTicks = 0 // ticks see it idle however busy it is between them
 		if len(g.inflight) == 0 && len(g.queue) == 0 && !g.handling {
 			g.stepProposals(1 << 30)
 			if g.stopped != nil {

@@ -53,13 +53,10 @@ func (g *Group) step(m *pb.Message) error {
 	if leads(m.Type) && id.Term(m.Term) >= g.status.Term {
 		g.clock.Restart()
 	}
-	w, quiet := quietword.Parse(m.Context)
-	if quiet && m.Type == pb.MsgHeartbeat {
-		return g.raftErr(g.asked(m, w))
+	if w, quiet := quietword.Parse(m.Context); quiet && m.Type == pb.MsgHeartbeat {
+		return g.raftErr(g.told(m, w))
 	}
-	if !(quiet && m.Type == pb.MsgHeartbeatResp) || g.answered(m, w) {
-		g.wake()
-	}
+	g.wake()
 	if g.deaf(m) {
 		return nil
 	}
