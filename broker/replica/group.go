@@ -67,7 +67,7 @@ type Group struct {
 
 	quiet       bool
 	idleTicks   int  // that a leader has had nothing to do
-	intercept   bool // heartbeats' responses go to intercepted, and not to the Sender
+	intercept   bool // answers to appends go to intercepted, and not to the Sender
 	intercepted []pb.Message
 
 	counters Counters

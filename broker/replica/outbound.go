@@ -55,7 +55,7 @@ func (g *Group) goes(m *pb.Message) bool {
 			g.counters.Spared++
 			return false
 		}
-	case pb.MsgHeartbeatResp:
+	case pb.MsgAppResp:
 		if g.intercept {
 			g.intercepted = append(g.intercepted, *m)
 			return false

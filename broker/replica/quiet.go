@@ -15,11 +15,11 @@ import (
 // committed; then there is nothing that a message could tell but the commit index. That the leader's node is alive is seen between
 // nodes, for all groups at once.
 //
-// How it becomes quiet: a leader that has had nothing to do for QuietTicks tells its followers so (package quietword) with a
-// heartbeat, and is. That is the commit index's ride as well: at two ticks it goes when the index would have to go alone, and
-// wants no answer, so that one record costs six messages of three replicas, whatever becomes of the group. Whoever hears it and
-// has applied all that there is is quiet too, without an answer; whoever is not that far answers without context, which wakes
-// the leader.
+// How it becomes quiet: a leader that has had nothing to do for QuietTicks tells its followers so with an append without entries
+// (package quietword), and is. That is the commit index's ride as well: at two ticks it goes when the index would have to go
+// alone, and wants no answer, so that one record costs six messages of three replicas. It goes the way of the appends, so behind
+// them, and who loses it is known. Whoever hears it and has applied all that there is is quiet too; whoever is not that far
+// answers as to any append, which wakes the leader.
 //
 // How it ends: anything else that comes, from a client or another replica, ends it, and the leader's next heartbeat wakes
 // the others. A link that breaks may have swallowed the word: the leader hears of that (ReportUnreachable) and is awake until the
@@ -88,10 +88,10 @@ func (g *Group) tickQuiet() bool {
 	word := quietword.Word{Term: g.status.Term, Last: g.status.Last}.Bytes()
 	var ms []pb.Message
 	for _, p := range g.peers.All() {
-		// Not to the dead: one that was only paused would be told of a commit index that its log does not reach.
+		// Not to the dead: it could not be delivered. The last entry is of the leader's own term, since it is committed.
 		if !g.isDead(p.ID) {
-			ms = append(ms, pb.Message{Type: pb.MsgHeartbeat, To: p.ID, From: uint64(g.cfg.Replica), Term: uint64(g.status.Term),
-				Commit: uint64(g.status.Commit), Context: word})
+			ms = append(ms, pb.Message{Type: pb.MsgApp, To: p.ID, From: uint64(g.cfg.Replica), Term: uint64(g.status.Term),
+				Index: uint64(g.status.Last), LogTerm: uint64(g.status.Term), Commit: uint64(g.status.Commit), Context: word})
 		}
 	}
 	g.transmit(ms)
@@ -126,20 +126,17 @@ func (g *Group) Wake() {
 	g.wake()
 }
 
-// told takes a heartbeat that says that the leader is quiet.
+// told takes an append that says that the leader is quiet.
 func (g *Group) told(m *pb.Message, w quietword.Word) error {
 	g.handleReady()
 	g.intercept = true
 	err := g.rn.Step(*m)
 	g.handleReady()
 	g.intercept = false
-	agree := g.settled() && g.status.Term == w.Term && g.status.Leader == id.ReplicaID(m.From) && g.status.Last == w.Last
+	agree := err == nil && g.settled() && g.status.Term == w.Term && g.status.Leader == id.ReplicaID(m.From) && g.status.Last == w.Last
 	if agree {
 		g.rest()
 	} else {
-		for i := range g.intercepted {
-			g.intercepted[i].Context = nil
-		}
 		g.transmit(g.intercepted)
 		g.wake()
 	}

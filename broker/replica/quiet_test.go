@@ -73,7 +73,7 @@ func TestGroupIsNotQuietWhileAReplicaLacksSomething(t *testing.T) {
 	c.settle()
 	c.wantAsleep(true, 1, 2, 3)
 	// Now it has everything, but the word of the commit index is lost, with the link that it went over.
-	c.drop = func(m pb.Message) bool { return m.To == 3 && m.Type == pb.MsgHeartbeat }
+	c.drop = func(m pb.Message) bool { return m.To == 3 && len(m.Entries) == 0 }
 	y := c.mustPropose(p, "y")
 	c.run()
 	c.settle()

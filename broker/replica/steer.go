@@ -53,7 +53,7 @@ func (g *Group) step(m *pb.Message) error {
 	if leads(m.Type) && id.Term(m.Term) >= g.status.Term {
 		g.clock.Restart()
 	}
-	if w, quiet := quietword.Parse(m.Context); quiet && m.Type == pb.MsgHeartbeat {
+	if w, quiet := quietword.Parse(m.Context); quiet && m.Type == pb.MsgApp {
 		return g.raftErr(g.told(m, w))
 	}
 	g.wake()

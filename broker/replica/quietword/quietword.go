@@ -1,5 +1,5 @@
-// Package quietword is what a leader says when its group becomes quiet, and whoever does not agree leaves out of the answer: the
-// context of a heartbeat. raft's own contexts, of reads, are eight bytes.
+// Package quietword is what a leader says when its group becomes quiet: the context of an append. raft's own contexts, of reads,
+// are eight bytes, and heartbeats'.
 //
 //	offset  size  field
 //	0       1     'Q': the leader is quiet from now on
