@@ -28,6 +28,9 @@ type Cluster struct {
 	// QuietMs is how long a group does nothing before it sends no heartbeats of its own. 0: two ticks, when its followers hear of
 	// the last commit index anyway.
 	QuietMs int `toml:"quiet_ms"`
+	// BalanceAfterS is for how many seconds a node is back before it claims the leaderships that placement gives it, a few a
+	// second. 0: 30. Negative: it leaves them where they are.
+	BalanceAfterS int `toml:"balance_after_s"`
 	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
 	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
 
@@ -66,6 +69,7 @@ func (c Cluster) withDefaults() Cluster {
 	setDefault(&c.HeartbeatIntervalMs, 100)
 	setDefault(&c.DeadAfterMs, 1000)
 	setDefault(&c.QuietMs, 2*c.TickMs)
+	setDefault(&c.BalanceAfterS, 30)
 	return c
 }
 
