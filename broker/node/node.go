@@ -444,10 +444,11 @@ func (n *Node) Ready() (bool, string) {
 	return true, ""
 }
 
-// Close stops the node in order: what it leads is handed over, no new requests, the old ones answered, everything applied
+// Close stops the node in order: no new connections, what it leads is handed over, no new requests, the old ones answered, everything applied
 // moved to segments, the WAL marked clean. ctx bounds how long clients are waited for.
 func (n *Node) Close(ctx context.Context) error {
 	n.ready.Store(false)
+	n.server.StopAccepting()
 	if n.links != nil && n.failure.Load() == nil {
 		n.handOver(ctx)
 	}

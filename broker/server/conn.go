@@ -31,6 +31,7 @@ type Conn struct {
 	n          int       // owned by mu: length of that list
 	queued     int       // owned by mu: bytes of completed replies in it
 	corker     *Corker   // owned by mu: has us in its list
+	answered   bool      // owned by mu: the client was sent something
 	closed     bool      // owned by mu: nc is closed, or is about to be
 	readDone   bool      // owned by mu: the reader has ended and waits for the last reply
 	cause      Cause     // owned by mu: why it ends, once closed or readDone
@@ -112,6 +113,7 @@ func (c *Conn) complete(r *Request) (ready bool) {
 // pop takes the completed requests off the head of the list whose bytes are among the next n, and returns them
 // linked. Needs mu and writing (or a closed connection on which nobody writes, with n = all).
 func (c *Conn) pop(n int) (first *Request) {
+	c.answered = c.answered || n > 0
 	var last *Request
 	for r := c.head; r != nil && r.done; r = c.head {
 		left := len(r.Buf) - c.headOff
@@ -156,15 +158,19 @@ func (c *Conn) close(cause Cause) {
 	if !c.readDone {
 		c.cause = cause
 	}
+	reset := c.unheard(cause)
 	var dropped *Request
 	if !c.writing {
 		dropped = c.pop(all)
 	}
 	c.endReading()
 	c.mu.Unlock()
-	if c.raw == nil {
+	switch {
+	case reset:
+		abort(c.nc)
+	case c.raw == nil:
 		go c.nc.Close() // TLS says goodbye, and may have to wait for the client with it
-	} else {
+	default:
 		c.nc.Close()
 	}
 	c.recycle(dropped, 0)
@@ -197,12 +203,26 @@ func (c *Conn) finish(cause Cause) {
 	}
 	closed := c.closed
 	cause = c.cause
+	reset := c.unheard(cause)
 	c.mu.Unlock()
-	if !closed && cause != CauseClient {
+	if !closed && !reset && cause != CauseClient {
 		c.linger()
 	}
 	c.close(cause)
 	c.server.Counters.Ended[cause].Add(1)
+}
+
+// unheard tells whether the connection is to end with a reset: this server goes away, and has not answered once. Clients take an
+// end of file there for a server that speaks something else (TLS, SASL, an older version), and give up; after a reset they try
+// again. Needs mu.
+func (c *Conn) unheard(cause Cause) bool { return cause == CauseShutdown && !c.answered }
+
+// abort closes a connection with a reset.
+func abort(nc net.Conn) {
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	nc.Close()
 }
 
 // Closing a socket whose receive buffer holds unread requests resets the connection, and the reset may overtake the

@@ -39,7 +39,8 @@ type Server struct {
 	conns     map[*Conn]struct{}        // owned by mu
 	lastID    uint64                    // owned by mu
 	closing   bool                      // owned by mu
-	stop      chan struct{}             // closed, once, when closing is set
+	deaf      bool                      // owned by mu: nothing is accepted any more
+	stop      chan struct{}             // closed, once, when deaf is set
 	empty     chan struct{}             // closed, once, when closing is set and conns is empty
 	sweeping  bool                      // owned by mu: the sweeper was started
 }
@@ -62,10 +63,10 @@ func New(cfg Config, h Handler) (*Server, error) {
 	}, nil
 }
 
-// Serve accepts connections until Shutdown, which makes it return nil, or until the listener fails for good.
+// Serve accepts connections until StopAccepting or Shutdown, which make it return nil, or until the listener fails for good.
 func (s *Server) Serve(ln net.Listener) error {
 	s.mu.Lock()
-	if s.closing {
+	if s.deaf {
 		s.mu.Unlock()
 		ln.Close()
 		return nil
@@ -119,12 +120,12 @@ func (s *Server) accept(nc net.Conn) {
 	c.lastActive.Store(s.cfg.Now())
 	s.mu.Lock()
 	refused := len(s.conns) >= s.cfg.MaxConnections
-	if s.closing || refused {
+	if s.deaf || refused {
 		s.mu.Unlock()
 		if refused {
 			s.Counters.Refused.Add(1)
 		}
-		nc.Close()
+		abort(nc) // as in unheard
 		return
 	}
 	s.lastID++
@@ -159,6 +160,26 @@ func (s *Server) Connections() int {
 // InflightBytes returns what of MaxInflightBytes is in use.
 func (s *Server) InflightBytes() int64 { return s.budget.used.Load() }
 
+// StopAccepting closes the listeners; connections that are open are served on. The kernel resets those that wait to be accepted,
+// and refuses later ones, so their clients turn to another broker.
+func (s *Server) StopAccepting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopAccepting()
+}
+
+// stopAccepting needs mu.
+func (s *Server) stopAccepting() {
+	if s.deaf {
+		return
+	}
+	s.deaf = true
+	close(s.stop)
+	for ln := range s.listeners {
+		ln.Close()
+	}
+}
+
 // Shutdown stops accepting and reading, lets requests that reached the handler get their replies, and closes each
 // connection behind its last one. When ctx ends first, what is left is closed, and ctx's error returned; handlers
 // that still run may still complete their requests. Shutdown may be called once.
@@ -169,10 +190,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		panic("server: Shutdown was called twice")
 	}
 	s.closing = true
-	close(s.stop)
-	for ln := range s.listeners {
-		ln.Close()
-	}
+	s.stopAccepting()
 	for c := range s.conns {
 		c.shutDown()
 	}
