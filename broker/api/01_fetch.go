@@ -8,7 +8,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/kwire"
 	"ackline/broker/meta"
-	"ackline/broker/partition"
+	"ackline/broker/partition/waiter"
 	"ackline/broker/server"
 	"ackline/broker/stage"
 )
@@ -63,7 +63,7 @@ func (h *Handler) poll(r *server.Request, q *kmsg.FetchRequest, resp *kmsg.Fetch
 	defer timer.Stop()
 	settled := false
 	for !settled && bytes < max(int(q.MinBytes), 1) {
-		w := partition.NewWaiter()
+		w := waiter.New()
 		if h.await(w, q, resp) {
 			select {
 			case <-w.C:
@@ -85,7 +85,7 @@ func (h *Handler) poll(r *server.Request, q *kmsg.FetchRequest, resp *kmsg.Fetch
 
 // await registers w with every partition asked for, to be woken by a record beyond what resp holds. It returns false when
 // there is one already.
-func (h *Handler) await(w *partition.Waiter, q *kmsg.FetchRequest, resp *kmsg.FetchResponse) bool {
+func (h *Handler) await(w *waiter.Waiter, q *kmsg.FetchRequest, resp *kmsg.FetchResponse) bool {
 	cat := h.cfg.Cluster.Catalog()
 	for i := range q.Topics {
 		t := h.fetchTopic(cat, &q.Topics[i], q.Version)

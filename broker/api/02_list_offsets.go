@@ -40,15 +40,9 @@ func (h *Handler) listOffset(t *meta.Topic, q *kmsg.ListOffsetsRequestTopicParti
 		return out
 	}
 	b := p.Bounds()
+	out.ErrorCode = refuseEpoch(b, q.CurrentLeaderEpoch)
 	switch {
-	case !b.Leading:
-		out.ErrorCode = codeNotLeader
-	case !b.Ready:
-		out.ErrorCode = codeOffsetNotAvailable
-	case q.CurrentLeaderEpoch >= 0 && id.Term(q.CurrentLeaderEpoch) < b.Term:
-		out.ErrorCode = codeFencedLeaderEpoch
-	case q.CurrentLeaderEpoch >= 0 && id.Term(q.CurrentLeaderEpoch) > b.Term:
-		out.ErrorCode = codeUnknownLeaderEpoch
+	case out.ErrorCode != 0:
 	case q.Timestamp < 0 && q.Timestamp != timeLatest && q.Timestamp != timeEarliest && (q.Timestamp != timeMax || version < 7):
 		out.ErrorCode = codeInvalidRequest
 	}
@@ -67,6 +61,29 @@ func (h *Handler) listOffset(t *meta.Topic, q *kmsg.ListOffsetsRequestTopicParti
 	return out
 }
 
+// refuseEpoch says why offsets cannot be told to a client that believes in an epoch; below 0 it believes in none.
+func refuseEpoch(b partition.Bounds, current int32) int16 {
+	switch {
+	case !b.Leading:
+		return codeNotLeader
+	case !b.Ready:
+		return codeOffsetNotAvailable
+	case current >= 0 && id.Term(current) < b.Term:
+		return codeFencedLeaderEpoch
+	case current >= 0 && id.Term(current) > b.Term:
+		return codeUnknownLeaderEpoch
+	}
+	return 0
+}
+
+// readCode is code for an error of reading: what has no code of its own is the disk's.
+func readCode(err error) int16 {
+	if c := code(err); c != codeUnknownServerError {
+		return c
+	}
+	return codeStorageError
+}
+
 // offsetForTime finds the first record at or after a time, or the first with the greatest. The partition knows batches; which
 // record it is stands inside.
 func (h *Handler) offsetForTime(p *partition.Partition, ms int64, out *kmsg.ListOffsetsResponseTopicPartition) {
@@ -77,10 +94,7 @@ func (h *Handler) offsetForTime(p *partition.Partition, ms int64, out *kmsg.List
 	base, greatest, found, err := find()
 	switch {
 	case err != nil:
-		out.ErrorCode = code(err)
-		if out.ErrorCode == codeUnknownServerError {
-			out.ErrorCode = codeStorageError
-		}
+		out.ErrorCode = readCode(err)
 		return
 	case !found:
 		return

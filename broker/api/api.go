@@ -172,6 +172,8 @@ func (h *Handler) Serve(r *server.Request) {
 		h.wait(r, q.TimeoutMillis, func(ctx context.Context) kmsg.Response { return h.deleteTopics(ctx, q) })
 	case *kmsg.InitProducerIDRequest:
 		h.wait(r, int32(metadataTimeout.Milliseconds()), func(ctx context.Context) kmsg.Response { return h.initProducerID(ctx, q) })
+	case *kmsg.OffsetForLeaderEpochRequest:
+		h.reply(r, h.offsetForLeaderEpoch(q))
 	case *kmsg.DescribeClusterRequest:
 		h.reply(r, h.describeCluster(q))
 	case *kmsg.DescribeConfigsRequest:

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,9 @@ type cluster struct {
 	dir   string
 	nodes []*node  // node i has the id i+1
 	net   *network // nil: the nodes reach one another directly, so that a dead one's port refuses
+
+	diagnosed sync.Once
+	clients   []*tail // of what they said; appended by the test's goroutine
 }
 
 // settings are a node's configuration for these tests: small files, and the shortest times that a loaded machine keeps.
@@ -70,7 +74,7 @@ func describe(t *testing.T, n int, more string, relayed bool) *cluster {
 		t.Fatal(err)
 	}
 	for i := 1; i <= n; i++ {
-		c.nodes = append(c.nodes, newNode(t, i, c.dir, config))
+		c.nodes = append(c.nodes, newNode(c, i, config))
 	}
 	if relayed {
 		c.net = newNetwork(t)

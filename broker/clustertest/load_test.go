@@ -68,8 +68,8 @@ func startLoad(c *cluster) *load {
 		l.acked[p], l.last[p] = map[int64]record{}, now
 	}
 	for i := range producers {
-		cl := c.client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(256),
-			kgo.ProduceRequestTimeout(time.Second), kgo.StopProducerOnDataLossDetected(), kgo.ProducerBatchCompression(kgo.NoCompression()))
+		cl := c.client(c.listen(fmt.Sprint("producer ", i)), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
+			kgo.MaxBufferedRecords(256), kgo.ProduceRequestTimeout(time.Second), kgo.StopProducerOnDataLossDetected(), kgo.ProducerBatchCompression(kgo.NoCompression()))
 		l.wg.Add(1)
 		go func() {
 			defer l.wg.Done()

@@ -1,10 +1,14 @@
 package clustertest
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // TestPausedLeaderAcknowledgesNothingItShouldNot stops the process of a leader until another leads, and lets it go on. What it
@@ -61,4 +65,39 @@ func TestPausedFollower(t *testing.T) {
 	l.goesOn(10)
 	w.finish()
 	l.finish()
+}
+
+// TestClientsFollowFromHintToMetadata has a producer hear of a leader first in an answer, which names the next leader and its epoch,
+// and then in nothing but metadata, for the named leader is dead. What metadata say must count as much.
+func TestClientsFollowFromHintToMetadata(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, impatient)
+	c.create(topic, partitions, 3, nil)
+	w := startWatch(c)
+	cl := c.client(c.listen("producer"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	write := func(what string) {
+		t.Helper()
+		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte(what)}).FirstErr(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	was := w.leader(0, 0)
+	write("to the first leader")
+	first := c.node(was.leader)
+	first.proc.signal(syscall.SIGSTOP)
+	now := w.leader(0, was.epoch)
+	first.proc.signal(syscall.SIGCONT)
+	until(t, "the former leader to follow its successor", func() bool {
+		view := first.view()
+		return strings.Contains(view, fmt.Sprintf("%s 0: led by %d in epoch %d,", topic, now.leader, now.epoch)) &&
+			strings.Contains(view, topic+" 0: high watermark -1, epoch -1, error 6\n")
+	})
+	write("to the first, which knows the second")
+	c.node(now.leader).kill()
+	w.leader(0, now.epoch)
+	write("to the third, of which only metadata tell")
+	w.finish()
 }

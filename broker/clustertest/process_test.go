@@ -21,6 +21,7 @@ import (
 // node is one broker of a cluster, with what stays the same over its restarts.
 type node struct {
 	t                 *testing.T
+	c                 *cluster
 	id                int
 	dir               string
 	kafka, raft, http string
@@ -112,6 +113,11 @@ func (n *node) start() {
 		p, line := spawn(n.t, n.args...)
 		if strings.HasPrefix(line, "broker ready: ") {
 			n.proc = p
+			n.t.Cleanup(func() { // before the one that ends the process
+				if n.t.Failed() {
+					n.c.diagnose()
+				}
+			})
 			return true
 		}
 		if code := p.ended(n.t); !strings.Contains(p.log.String(), "address already in use") {
@@ -202,9 +208,10 @@ func freeAddr(t *testing.T) string {
 }
 
 // newNode describes a node that has not heard of others yet.
-func newNode(t *testing.T, id int, dir, config string) *node {
-	n := &node{t: t, id: id, dir: filepath.Join(dir, strconv.Itoa(id)), kafka: freeAddr(t), raft: freeAddr(t), http: freeAddr(t)}
+func newNode(c *cluster, id int, config string) *node {
+	t := c.t
+	n := &node{t: t, c: c, id: id, dir: filepath.Join(c.dir, strconv.Itoa(id)), kafka: freeAddr(t), raft: freeAddr(t), http: freeAddr(t)}
 	n.args = []string{"cluster", "--config", config, "--node-id", strconv.Itoa(id), "--data-dir", n.dir,
-		"--listen-addr", n.kafka, "--raft-addr", n.raft, "--http-addr", n.http}
+		"--listen-addr", n.kafka, "--raft-addr", n.raft, "--http-addr", n.http, "--pprof"}
 	return n
 }

@@ -18,7 +18,7 @@ func TestRecreatedTopicHasNoOldBytes(t *testing.T) {
 	defer cancel()
 	write := func(what string, count int) {
 		t.Helper()
-		w := c.client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()),
+		w := c.client(c.listen(what), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()),
 			kgo.UnknownTopicRetries(-1)) // a node that lags behind knows of the deletion and not yet of what came after
 		defer w.Close()
 		for i := range count {

@@ -4,17 +4,18 @@ import "github.com/twmb/franz-go/pkg/kmsg"
 
 // Keys of the requests that the table serves.
 const (
-	KeyProduce         int16 = 0
-	KeyFetch           int16 = 1
-	KeyListOffsets     int16 = 2
-	KeyMetadata        int16 = 3
-	KeyFindCoordinator int16 = 10
-	KeyApiVersions     int16 = 18
-	KeyCreateTopics    int16 = 19
-	KeyDeleteTopics    int16 = 20
-	KeyInitProducerID  int16 = 22
-	KeyDescribeConfigs int16 = 32
-	KeyDescribeCluster int16 = 60
+	KeyProduce              int16 = 0
+	KeyFetch                int16 = 1
+	KeyListOffsets          int16 = 2
+	KeyMetadata             int16 = 3
+	KeyFindCoordinator      int16 = 10
+	KeyApiVersions          int16 = 18
+	KeyCreateTopics         int16 = 19
+	KeyDeleteTopics         int16 = 20
+	KeyInitProducerID       int16 = 22
+	KeyOffsetForLeaderEpoch int16 = 23
+	KeyDescribeConfigs      int16 = 32
+	KeyDescribeCluster      int16 = 60
 )
 
 // API is one kind of request that this broker answers.
@@ -74,6 +75,10 @@ var table = [...]API{
 	}},
 	{Key: KeyInitProducerID, Name: "InitProducerId", Min: 0, Max: 4, Served: 0, Flexible: 2, layout: []field{
 		str, int32F, int64F.from(3), int16F.from(3), // transactional id, transaction timeout ms, producer id, epoch
+	}},
+	{Key: KeyOffsetForLeaderEpoch, Name: "OffsetForLeaderEpoch", Min: 2, Max: 4, Served: 2, Flexible: 4, layout: []field{
+		int32F.from(3), // replica id
+		structs(str, structs(int32F, int32F, int32F)), // topics: name, partitions: index, current epoch, epoch
 	}},
 	{Key: KeyDescribeConfigs, Name: "DescribeConfigs", Min: 0, Max: 4, Served: 0, Flexible: 4, layout: []field{
 		structs(int8F, str, list(str)), // resources: type, name, config names

@@ -152,7 +152,7 @@ func TestTableAgreesWithKmsg(t *testing.T) {
 			t.Errorf("%s: %d <= %d <= %d <= %d does not hold", a.Name, a.Min, a.Served, a.Max, r.MaxVersion())
 		}
 	}
-	if len(table) != 11 {
+	if len(table) != 12 {
 		t.Errorf("%d requests in the table", len(table))
 	}
 }
@@ -197,5 +197,16 @@ func TestApiVersionsAnswers(t *testing.T) {
 	want := []byte{0, 0, 0, 16, 0, 0, 0, 1, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4}
 	if !bytes.Equal(b, want) {
 		t.Errorf("got  %x\nwant %x", b, want)
+	}
+}
+
+// TestWhoHintsServesEpochs: from these versions on, an answer may name another leader and its epoch. franz-go believes the epochs of
+// Metadata only from brokers that serve OffsetForLeaderEpoch 2; without it a hint's epoch is never followed by a newer one.
+func TestWhoHintsServesEpochs(t *testing.T) {
+	produce, _ := Lookup(KeyProduce)
+	fetch, _ := Lookup(KeyFetch)
+	epochs, ok := Lookup(KeyOffsetForLeaderEpoch)
+	if (produce.Max >= 10 || fetch.Max >= 16) && (!ok || epochs.Min > 2 || epochs.Max < 2) {
+		t.Errorf("Produce up to %d and Fetch up to %d have hints, OffsetForLeaderEpoch is %+v", produce.Max, fetch.Max, epochs)
 	}
 }

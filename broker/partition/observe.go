@@ -230,8 +230,8 @@ func (p *Partition) describe(e *Entry) (row, kwire.BatchInfo, error) {
 // wake moves the readers whose need is met to the list that is woken after the unlock.
 func (p *Partition) wake() {
 	for w := p.readers; w != nil; {
-		next := w.next
-		w.next, p.woken = p.woken, w
+		next := w.Next
+		w.Next, p.woken = p.woken, w
 		w = next
 	}
 	p.readers = nil

@@ -20,6 +20,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/kwire"
+	"ackline/broker/partition/waiter"
 	"ackline/broker/wal"
 )
 
@@ -130,8 +131,8 @@ type Partition struct {
 
 	finished  *Ack // to be delivered after the unlock, newest first
 	finishedZ *Ack
-	readers   *link // registered and not yet woken
-	woken     *link
+	readers   *waiter.List // registered and not yet woken
+	woken     *waiter.List
 
 	recovering recovering
 }
@@ -175,7 +176,7 @@ type Ack struct {
 	index   id.Index
 	verdict error // what Err will be once index is committed
 	deliver func(*Ack)
-	readers *link
+	readers *waiter.List
 }
 
 // Complete delivers a list of acks and wakes the readers that came with it.

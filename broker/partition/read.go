@@ -3,70 +3,22 @@ package partition
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"ackline/broker/id"
+	"ackline/broker/partition/waiter"
 	"ackline/broker/seglog"
 )
 
-// Waiter is a reader that waits until there is something new in any of several partitions. It is woken once; the reader
-// then reads again. Allocate one per wait.
-type Waiter struct {
-	C    chan struct{} // capacity 1: receives once
-	done atomic.Bool
-}
-
-// NewWaiter returns a waiter to register with partitions.
-func NewWaiter() *Waiter { return &Waiter{C: make(chan struct{}, 1)} }
-
-// fire wakes the reader. Several partitions may try.
-func (w *Waiter) fire() {
-	if w.done.CompareAndSwap(false, true) {
-		w.C <- struct{}{}
-	}
-}
-
-// Spent tells whether nobody waits any more.
-func (w *Waiter) spent() bool { return w.done.Load() }
-
-// Cancel ends the wait; partitions drop the waiter when they next look.
-func (w *Waiter) Cancel() { w.done.Store(true) }
-
-// link is a waiter's place in one partition's list.
-type link struct {
-	*Waiter
-	next *link
-}
-
-// Complete wakes every reader of a list.
-func (l *link) Complete() {
-	for ; l != nil; l = l.next {
-		l.fire()
-	}
-}
-
 // Await registers w to be woken at the next change beyond what the caller has seen: a record at or above offset from that
 // is committed and readable, or a change of leadership. It returns false, without registering, when that is already so.
-func (p *Partition) Await(w *Waiter, from id.Offset) bool {
+func (p *Partition) Await(w *waiter.Waiter, from id.Offset) bool {
 	p.cfg.Group.Lock()
 	defer p.cfg.Group.Unlock()
 	if !p.leading || p.committed >= p.readyAt && from < p.appliedNext {
 		return false
 	}
-	p.dropSpent()
-	p.readers = &link{w, p.readers}
+	p.readers = &waiter.List{Waiter: w, Next: p.readers.DropSpent()}
 	return true
-}
-
-// dropSpent unlinks waiters that were woken elsewhere or gave up, so that an idle partition does not collect them.
-func (p *Partition) dropSpent() {
-	for at := &p.readers; *at != nil; {
-		if (*at).spent() {
-			*at = (*at).next
-		} else {
-			at = &(*at).next
-		}
-	}
 }
 
 // Read appends to dst whole batches from the one that holds offset from on, as many as fit into maxBytes of them; the first
@@ -220,4 +172,36 @@ func (p *Partition) MaxTimestamp() (id.Offset, int64, bool, error) {
 		return 0, 0, false, nil
 	}
 	return p.OffsetForTime(greatest)
+}
+
+// EndOfTerm returns the greatest term of the readable log that is at most t, and the offset behind its records. known is false for
+// a term that this leader does not know, and for one that ended before the log begins.
+func (p *Partition) EndOfTerm(t id.Term) (term id.Term, end id.Offset, known bool, err error) {
+	p.cfg.Group.Lock()
+	b, segs := p.boundsLocked(), p.segs.Load()
+	i := p.rows.search(func(r *row) bool { return r.term > t })
+	if i > 0 {
+		term, end = p.rows.at(i-1).term, p.appliedNext
+		if i < p.rows.n {
+			end = p.rows.at(i).base
+		}
+	}
+	p.cfg.Group.Unlock()
+	switch {
+	case !b.Leading || !b.Ready:
+		return 0, 0, false, checkBounds(b, b.Start)
+	case t > b.Term:
+		return 0, 0, false, nil
+	case t == b.Term:
+		return t, b.High, true, nil
+	case i > 0:
+		return term, end, true, nil
+	case segs.log == nil:
+		return 0, 0, false, nil
+	}
+	term, end, known, err = segs.log.OffsetForTerm(t)
+	if errors.Is(err, seglog.ErrClosed) && p.segs.Load() != segs {
+		err = ErrNotLeader // only who follows is sent a snapshot
+	}
+	return term, end, known, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/partition"
+	"ackline/broker/partition/waiter"
 	"ackline/broker/seglog"
 	"ackline/broker/vfs"
 )
@@ -320,7 +321,7 @@ func TestRestoreFailsWhoWaits(t *testing.T) {
 	f.mustProduce(1, 2)
 	f.mustProduce(2, 2, producer(8, 0, 0))
 	f.mustProduce(3, 2, producer(8, 0, 0)) // waits for the one before
-	w := partition.NewWaiter()
+	w := waiter.New()
 	if !f.p.Await(w, 0) {
 		t.Fatal("there is something to read")
 	}

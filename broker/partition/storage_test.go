@@ -10,6 +10,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/kwire"
 	"ackline/broker/partition"
+	"ackline/broker/partition/waiter"
 	"ackline/broker/seglog"
 )
 
@@ -106,7 +107,7 @@ func TestReadOutOfRange(t *testing.T) {
 
 func TestWaiterIsWokenByTheCommitThatSatisfiesIt(t *testing.T) {
 	f := newFixture(t, 0)
-	w := partition.NewWaiter()
+	w := waiter.New()
 	if !f.p.Await(w, 0) {
 		t.Fatal("there is nothing to read, and Await says there is")
 	}
@@ -122,7 +123,7 @@ func TestWaiterIsWokenByTheCommitThatSatisfiesIt(t *testing.T) {
 	default:
 		t.Fatal("not woken by the commit")
 	}
-	if f.p.Await(partition.NewWaiter(), 0) {
+	if f.p.Await(waiter.New(), 0) {
 		t.Fatal("Await waits for what is there")
 	}
 }
