@@ -137,14 +137,16 @@ func (c *cluster) others(id int) (list []int) {
 	return list
 }
 
-// client returns a client that looks for another leader at once.
+// client returns a client that looks for another leader at once, and is configured as clients of brokers that may be killed are:
+// franz-go takes an end of file before a connection's first answer for a wrong protocol, and gives up, unless it is told to try
+// again. A broker that stops avoids that; the kernel of one that was killed between a request and its answer does not.
 func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
 	c.t.Helper()
 	seeds := make([]string, len(c.nodes))
 	for i, n := range c.nodes {
 		seeds[i] = n.kafka
 	}
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(10 * time.Millisecond),
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.AlwaysRetryEOF(), kgo.MetadataMinAge(10 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }), kgo.RetryTimeout(patience),
 		kgo.RequestTimeoutOverhead(500 * time.Millisecond), kgo.DialTimeout(500 * time.Millisecond)}, opts...)...)
 	if err != nil {
@@ -153,21 +155,24 @@ func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-// create makes a topic; it tries again while nobody leads the metadata.
+// create makes a topic. Nodes that say they are ready take it; one may lose its leader under way.
 func (c *cluster) create(topic string, partitions int32, factor int16, configs map[string]*string) {
 	c.t.Helper()
 	cl := c.client()
 	defer cl.Close()
-	var last error
 	until(c.t, "topic "+topic, func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_, err := kadm.NewClient(cl).CreateTopic(ctx, partitions, factor, configs, topic)
-		if last != err && err != nil {
-			c.t.Logf("topic %s: %v", topic, err)
+		var refused *kerr.Error
+		switch {
+		case err == nil, errors.Is(err, kerr.TopicAlreadyExists): // by an attempt whose answer was lost
+			return true
+		case errors.As(err, &refused) && !refused.Retriable:
+			c.t.Fatalf("topic %s: %v", topic, err)
 		}
-		last = err
-		return err == nil || errors.Is(err, kerr.TopicAlreadyExists) // by an attempt whose answer was lost
+		c.t.Logf("topic %s: %v", topic, err)
+		return false
 	})
 }
 

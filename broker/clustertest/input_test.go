@@ -60,7 +60,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		{"a copy of a node's directory beside it", two.double(copied), "on a copy of the data directory", false},
 	} {
 		p, line := spawn(t, s.args...)
-		if !strings.HasPrefix(line, "broker ready: ") {
+		if !strings.HasPrefix(line, "broker listens: ") {
 			t.Errorf("%s: it said %q: %s", s.what, line, p.log)
 		}
 		until(t, s.what+" to be refused", func() bool { return strings.Contains(p.log.String(), s.says) })

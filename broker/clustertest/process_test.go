@@ -111,7 +111,7 @@ func (n *node) start() {
 	n.t.Helper()
 	until(n.t, "node "+strconv.Itoa(n.id)+" to listen", func() bool {
 		p, line := spawn(n.t, n.args...)
-		if strings.HasPrefix(line, "broker ready: ") {
+		if strings.HasPrefix(line, "broker listens: ") {
 			n.proc = p
 			n.t.Cleanup(func() { // before the one that ends the process
 				if n.t.Failed() {

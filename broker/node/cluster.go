@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"time"
 
@@ -38,6 +37,25 @@ func (n *Node) leaderless() string {
 		why += "; not reached: " + list
 	}
 	return why
+}
+
+// unregistered says which of the nodes that the cluster began with this node's catalog lacks, empty if none: until then a topic
+// cannot have as many replicas as there are nodes. A node registers at the first start, for ever.
+func (n *Node) unregistered() string {
+	if n.links == nil {
+		return ""
+	}
+	cat := n.meta.Catalog()
+	var missing []id.NodeID
+	for _, r := range n.founders() {
+		if _, ok := cat.Node(r.Node); !ok {
+			missing = append(missing, r.Node)
+		}
+	}
+	if len(missing) == 0 {
+		return ""
+	}
+	return "the first start waits until every node of the cluster is registered; missing: " + n.reach.List(missing)
 }
 
 // founders are the metadata group's first replicas.
@@ -192,20 +210,12 @@ func (n *Node) tell(ctx context.Context, c meta.Command) error {
 	return err
 }
 
-// raftAddr is where other nodes are told to reach this one: where it listens, on the host that clients are told if it listens
-// on all of them.
+// raftAddr is where other nodes are told to reach this one.
 func (n *Node) raftAddr() string {
 	if n.raftLn == nil {
 		return n.AdvertiseAddr()
 	}
-	host, port, err := net.SplitHostPort(n.raftLn.Addr().String())
-	if configured, _, e := net.SplitHostPort(n.cfg.Cluster.RaftAddr); e == nil && configured != "" && err == nil {
-		host = configured
-	}
-	if net.ParseIP(host).IsUnspecified() {
-		host, _, _ = net.SplitHostPort(n.AdvertiseAddr())
-	}
-	return net.JoinHostPort(host, port)
+	return reach.Own(n.raftLn.Addr().String(), n.cfg.Cluster.RaftAddr, n.AdvertiseAddr())
 }
 
 // replicas translates the metadata's list.

@@ -228,3 +228,19 @@ func TestFollowerCatchesUpInASmallRing(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestReadyMeansThatATopicMayHaveAllReplicas: who says that it is ready knows every node.
+func TestReadyMeansThatATopicMayHaveAllReplicas(t *testing.T) {
+	c := newCluster(t, 3)
+	until(t, "all nodes to be ready", func() bool {
+		all := true
+		for i, n := range c.nodes {
+			ok, _ := n.Ready()
+			if known := n.Cluster().Nodes; ok && known != len(c.nodes) {
+				t.Fatalf("node %d is ready and knows %d nodes", i+1, known)
+			}
+			all = all && ok
+		}
+		return all
+	})
+}

@@ -430,6 +430,9 @@ func (n *Node) Ready() (bool, string) {
 	if why := n.leaderless(); why != "" {
 		return false, why
 	}
+	if why := n.unregistered(); why != "" {
+		return false, why
+	}
 	if err := n.writable(); err != nil {
 		return false, err.Error()
 	}
@@ -442,6 +445,25 @@ func (n *Node) Ready() (bool, string) {
 		}
 	}
 	return true, ""
+}
+
+// readyPoll is how often AwaitReady looks: many things make a node ready.
+const readyPoll = 5 * time.Millisecond
+
+// AwaitReady returns nil once the node is ready, else ctx's error.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for {
+		if ok, _ := n.Ready(); ok {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Close stops the node in order: no new connections, what it leads is handed over, no new requests, the old ones answered, everything applied

@@ -147,12 +147,15 @@ func serve(ctx context.Context, config func() (config.Config, error), verbose bo
 		fmt.Fprintf(errOut, "broker: %v\n", err)
 		return 1
 	}
-	fmt.Fprintln(out, started(cfg, n))
+	announced := announce(ctx, out, cfg, n)
 	select {
 	case <-n.Ended():
+		stop()
+		<-announced
 		return 1 // logged; nothing may be flushed any more
 	case <-ctx.Done():
 	}
+	<-announced
 	stop() // a second signal ends the process at once
 	closing, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -173,11 +176,30 @@ func setGC(percent int) {
 	}
 }
 
-// started is the one line at start: what listens, where the data is, how it is made durable.
-func started(cfg config.Config, n *node.Node) string {
-	line := "broker ready: "
+// announce prints the one line of a single node, which is ready when it listens. One of several says that it listens, and that it
+// is ready once it and the others know one another. The channel is closed when nothing will be printed any more: soon after ctx ends.
+func announce(ctx context.Context, out io.Writer, cfg config.Config, n *node.Node) <-chan struct{} {
+	done := make(chan struct{})
+	if n.RaftAddr() == "" {
+		fmt.Fprintln(out, started("ready", cfg, n))
+		close(done)
+		return done
+	}
+	fmt.Fprintln(out, started("listens", cfg, n))
+	go func() {
+		defer close(done)
+		if n.AwaitReady(ctx) == nil {
+			fmt.Fprintln(out, started("ready", cfg, n))
+		}
+	}()
+	return done
+}
+
+// started is a line at start: what listens, where the data is, how it is made durable.
+func started(state string, cfg config.Config, n *node.Node) string {
+	line := "broker " + state + ": "
 	if a := n.RaftAddr(); a != "" {
-		line = fmt.Sprintf("broker ready: node %d of %d raft %s ", cfg.Node.ID, n.Size(), a)
+		line += fmt.Sprintf("node %d of %d raft %s ", cfg.Node.ID, n.Size(), a)
 	}
 	line += "kafka " + n.ListenAddr()
 	if a := n.AdvertiseAddr(); a != n.ListenAddr() {

@@ -4,6 +4,7 @@ package reach
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -55,4 +56,17 @@ func (p *Peers) List(nodes []id.NodeID) string {
 		list = append(list, fmt.Sprintf("%d at %s", n, p.addrs[n]))
 	}
 	return strings.Join(list, ", ")
+}
+
+// Own is where other nodes are told to reach a node: at the port that it has got, on the host that was configured; on the host that
+// clients are told if it listens on all of them.
+func Own(listened, configured, advertised string) string {
+	host, port, err := net.SplitHostPort(listened)
+	if name, _, e := net.SplitHostPort(configured); e == nil && name != "" && err == nil {
+		host = name
+	}
+	if net.ParseIP(host).IsUnspecified() {
+		host, _, _ = net.SplitHostPort(advertised)
+	}
+	return net.JoinHostPort(host, port)
 }

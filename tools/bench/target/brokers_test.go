@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
 done
 %s
 trap 'exit 0' TERM
-echo "broker ready: node $id of 3 kafka $kafka data $data sync direct-dsync recovered 0 bytes in 1ms"
+echo "broker listens: node $id of 3 kafka $kafka data $data sync direct-dsync recovered 0 bytes in 1ms"
 while :; do sleep 0.01; done
 `, dir, broken)
 	if err := os.WriteFile(filepath.Join(dir, "broker"), []byte(script), 0o755); err != nil {

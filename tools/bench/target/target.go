@@ -104,14 +104,18 @@ func (c BrokerConfig) env() []string {
 	return env
 }
 
-// StartBroker starts a broker and waits until it serves.
+// StartBroker starts a broker and waits until it serves; one of several, until it listens.
 func (p Programs) StartBroker(ctx context.Context, c BrokerConfig) (*Broker, error) {
 	if err := os.WriteFile(c.File, []byte(c.toml()), 0o644); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
-	child, err := proc.Start(ctx, proc.Spec{Name: "broker", Path: p.Broker, Env: c.env(), Log: c.Log, Ready: "broker ready", Args: c.args()})
+	ready := "broker ready"
+	if c.NodeID != 0 {
+		ready = "broker listens" // it is ready once the others are there
+	}
+	child, err := proc.Start(ctx, proc.Spec{Name: "broker", Path: p.Broker, Env: c.env(), Log: c.Log, Ready: ready, Args: c.args()})
 	if err != nil {
 		return nil, err
 	}
