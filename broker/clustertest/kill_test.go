@@ -9,6 +9,7 @@ import (
 
 // TestKillNineOfALeader kills the leader of a partition again and again, and says how long its partitions stood still.
 func TestKillNineOfALeader(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, "")
 	l, w := startLoad(c), startWatch(c)
 	var gaps []time.Duration

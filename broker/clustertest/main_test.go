@@ -1,7 +1,6 @@
 package clustertest
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,15 +44,8 @@ var broker = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-// TestMain keeps these tests out of -short runs, and so out of `make test`: they run with `go test ./broker/clustertest` and every
-// night. Producers on franz-go still give up now and then where a broker stops between a connection and its first answer, which
-// franz-go takes for a wrong protocol; until brokers avoid that a red run of these says too little about a change.
+// TestMain removes the program that the tests have built.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if testing.Short() {
-		fmt.Println("clusters of processes: not in -short runs; go test ./broker/clustertest")
-		os.Exit(0)
-	}
 	code := m.Run()
 	if bin, err := broker(); err == nil {
 		os.RemoveAll(filepath.Dir(bin))
@@ -63,10 +55,21 @@ func TestMain(m *testing.M) {
 
 // rounds is how often something is done to a cluster: a few times here, many in the nightly run.
 func rounds(few int) int {
-	if os.Getenv("ACKLINE_NIGHTLY") != "" {
+	if nightly() {
 		return 25 * few
 	}
 	return few
+}
+
+func nightly() bool { return os.Getenv("ACKLINE_NIGHTLY") != "" }
+
+// fewer is rounds for what takes long: shorter yet in -short runs, which go along with every other package's tests. Kills are not
+// among it: there are 20 rounds of kill -9 in every run.
+func fewer(few, short int) int {
+	if testing.Short() && !nightly() {
+		return short
+	}
+	return rounds(few)
 }
 
 // until polls a condition that other processes bring about, so that nothing here could wake the test.

@@ -18,7 +18,7 @@ func TestPausedLeaderAcknowledgesNothingItShouldNot(t *testing.T) {
 	c := newCluster(t, 3, impatient)
 	l, w := startLoad(c), startWatch(c)
 	var gaps []time.Duration
-	for i := range rounds(5) {
+	for i := range fewer(5, 2) {
 		p := i % partitions
 		l.goesOn(10)
 		was := w.leader(p, 0)
