@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +110,11 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 	}
 	if limit := int(t.Settings.MaxMessageBytes); len(records) > limit {
 		part.code, part.message = codeMessageTooLarge, "the batch is larger than the topic's max.message.bytes"
+		return
+	}
+	// What topics have by default is more than a small ring takes.
+	if limit := int(h.cfg.Limits.MaxMessageBytes); limit > 0 && len(records) > limit {
+		part.code, part.message = codeMessageTooLarge, fmt.Sprintf("the batch has %d bytes; this node's wal.batch_bytes allow %d", len(records), limit)
 		return
 	}
 	info, err := kwire.ParseBatch(records)

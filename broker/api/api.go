@@ -63,7 +63,7 @@ type Config struct {
 	DefaultPartitions int32
 	// MaxFetchBytes bounds one Fetch response, in bytes; 0 means 55 MiB, as in Kafka.
 	MaxFetchBytes int
-	// Limits bounds what CreateTopics may ask for.
+	// Limits bounds what CreateTopics may ask for, and its MaxMessageBytes what Produce may send whatever the topic allows; 0 there: no bound.
 	Limits meta.Limits
 	// Now is the monotonic clock in nanoseconds.
 	Now func() int64

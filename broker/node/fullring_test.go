@@ -180,3 +180,21 @@ func TestFullRingSlowsProducers(t *testing.T) {
 	}
 	until(t, "the end of the throttle", func() bool { return probe(t, n) == 0 })
 }
+
+// TestBatchThatTheRingCannotTake: topics take batches of 1 MiB if nobody says otherwise, and a small ring does not. A batch that would
+// not fit behind a full one of the WAL is refused; it would end the node.
+func TestBatchThatTheRingCannotTake(t *testing.T) {
+	n := open(t, vfs.NewMem(), func(c *config.Config) { c.WAL.RingBytes, c.WAL.BatchBytes = 4<<20, 64<<10 })
+	defer closeNode(t, n)
+	createTopic(t, n, "t", 1)
+	w := dial(t, n)
+	for _, c := range []struct {
+		bytes int
+		code  int16
+	}{{120 << 10, 0}, {130 << 10, 10}, {900 << 10, 10}, {120 << 10, 0}} { // 10: MESSAGE_TOO_LARGE
+		w.send(produceFrame("t", c.bytes))
+		if code, _ := w.produced(); code != c.code {
+			t.Fatalf("a record of %d bytes: error code %d, want %d", c.bytes, code, c.code)
+		}
+	}
+}
