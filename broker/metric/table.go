@@ -32,6 +32,7 @@ const (
 
 	RaftGroups
 	RaftLeaders
+	RaftBehind
 	RaftMessages
 	RaftFrames
 	RaftBytes
@@ -143,6 +144,8 @@ var table = [metrics]Def{
 		"Raft groups with a replica on this node."},
 	RaftLeaders: {"ackline_raft_leaders", Gauge, Count, nil,
 		"Raft groups that this node leads."},
+	RaftBehind: {"ackline_raft_behind_entries", Gauge, Count, nil,
+		"Entries that the replica lacks that is furthest behind, of all groups that this node leads."},
 	RaftMessages: {"ackline_raft_messages_total", Counter, Count, nil,
 		"Raft messages given to the links to other nodes; those of a batch count one by one."},
 	RaftFrames: {"ackline_raft_frames_total", Counter, Count, nil,

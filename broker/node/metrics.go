@@ -66,6 +66,14 @@ func (n *Node) groupMetrics(s *metric.Set) {
 		}
 		return led
 	})
+	s.Gauge(metric.RaftBehind, func() (most int64) {
+		for _, r := range n.hosts.all() {
+			for _, p := range r.group.Progress() { // none where another leads
+				most = max(most, int64(r.group.Status().Last)-int64(p.Match))
+			}
+		}
+		return most
+	})
 	s.Counter(metric.RaftMessages, n.linkSum(func(l transport.LinkStats) uint64 { return l.Messages }))
 	s.Counter(metric.RaftFrames, n.linkSum(func(l transport.LinkStats) uint64 { return l.Frames }))
 	s.Counter(metric.RaftBytes, n.linkSum(func(l transport.LinkStats) uint64 { return l.Bytes }))

@@ -10,14 +10,10 @@ import (
 	"ackline/broker/seglog"
 )
 
-// retentionInterval is how often leaders look whether segments have become too old or too many. Kafka's
-// log.retention.check.interval.ms is five minutes; a minute keeps small disks safer and costs a look at each segment list.
-const retentionInterval = time.Minute
-
 // retentionLoop lets leaders move their partitions' log start, by a command that all replicas follow.
 func (n *Node) retentionLoop() {
 	defer n.loops.Done()
-	ticker := time.NewTicker(retentionInterval)
+	ticker := time.NewTicker(time.Duration(n.cfg.Storage.RetentionIntervalS) * time.Second)
 	defer ticker.Stop()
 	for {
 		select {
