@@ -28,7 +28,7 @@ func run(t *testing.T, seed uint64, trace func(string)) *Cluster {
 	return c
 }
 
-// TestSeeds: see the package's comment. ACKLINE_SEED=n runs one, and tells its story.
+// TestSeeds: see the package's comment. ACKLINE_SEED=n runs one, and tells its story; ACKLINE_SEEDS=from-to runs some, both included.
 func TestSeeds(t *testing.T) {
 	if s := os.Getenv("ACKLINE_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
@@ -38,16 +38,22 @@ func TestSeeds(t *testing.T) {
 		run(t, seed, func(line string) { fmt.Println(line) })
 		return
 	}
-	n := uint64(100)
+	from, to := uint64(0), uint64(99)
 	if os.Getenv("ACKLINE_NIGHTLY") != "" {
-		n = 10_000
+		to = 9999
+	}
+	if s := os.Getenv("ACKLINE_SEEDS"); s != "" {
+		if n, err := fmt.Sscanf(s, "%d-%d", &from, &to); n != 2 || err != nil || to < from {
+			t.Fatalf("ACKLINE_SEEDS=%s: want from-to, such as 100-1999: %v", s, err)
+		}
 	}
 	var did deeds
-	for seed := range n {
+	for seed := from; seed <= to; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { did.add(run(t, seed, nil).did) })
 	}
+	n := int(to - from + 1)
 	t.Logf("%d seeds: %+v", n, did)
-	did.some(t, int(n))
+	did.some(t, n)
 }
 
 func (d *deeds) all() map[string]*int {
