@@ -143,9 +143,10 @@ func (s *Suite) Validate() error {
 		want(sc.LibrarySliceMs >= 0 && (sc.LibrarySliceMs == 0 || sc.Workload.OneAtATime()), "scenario %q: library_slice_ms = %d: want 0, or more "+
 			"where one request is outstanding", sc.Name, sc.LibrarySliceMs)
 		nodes := s.TopologyOf(sc).Nodes
-		want(nodes == 1 || oneOf(sc.Workload.Kind, Produce, Spread, Failover, Idle), "scenario %q: a %s workload runs on one node, topology %s has %d",
+		want(nodes == 1 || oneOf(sc.Workload.Kind, Produce, Spread, Failover, CatchUp, Idle), "scenario %q: a %s workload runs on one node, topology %s has %d",
 			sc.Name, sc.Workload.Kind, s.TopologyOf(sc).Name, nodes)
-		want(sc.Workload.Kind != Failover || nodes > 1, "scenario %q: nobody takes over from a single node: name a topology of at least three", sc.Name)
+		want(!oneOf(sc.Workload.Kind, Failover, CatchUp) || nodes > 1, "scenario %q: nobody takes over from a single node, and nothing follows it: name a "+
+			"topology of at least three", sc.Name)
 		if !sc.Workload.InTurns() {
 			continue
 		}

@@ -11,7 +11,7 @@ const (
 	writeRate      = 400 << 20 // bytes per second at which rings are filled and data is preloaded
 	readRate       = 300 << 20 // bytes per second at which preloaded data is read back and compared
 
-	// A launch of a throughput scenario measures the disk's own durable rate for DiskRate before its slices and after them;
+	// A launch of a throughput or catch-up scenario measures the disk's own durable rate for DiskRate before and after what counts;
 	// for that the run looks once for the best way to write, which takes about diskSweep.
 	DiskRate  = 300 * time.Millisecond
 	diskSweep = 3 * time.Second
@@ -51,7 +51,7 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		return time.Duration(float64(bytes) / float64(perSecond) * float64(time.Second))
 	}
 	rings := int64(2)
-	if oneOf(w.Kind, Fetch, Recovery, Spread, Failover, Idle) {
+	if oneOf(w.Kind, Fetch, Recovery, Spread, Failover, CatchUp, Idle) {
 		rings = 1 // the floor has none
 	}
 	nodes := int64(s.TopologyOf(sc).Nodes)
@@ -60,6 +60,9 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 	switch w.Kind {
 	case Failover:
 		return total + w.Quiet() + time.Duration(w.Incidents())*(takeOver+w.Rest()) + time.Duration(w.PauseIncidents)*w.Pause()
+	case CatchUp:
+		// What was preloaded went to the disk twice on each of the other nodes, and goes there twice on the one that lacked it.
+		return total + w.Quiet() + restart + at(2*nodes*w.PreloadBytes, writeRate) + at(w.PreloadBytes, readRate) + 2*DiskRate
 	case Idle:
 		return total + w.Quiet() + w.Watch()
 	}
@@ -102,7 +105,7 @@ func (s *Suite) Estimate() time.Duration {
 // EstimateStart is about how long a run takes before its first launch.
 func (s *Suite) EstimateStart() time.Duration {
 	for _, sc := range s.Scenarios {
-		if sc.Workload.Throughput() {
+		if sc.Workload.BesideTheDisk() {
 			return diskSweep
 		}
 	}

@@ -16,6 +16,7 @@ const (
 	Sweep    = "sweep"    // produce at a ladder of rates, up to saturation, beside the bare durable echo at the same rates
 	Spread   = "spread"   // produce to many partitions, beside the same load on a topic of one partition of the same brokers
 	Failover = "failover" // the node that leads is killed, stopped or paused, while probes write to what it led
+	CatchUp  = "catch-up" // a follower is killed, much is written without it, and it returns under load
 	Idle     = "idle"     // many partitions that nobody uses, and what they cost
 )
 
@@ -41,7 +42,7 @@ type Workload struct {
 	TimeoutMs         int     `toml:"timeout_ms" json:"timeout_ms"`                   // after which an operation counts as failed
 	RingBytes         int64   `toml:"ring_bytes" json:"ring_bytes"`                   // WAL ring and floor's ring: small enough to wrap twice
 	RingLaps          int     `toml:"ring_laps" json:"ring_laps,omitempty"`           // above 0: RingBytes is the least, and the ring sized for so many laps (SizeRings)
-	PreloadBytes      int64   `toml:"preload_bytes" json:"preload_bytes"`             // fetch, recovery: written before the clock starts
+	PreloadBytes      int64   `toml:"preload_bytes" json:"preload_bytes"`             // fetch, recovery, catch-up: written before the clock starts
 	FetchBytes        int     `toml:"fetch_bytes" json:"fetch_bytes"`                 // fetch: most bytes of records in an answer
 	// EndToEnd adds, to a produce workload, a consumer in the same process that waits at the end of each partition.
 	EndToEnd bool `toml:"end_to_end" json:"end_to_end,omitempty"`
@@ -51,7 +52,8 @@ type Workload struct {
 	RateLimitPerSecond float64 `toml:"rate_limit_per_second" json:"rate_limit_per_second,omitempty"`
 	ObjectiveP99Us     int     `toml:"objective_p99_us" json:"objective_p99_us,omitempty"`
 	// ProbeRatePerSecond and ProbeLimitMs belong to a recovery: single records at that rate, evenly spaced, before the kill and
-	// from the first acknowledgement after it until the p99 is restored, for at most so long. 0: that is not measured.
+	// from the first acknowledgement after it until the p99 is restored, for at most so long. 0: that is not measured. In a catch-up
+	// they go on until the follower has all.
 	ProbeRatePerSecond float64 `toml:"probe_rate_per_second" json:"probe_rate_per_second,omitempty"`
 	ProbeLimitMs       int     `toml:"probe_limit_ms" json:"probe_limit_ms,omitempty"`
 	// KillIncidents, PauseIncidents and StopIncidents belong to a failover: how often the node that leads is killed (kill -9), paused
@@ -60,7 +62,7 @@ type Workload struct {
 	PauseIncidents int `toml:"pause_incidents" json:"pause_incidents,omitempty"`
 	StopIncidents  int `toml:"stop_incidents" json:"stop_incidents,omitempty"`
 	PauseMs        int `toml:"pause_ms" json:"pause_ms,omitempty"`
-	// QuietMs is how long a failover's probes run before the first incident, and how long an idle workload's partitions are given to
+	// QuietMs is how long the probes of a failover and of a catch-up run before anything happens, and how long an idle workload's partitions are given to
 	// settle; RestMs is how long all is left alone after an incident, on average.
 	QuietMs int `toml:"quiet_ms" json:"quiet_ms,omitempty"`
 	RestMs  int `toml:"rest_ms" json:"rest_ms,omitempty"`
@@ -99,7 +101,10 @@ func (w *Workload) ProbeLimit() time.Duration { return ms(w.ProbeLimitMs) }
 // Batched says that a request carries more than one record.
 func (w *Workload) Batched() bool { return w.RecordsPerRequest > 1 }
 
-// Fill is the load that writes what a fetch workload then reads: the same records, in batches, as fast as it goes.
+// BesideTheDisk says that the disk's own durable rate is measured, too: bytes that become durable, for as long as it takes, are what counts.
+func (w *Workload) BesideTheDisk() bool { return w.Throughput() || w.Kind == CatchUp }
+
+// Fill is the load that writes what a fetch workload then reads, and what a follower catches up with: the same records, in batches, as fast as it goes.
 func (w Workload) Fill() Workload {
 	w.Kind, w.Arrivals, w.RatePerSecond = Produce, Closed, 0
 	w.Connections, w.InFlight = 4, 4
@@ -157,7 +162,8 @@ func (w *Workload) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, Idle), "kind = %q: want produce, fetch, recovery, sweep, spread, failover or idle", w.Kind)
+	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
+		"failover, catch-up or idle", w.Kind)
 	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
 	open := w.Arrivals == Constant || w.Arrivals == Poisson
 	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)
@@ -176,7 +182,7 @@ func (w *Workload) Validate() error {
 	want(w.RingBytes >= minRingBytes && w.RingBytes%4096 == 0, "ring_bytes = %d: want at least %d and a multiple of 4096", w.RingBytes, minRingBytes)
 	want(w.RingLaps == 0 || w.RingLaps >= 3 && w.Kind == Produce && w.OneAtATime(), "ring_laps = %d: want 0, or at least 3 in a produce workload "+
 		"with one request outstanding", w.RingLaps)
-	want(!oneOf(w.Kind, Fetch, Recovery) || w.PreloadBytes > 0, "preload_bytes = %d: %s needs something written before", w.PreloadBytes, w.Kind)
+	want(!oneOf(w.Kind, Fetch, Recovery, CatchUp) || w.PreloadBytes > 0, "preload_bytes = %d: %s needs something written before", w.PreloadBytes, w.Kind)
 	want(w.Kind != Fetch || w.FetchBytes > 0, "fetch_bytes = %d: want the most bytes in an answer", w.FetchBytes)
 	want(!w.EndToEnd || w.Kind == Produce && !w.Batched(), "end_to_end: only a produce workload with one record in a request has a consumer")
 	for _, p := range w.GatedPairs {
@@ -210,10 +216,11 @@ func (w *Workload) validateSweep(want func(ok bool, format string, args ...any))
 }
 
 func (w *Workload) validateProbe(want func(ok bool, format string, args ...any)) {
+	want(w.Kind != CatchUp || w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: a catch-up is under load", w.ProbeRatePerSecond)
 	if w.ProbeRatePerSecond == 0 && w.ProbeLimitMs == 0 {
 		return
 	}
-	want(oneOf(w.Kind, Recovery, Failover), "probe_rate_per_second and probe_limit_ms belong to a recovery or a failover, this is %s", w.Kind)
+	want(oneOf(w.Kind, Recovery, Failover, CatchUp), "probe_rate_per_second and probe_limit_ms belong to a recovery, a failover or a catch-up, this is %s", w.Kind)
 	want(w.ProbeRatePerSecond >= 200 && w.ProbeRatePerSecond <= 10_000, "probe_rate_per_second = %v: want 200 (two samples beyond a "+
 		"second's p99) to 10000", w.ProbeRatePerSecond)
 	want(w.ProbeLimitMs >= leastProbeMs && w.ProbeLimitMs <= 120_000, "probe_limit_ms = %d: want %d to 120000", w.ProbeLimitMs, leastProbeMs)
@@ -227,8 +234,9 @@ func (w *Workload) validateFailover(want func(ok bool, format string, args ...an
 		want(n.value >= 0 && n.value <= mostIncidents && (n.value == 0 || w.Kind == Failover), "%s = %d: want 0 to %d, and 0 but in a failover", n.name, n.value, mostIncidents)
 	}
 	want((w.PauseIncidents > 0) == (w.PauseMs > 0) && w.PauseMs <= 60_000, "pause_ms = %d: want 1 to 60000 with pause_incidents, else 0", w.PauseMs)
-	want(oneOf(w.Kind, Failover, Idle) && w.QuietMs > 0 && w.QuietMs <= 60_000 || w.QuietMs == 0 && !oneOf(w.Kind, Failover, Idle),
-		"quiet_ms = %d: a failover and an idle workload want 1 to 60000, any other has none", w.QuietMs)
+	quiet := oneOf(w.Kind, Failover, CatchUp, Idle)
+	want(quiet && w.QuietMs > 0 && w.QuietMs <= 60_000 || w.QuietMs == 0 && !quiet,
+		"quiet_ms = %d: a failover, a catch-up and an idle workload want 1 to 60000, any other has none", w.QuietMs)
 	want((w.Kind == Failover) == (w.RestMs > 0) && w.RestMs <= 60_000, "rest_ms = %d: a failover wants 1 to 60000, any other has none", w.RestMs)
 	if w.Kind != Failover {
 		return
@@ -241,4 +249,4 @@ func (w *Workload) validateFailover(want func(ok bool, format string, args ...an
 func (w *Workload) Incidents() int { return w.KillIncidents + w.PauseIncidents + w.StopIncidents }
 
 // InTurns says that two sides take turns in slices.
-func (w *Workload) InTurns() bool { return !oneOf(w.Kind, Recovery, Failover, Idle) }
+func (w *Workload) InTurns() bool { return !oneOf(w.Kind, Recovery, Failover, CatchUp, Idle) }

@@ -97,7 +97,7 @@ func (l *launch) compete(ctx context.Context, broker *target.Brokers, system loa
 
 // newContest is a contest with one side.
 func (l *launch) newContest(ctx context.Context, broker *target.Brokers, system load) (*contest, error) {
-	lead, err := l.leader(ctx, broker)
+	lead, err := l.nodes(broker).Leads(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package launch
 import (
 	"context"
 	"errors"
-	"time"
 
 	"ackline/loadgen/cluster"
 	"ackline/tools/bench/failover"
@@ -38,7 +37,7 @@ func (l *launch) failover(ctx context.Context) error {
 			}
 			defer func() { err = errors.Join(err, probes[i].Close()) }()
 		}
-		found, err := failover.Run(ctx, failover.Config{Nodes: hit{l, b}, Tuned: probes[0], Library: probes[1], Kills: w.KillIncidents,
+		found, err := failover.Run(ctx, failover.Config{Nodes: l.nodes(b), Tuned: probes[0], Library: probes[1], Kills: w.KillIncidents,
 			Pauses: w.PauseIncidents, Stops: w.StopIncidents, PauseFor: w.Pause(), Limit: w.ProbeLimit(), Quiet: w.Quiet(), Rest: w.Rest(),
 			Seed: l.sub(6), Step: l.step})
 		if err != nil {
@@ -51,41 +50,3 @@ func (l *launch) failover(ctx context.Context) error {
 		return l.check(ctx, out)
 	})
 }
-
-// leaderPoll is how often it is asked who leads.
-const leaderPoll = 20 * time.Millisecond
-
-// hit is a launch's brokers as incidents need them.
-type hit struct {
-	l *launch
-	*target.Brokers
-}
-
-// Leader asks until somebody knows: a node that has just come back may not.
-func (h hit) Leader(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, target.StartTimeout)
-	defer cancel()
-	for {
-		lead, err := h.l.leader(ctx, h.Brokers)
-		if !errors.Is(err, cluster.ErrNoLeader) {
-			return lead, err
-		}
-		select {
-		case <-ctx.Done():
-			return 0, err
-		case <-time.After(leaderPoll):
-		}
-	}
-}
-
-func (h hit) Led(ctx context.Context, i int) (int, error) {
-	m, err := h.Nodes[i].Metrics(ctx)
-	return int(m.Values[target.RaftLeaders]), err
-}
-
-func (h hit) Kill(i int)         { h.Nodes[i].Kill() }
-func (h hit) Stop(i int) error   { return h.Nodes[i].Stop(target.StopTimeout) }
-func (h hit) Pause(i int) error  { return h.Nodes[i].Pause() }
-func (h hit) Resume(i int) error { return h.Nodes[i].Resume() }
-
-func (h hit) Await(ctx context.Context, i int) error { return h.Nodes[i].AwaitReady(ctx) }

@@ -71,7 +71,7 @@ func Run(ctx context.Context, p Plan) (record.Launch, error) {
 	}
 	run := map[string]func(context.Context) error{
 		profiles.Produce: l.produce, profiles.Fetch: l.fetch, profiles.Recovery: l.recovery, profiles.Sweep: l.sweep,
-		profiles.Spread: l.spread, profiles.Failover: l.failover, profiles.Idle: l.idle,
+		profiles.Spread: l.spread, profiles.Failover: l.failover, profiles.CatchUp: l.catchUp, profiles.Idle: l.idle,
 	}[p.Scenario.Workload.Kind]
 	err = run(ctx)
 	after, readErr := proc.ReadCPU("/proc")

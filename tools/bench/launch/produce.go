@@ -61,7 +61,7 @@ func (c *contest) measureProduce(ctx context.Context, broker *target.Brokers) er
 	if err := c.conclude(); err != nil {
 		return err
 	}
-	c.inside(between(before, after))
+	c.inside(target.Between(before, after))
 	if c.topology().Nodes > 1 {
 		if err := c.roundTrip(ctx); err != nil || !c.Scenario.Workload.OneAtATime() {
 			return err
@@ -84,26 +84,40 @@ func (c *contest) besideTheDisk(ctx context.Context, run func(context.Context) e
 	if !w.Throughput() || c.Disk == nil {
 		return run(ctx)
 	}
-	c.step("measuring the disk alone")
-	before, err := c.Disk.DurableRate(ctx, profiles.DiskRate)
-	if err != nil {
-		return fmt.Errorf("the disk's durable rate: %w", err)
-	}
-	if err := run(ctx); err != nil {
+	if _, err := c.diskBeside(ctx, run); err != nil {
 		return err
 	}
-	c.step("measuring the disk alone")
-	after, err := c.Disk.DurableRate(ctx, profiles.DiskRate)
-	if err != nil {
-		return fmt.Errorf("the disk's durable rate: %w", err)
-	}
-	c.figure(record.Host, record.DurableRate, "bytes/s", max(before, after))
 	for _, s := range []side{record.System, record.Floor} {
 		if rate, n := sum.LogMean(c.slices, s, "requests_per_second"); n > 0 {
 			c.figure(s, "record_bytes_per_second", "bytes/s", rate*float64(w.RecordBytes*w.RecordsPerRequest))
 		}
 	}
 	return nil
+}
+
+// diskBeside runs something between two measurements of the disk alone and returns the better of them, 0 without a disk.
+func (l *launch) diskBeside(ctx context.Context, run func(context.Context) error) (best float64, err error) {
+	measure := func() error {
+		if l.Disk == nil {
+			return nil
+		}
+		l.step("measuring the disk alone")
+		rate, err := l.Disk.DurableRate(ctx, profiles.DiskRate)
+		if err != nil {
+			return fmt.Errorf("the disk's durable rate: %w", err)
+		}
+		best = max(best, rate)
+		return nil
+	}
+	for _, do := range []func() error{measure, func() error { return run(ctx) }, measure} {
+		if err := do(); err != nil {
+			return 0, err
+		}
+	}
+	if best > 0 {
+		l.figure(record.Host, record.DurableRate, "bytes/s", best)
+	}
+	return best, nil
 }
 
 // library measures what a client library costs: franz-go takes turns with the pre-encoded frames, one request outstanding
@@ -165,7 +179,7 @@ func (c *contest) inside(nodes []target.Metrics) {
 	c.figure(record.System, "ring_laps", "1", laps)
 	c.figure(record.System, "garbage_collections", "1", v[target.Collections])
 	if all := float64(c.all[record.System]); all > 0 {
-		v := summed(nodes)
+		v := target.Summed(nodes)
 		c.figure(record.System, "allocations_per_request", "1/request", v[target.Allocations]/all)
 		c.figure(record.System, "allocated_bytes_per_request", "bytes/request", v[target.AllocatedBytes]/all)
 		c.figure(record.System, "syncs_per_request", "1/request", v[target.WALBatches]/all)

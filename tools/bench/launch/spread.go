@@ -65,7 +65,7 @@ func (c *contest) besideOne(ctx context.Context, b *target.Brokers) error {
 			if err != nil {
 				return smp, err
 			}
-			v := summed(between(before, after))
+			v := target.Summed(target.Between(before, after))
 			syncs[load] += v[target.WALBatches]
 			messages[load] += v[target.RaftMessages]
 			seconds[load] += smp.counted.Seconds() + float64(c.Suite.DiscardMs)/1e3

@@ -81,3 +81,29 @@ func TestIdleLaunch(t *testing.T) {
 		t.Errorf("left on the disk: %v", left)
 	}
 }
+
+// A node that follows is killed and comes back to what was written without it.
+func TestCatchUpLaunch(t *testing.T) {
+	w := produceWorkload()
+	w.Kind, w.RecordBytes, w.PreloadBytes, w.ProbeRatePerSecond, w.ProbeLimitMs, w.QuietMs = profiles.CatchUp, 1024, 4<<20, 500, 20_000, 300
+	p, cluster, checkpoints := stageOf(t, w, 3)
+	p.Disk = &fakeDisk{rates: []float64{5e9, 4e9}}
+	l := sure(t, p)
+	if n := checkpoints.Load(); n != 2 { // of the two that were there
+		t.Errorf("%d checkpoints, want 2", n)
+	}
+	if n := cluster.Stored(topic, 0); n < 4<<10 {
+		t.Errorf("%d records of 1 KiB were written, want 4 MiB", n)
+	}
+	pair, ok := l.Pair("catch-up")
+	rate, _ := l.Get(record.System, "catch_up_bytes_per_second")
+	if !ok || pair.Floor != 5e9 || pair.System != rate || rate <= 0 || pair.Ratio != 5e9/rate {
+		t.Errorf("caught up at %v bytes/s, %+v", rate, pair)
+	}
+	if v, ok := l.Get(record.System, record.UsersP99); !ok || v <= 0 {
+		t.Errorf("the users' p99 is %v times as long, %v", v, ok)
+	}
+	if _, err := os.Stat(filepath.Join(p.Out, "launch-03-scenario-broker-2-2.log")); err != nil {
+		t.Error(err) // the fake's partition is led by node 1
+	}
+}

@@ -53,7 +53,7 @@ func (c *contest) climb(ctx context.Context, broker *target.Brokers) error {
 	if err := c.knees(); err != nil {
 		return err
 	}
-	c.inside(between(before, after))
+	c.inside(target.Between(before, after))
 	c.rec.Stages = nil // over all rates together they say nothing
 	return nil
 }

@@ -49,12 +49,22 @@ func Before(samples []Sample, start int64) time.Duration {
 	return p99s[len(p99s)/2]
 }
 
-// p99Of is the 99th percentile of the time from when a record was due until it was acknowledged, of those due in the window
-// that begins at begin. Failures rank above every success.
+// P99 is the 99th percentile of the time from when a record was due until it was acknowledged, of those due between two moments,
+// 0 when there are none. Failures rank above every success. Samples are in the order in which they were due.
+func P99(samples []Sample, from, to int64) time.Duration {
+	p99, _ := p99Between(samples, from, to)
+	return p99
+}
+
+// p99Of is P99 of the window that begins at begin.
 func p99Of(samples []Sample, begin int64) (time.Duration, bool) {
+	return p99Between(samples, begin, begin+Window.Nanoseconds())
+}
+
+func p99Between(samples []Sample, from, to int64) (time.Duration, bool) {
 	byTime := func(s Sample, t int64) int { return cmp.Compare(s.Intended, t) }
-	low, _ := slices.BinarySearchFunc(samples, begin, byTime)
-	high, _ := slices.BinarySearchFunc(samples, begin+Window.Nanoseconds(), byTime)
+	low, _ := slices.BinarySearchFunc(samples, from, byTime)
+	high, _ := slices.BinarySearchFunc(samples, to, byTime)
 	took := make([]int64, 0, high-low)
 	for _, s := range samples[low:high] {
 		if s.Acked == failed {

@@ -10,12 +10,16 @@ const (
 	StolenTooMuch      = 0.10
 )
 
-// DurableRate is the name of the figure (side Host, bytes/s) in which a launch of a throughput scenario keeps the best rate
+// DurableRate is the name of the figure (side Host, bytes/s) in which a launch of a throughput or catch-up scenario keeps the best rate
 // at which the disk alone makes sequential writes durable: O_DIRECT on a preallocated file in the same directory, by the
 // block size, queue depth and way of syncing that a sweep at the run's beginning found to be the fastest (the run's notes
 // say which). It is measured just before the slices and just after them, while nothing else runs, and is the better of the
 // two: the limit that a disk which is slower for a moment must not lower.
 const DurableRate = "durable_bytes_per_second"
+
+// UsersP99 is the name of the figure (side System) in which a launch of a catch-up scenario keeps the p99 of those who write while a
+// node catches up, as a multiple of what it is with all nodes there.
+const UsersP99 = "users_p99_ratio"
 
 // Stolen is the share of CPU time that the host took while launches ran, valid or not. ok is false when no launch says.
 func Stolen(r *Results) (fraction float64, ok bool) {

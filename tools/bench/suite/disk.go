@@ -36,7 +36,7 @@ func seqConfig() raw.SeqConfig {
 // file system without O_DIRECT has none: then a note says so, and throughput stands beside its floor only.
 func (c *Config) findDisk(ctx context.Context, r *record.Results, work string, how raw.SeqConfig) (closer func() error, err error) {
 	closer = func() error { return nil }
-	if c.Disk != nil || !slices.ContainsFunc(c.Suite.Scenarios, func(s profiles.Scenario) bool { return s.Workload.Throughput() }) {
+	if c.Disk != nil || !slices.ContainsFunc(c.Suite.Scenarios, func(s profiles.Scenario) bool { return s.Workload.BesideTheDisk() }) {
 		return closer, nil
 	}
 	c.tell(Progress{Total: c.total(), Step: "looking for the disk's best durable rate", Left: c.Suite.Estimate()})
@@ -70,6 +70,6 @@ func way(p raw.Point) string {
 	if p.Mode == raw.Group {
 		synced = "made durable in groups by fdatasync"
 	}
-	return fmt.Sprintf("blocks of %d KiB, %d in flight, %s: %.0f MiB/s; launches of throughput measure this again beside their slices", p.Block>>10, p.Depth, synced,
+	return fmt.Sprintf("blocks of %d KiB, %d in flight, %s: %.0f MiB/s; launches measure this again beside what they compare with it", p.Block>>10, p.Depth, synced,
 		p.Rate()/(1<<20))
 }

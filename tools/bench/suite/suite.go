@@ -199,6 +199,8 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 		out.Operation, out.FloorIs = "Produce", record.OnePartition
 	case profiles.Failover:
 		out.Operation = "Failover"
+	case profiles.CatchUp:
+		out.Operation, out.FloorIs = "CatchUp", "the disk's durable sequential writes"
 	case profiles.Idle:
 		out.Operation = "Idle"
 	case profiles.Fetch:

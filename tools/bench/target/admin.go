@@ -67,9 +67,10 @@ const (
 	RaftFrames     = "ackline_raft_frames_total"     // that they were sent in
 	RaftHeartbeats = "ackline_raft_heartbeats_total" // received, of nodes
 	RaftLeaders    = "ackline_raft_leaders"          // groups that the node leads; this one also falls
+	RaftBehind     = "ackline_raft_behind_entries"   // entries that the replica lacks that is furthest behind; the same
 )
 
-var values = []string{Checkpoints, WALBytes, WALBatches, Allocations, AllocatedBytes, Collections, RaftMessages, RaftFrames, RaftHeartbeats, RaftLeaders}
+var values = []string{Checkpoints, WALBytes, WALBatches, Allocations, AllocatedBytes, Collections, RaftMessages, RaftFrames, RaftHeartbeats, RaftLeaders, RaftBehind}
 
 // stageMetric is the broker's histogram of the time per stage of a Produce request.
 const stageMetric = "ackline_produce_duration_seconds"
@@ -87,6 +88,26 @@ func (b *Broker) Metrics(ctx context.Context) (Metrics, error) {
 		return Metrics{}, err
 	}
 	return parseMetrics(strings.NewReader(text))
+}
+
+// Between is what each node counted meanwhile.
+func Between(before, after []Metrics) []Metrics {
+	out := make([]Metrics, len(after))
+	for i := range after {
+		out[i] = after[i].Sub(before[i])
+	}
+	return out
+}
+
+// Summed are the values of all nodes together.
+func Summed(nodes []Metrics) map[string]float64 {
+	out := map[string]float64{}
+	for _, m := range nodes {
+		for name, v := range m.Values {
+			out[name] += v
+		}
+	}
+	return out
 }
 
 // parseMetrics reads a page in Prometheus' text format:

@@ -80,6 +80,10 @@ var Bars = []Bar{
 		Unit: "ms", Limit: 400, gaps: gapsOf(record.Kill), worst: true},
 	{Name: "graceful stop of a leader: gap in writes, worst", Operation: "Failover", Workload: "failover", Topology: "same-dc-3",
 		Unit: "ms", Limit: 50, gaps: gapsOf(record.Stop), worst: true},
+	{Name: "a follower 1 GiB behind: rate / disk's durable rate", Operation: "CatchUp", Workload: "catch-up", Topology: "same-dc-3",
+		Pair: "catch-up", Unit: "1", Limit: 0.20, AtLeast: true, value: inverse(pairRatio("catch-up")), log: true},
+	{Name: "a follower 1 GiB behind: users' p99 / usual", Operation: "CatchUp", Workload: "catch-up", Topology: "same-dc-3",
+		Unit: "1", Limit: 3, value: figure(record.System, record.UsersP99), log: true},
 }
 
 func pairRatio(name string) measure {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -66,5 +67,33 @@ func TestIncidentsArePublished(t *testing.T) {
 	}
 	if err := Check([]byte(page)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A follower that catches up is judged by its rate over the disk's own, and by what users wait for meanwhile over what they are used to.
+func TestBarsOfACatchUp(t *testing.T) {
+	const rate, users = "a follower 1 GiB behind: rate / disk's durable rate", "a follower 1 GiB behind: users' p99 / usual"
+	for _, c := range []struct {
+		rate, p99   float64
+		share, felt stats.Verdict
+	}{{0.3e9, 2.5, stats.Met, stats.Met}, {0.15e9, 3.5, stats.Missed, stats.Missed}} {
+		r := sample("0123456789ab", 1)
+		r.Scenarios = append(r.Scenarios, record.Scenario{Name: "catch-up", Operation: "CatchUp", Topology: "same-dc-3", Workload: "catch-up",
+			Tuning: "default", FloorIs: "the disk's durable sequential writes"})
+		for n := 1; n <= 6; n++ {
+			r.Launches = append(r.Launches, record.Launch{Number: n, Scenario: "catch-up", Verdict: record.OK, Requests: 1000, Check: &record.DataCheck{OK: true},
+				Pairs:   []record.Pair{{Name: "catch-up", Unit: "bytes/s", System: c.rate, Floor: 1e9, Ratio: 1e9 / c.rate, Excess: 1e9 - c.rate, Slices: 1, Gated: true}},
+				Figures: []record.Figure{{Name: record.UsersP99, Unit: "1", Side: record.System, Value: c.p99}}})
+		}
+		if got := verdicts(r); got[rate] != string(c.share) || got[users] != string(c.felt) {
+			t.Errorf("%v of the disk's rate, p99 times %v: %s and %s", c.rate/1e9, c.p99, got[rate], got[users])
+		}
+		page := string(render(t, r, nil))
+		if !regexp.MustCompile(`\| catch-up +\| catch-up +\| 286 MiB/s|\| catch-up +\| catch-up +\| 143 MiB/s`).MatchString(page) {
+			t.Error("the headline has no row for it")
+		}
+		if err := Check([]byte(page)); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -1,0 +1,67 @@
+package launch
+
+import (
+	"context"
+	"errors"
+
+	"ackline/tools/bench/catchup"
+	"ackline/tools/bench/probe"
+	"ackline/tools/bench/record"
+	"ackline/tools/bench/target"
+)
+
+// nearPerSecond: a node that has caught up may lack what the probe writes in this part of a second.
+const nearPerSecond = 20
+
+// catchUp measures how soon a node has again what was written while it was away, beside the rate at which the disk alone makes
+// bytes durable.
+func (l *launch) catchUp(ctx context.Context) error {
+	return l.withBrokers(ctx, func(b *target.Brokers) (err error) {
+		w := l.Scenario.Workload
+		writer, err := openProduce(ctx, w.Fill(), b.Addrs(), l.sub(1))
+		if err != nil {
+			return errors.Join(err, b.Err())
+		}
+		defer writer.close()
+		out := &outage{launch: l}
+		users, err := out.openAs(ctx, probe.Plain, b.Addrs())
+		if err != nil {
+			return errors.Join(err, b.Err())
+		}
+		defer func() { err = errors.Join(err, users.Close()) }()
+		var found *catchup.Result
+		rate, err := l.diskBeside(ctx, func(ctx context.Context) (err error) {
+			found, err = catchup.Run(ctx, catchup.Config{Nodes: l.nodes(b), Count: len(b.Nodes), Probe: users, Quiet: w.Quiet(), Limit: w.ProbeLimit(),
+				Write: func(ctx context.Context) (int64, error) { err := l.preload(ctx, writer); return writer.bytes, err },
+				Near:  int64(w.ProbeRatePerSecond / nearPerSecond), Step: l.step})
+			return errors.Join(err, b.Err())
+		})
+		if err != nil {
+			return err
+		}
+		l.rec.Requests = writer.acked + out.acked()
+		l.caughtUp(found, rate)
+		return errors.Join(l.check(ctx, writer), l.check(ctx, out))
+	})
+}
+
+// caughtUp records what was found, and the disk's own rate if there is one.
+func (l *launch) caughtUp(r *catchup.Result, disk float64) {
+	if r.Moved {
+		l.invalid("somebody else led in the end: an election came between")
+	}
+	rate := float64(r.Bytes) / r.Took.Seconds()
+	if disk > 0 {
+		l.rec.Pairs = append(l.rec.Pairs, record.Pair{Name: "catch-up", Unit: "bytes/s", System: rate, Floor: disk, Ratio: disk / rate, Excess: disk - rate, Slices: 1, Gated: true})
+	}
+	for _, f := range []struct {
+		name, unit string
+		value      float64
+	}{
+		{"catch_up_bytes_per_second", "bytes/s", rate}, {"catch_up_ms", "ms", float64(r.Took) / 1e6}, {"node_listens_ms", "ms", float64(r.Listen) / 1e6},
+		{"entries_behind", "1", float64(r.Behind)}, {"users_us_p99_before", "us", float64(r.Before) / 1e3}, {"users_us_p99_during", "us", float64(r.During) / 1e3},
+		{record.UsersP99, "1", float64(r.During) / float64(r.Before)}, {"records_unacknowledged", "1", float64(r.Failed)},
+	} {
+		l.figure(record.System, f.name, f.unit, f.value)
+	}
+}
