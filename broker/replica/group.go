@@ -145,6 +145,10 @@ func NewGroup(cfg Config, st State) (*Group, error) {
 	return g, nil
 }
 
+// inflightBytes is what a follower may have been sent and not answered. What one lacks that comes back is read from the disk with the
+// group's lock held, as much as this at first: those who write wait meanwhile.
+const inflightBytes = 8 << 20
+
 func (g *Group) newRaft() (*raft.RawNode, error) {
 	return raft.NewRawNode(&raft.Config{
 		ID:                        uint64(g.cfg.Replica),
@@ -157,7 +161,7 @@ func (g *Group) newRaft() (*raft.RawNode, error) {
 		MaxCommittedSizePerReady:  4 << 20,
 		MaxUncommittedEntriesSize: 0, // bounded by Config.UncommittedBytes before raft sees a proposal
 		MaxInflightMsgs:           256,
-		MaxInflightBytes:          64 << 20,
+		MaxInflightBytes:          inflightBytes,
 		CheckQuorum:               true,
 		PreVote:                   true,
 		ReadOnlyOption:            raft.ReadOnlySafe,
