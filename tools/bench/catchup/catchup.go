@@ -16,6 +16,7 @@ import (
 
 	"ackline/loadgen/pace"
 	"ackline/tools/bench/probe"
+	"ackline/tools/bench/record"
 )
 
 // Nodes are what is away and comes back, numbered from 0.
@@ -159,5 +160,22 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	case <-time.After(d):
 		return nil
+	}
+}
+
+// Rate is what came to the node per second, in bytes, until it had caught up.
+func (r *Result) Rate() float64 { return float64(r.Bytes) / r.Took.Seconds() }
+
+// Figures are what a record of the launch keeps.
+func (r *Result) Figures() []record.Figure {
+	return []record.Figure{
+		{Name: "catch_up_bytes_per_second", Unit: "bytes/s", Value: r.Rate()},
+		{Name: "catch_up_ms", Unit: "ms", Value: float64(r.Took) / 1e6},
+		{Name: "node_listens_ms", Unit: "ms", Value: float64(r.Listen) / 1e6},
+		{Name: "entries_behind", Unit: "1", Value: float64(r.Behind)},
+		{Name: "users_us_p99_before", Unit: "us", Value: float64(r.Before) / 1e3},
+		{Name: "users_us_p99_during", Unit: "us", Value: float64(r.During) / 1e3},
+		{Name: record.UsersP99, Unit: "1", Value: float64(r.During) / float64(r.Before)},
+		{Name: "records_unacknowledged", Unit: "1", Value: float64(r.Failed)},
 	}
 }

@@ -50,18 +50,11 @@ func (l *launch) caughtUp(r *catchup.Result, disk float64) {
 	if r.Moved {
 		l.invalid("somebody else led in the end: an election came between")
 	}
-	rate := float64(r.Bytes) / r.Took.Seconds()
+	rate := r.Rate()
 	if disk > 0 {
 		l.rec.Pairs = append(l.rec.Pairs, record.Pair{Name: "catch-up", Unit: "bytes/s", System: rate, Floor: disk, Ratio: disk / rate, Excess: disk - rate, Slices: 1, Gated: true})
 	}
-	for _, f := range []struct {
-		name, unit string
-		value      float64
-	}{
-		{"catch_up_bytes_per_second", "bytes/s", rate}, {"catch_up_ms", "ms", float64(r.Took) / 1e6}, {"node_listens_ms", "ms", float64(r.Listen) / 1e6},
-		{"entries_behind", "1", float64(r.Behind)}, {"users_us_p99_before", "us", float64(r.Before) / 1e3}, {"users_us_p99_during", "us", float64(r.During) / 1e3},
-		{record.UsersP99, "1", float64(r.During) / float64(r.Before)}, {"records_unacknowledged", "1", float64(r.Failed)},
-	} {
-		l.figure(record.System, f.name, f.unit, f.value)
+	for _, f := range r.Figures() {
+		l.figure(record.System, f.Name, f.Unit, f.Value)
 	}
 }

@@ -1,4 +1,4 @@
-package node
+package retention
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 	"ackline/broker/seglog"
 )
 
-func TestRetainFrom(t *testing.T) {
+func TestFrom(t *testing.T) {
 	segs := []seglog.SegmentInfo{
 		{Base: 0, NextOffset: 10, DataBytes: 100, MaxTimestamp: 1000},
 		{Base: 10, NextOffset: 20, DataBytes: 100, MaxTimestamp: 3000},
@@ -32,7 +32,7 @@ func TestRetainFrom(t *testing.T) {
 		{"age of all", -1, 500, 1 << 40, 30, true},
 		{"either", 250, 500, 4000, 30, true},
 	} {
-		start, drop := retainFrom(segs, topicconfig.Settings{RetentionBytes: c.bytes, RetentionMs: c.ms}, c.now)
+		start, drop := From(segs, topicconfig.Settings{RetentionBytes: c.bytes, RetentionMs: c.ms}, c.now)
 		if start != c.start || drop != c.drop {
 			t.Errorf("%s: from %d, %v; want %d, %v", c.what, start, drop, c.start, c.drop)
 		}
