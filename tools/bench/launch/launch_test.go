@@ -129,7 +129,7 @@ func stageOf(t *testing.T, workload profiles.Workload, nodes int) (Plan, *broker
 	}
 	for name, script := range map[string]string{
 		"broker": fmt.Sprintf("trap 'exit 0' TERM\nset -- $(echo \"$@\" | sed -n 's/.*--node-id \\([0-9]\\).*/\\1/p')\nset -- ${1:-1} %s\nshift $1\n"+
-			"echo broker ready: kafka $1 http %s sync buffered-dsync recovered 0 bytes in 1ms\nwhile :; do sleep 0.01; done",
+			"for word in listens ready; do echo broker $word: kafka $1 http %s sync buffered-dsync recovered 0 bytes in 1ms; done\nwhile :; do sleep 0.01; done",
 			strings.Join(cluster.Addrs(), " "), strings.TrimPrefix(admin.URL, "http://")),
 		"floor": fmt.Sprintf("ACT_AS_FLOOR=1 exec %s \"$@\"", self),
 	} {
