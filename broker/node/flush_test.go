@@ -10,8 +10,7 @@ import (
 	"ackline/broker/vfs"
 )
 
-// What a partition gathers goes to its segment ahead of any checkpoint once it is enough, and what a restart finds of it too,
-// although that was gathered before there was a partition to flush.
+// What a partition gathers goes to its segment ahead of any checkpoint once it is enough, and what a restart finds of it too.
 func TestEnoughIsFlushedAheadOfACheckpoint(t *testing.T) {
 	fs := vfs.NewMem()
 	atLeast := func(bytes int64) func(*config.Config) {
