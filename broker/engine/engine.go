@@ -38,7 +38,7 @@
 // # Locks
 //
 // member.dying before a group's lock before any one of member.mu, ticks.mu, the transport's and the WAL's. early.mu is taken
-// with nothing held, and a registry's shard within it; strays.mu within member.mu. All others are leaves.
+// with nothing held, and a registry's shard within it. All others are leaves.
 package engine
 
 import (
@@ -128,7 +128,6 @@ type Engine struct {
 	news      news
 	pass      pass // owned by who calls Work
 	announced announced
-	strays    strays
 	bursts    sync.Pool // of *burst
 
 	yielding atomic.Bool
@@ -155,7 +154,6 @@ func New(cfg Config) *Engine {
 	e.early.b = early.New(cfg.EarlyMessages, cfg.EarlyBytes)
 	e.groups.init()
 	e.news.init()
-	e.strays.m = map[*member]int64{}
 	e.announced.m = map[id.GroupID]announcement{}
 	e.bursts.New = func() any { return new(burst) }
 	return e

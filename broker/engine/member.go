@@ -90,7 +90,6 @@ func (m *member) setPlaced(placed []Replica) {
 	defer m.mu.Unlock()
 	m.placed = slices.Clone(placed)
 	m.join()
-	m.stray()
 }
 
 // join makes where anew. Needs mu.
@@ -139,7 +138,6 @@ func (m *member) Leader(g id.GroupID, s replica.Status) {
 		m.stopped = true
 		m.e.counters.stopped.Add(1)
 	}
-	m.stray()
 	m.mu.Unlock()
 	if led := m.leads.Swap(s.IsLead); led != s.IsLead {
 		m.e.lead(m, s)

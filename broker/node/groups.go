@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"ackline/broker/api"
 	"ackline/broker/engine"
@@ -235,32 +234,6 @@ func (n *Node) reportGone() {
 			if err := n.tell(ctx, meta.FilesGone{Node: n.dir.Node, Replicas: some}); err != nil && ctx.Err() == nil {
 				n.log.Warn("the metadata group would not hear that files are gone", "err", err)
 			}
-		}
-	}
-}
-
-// balanceEvery is how often a node looks for leaderships that are its own to claim, balanceAtOnce how many it claims then: a
-// thousand come back in a minute.
-const (
-	balanceEvery  = time.Second
-	balanceAtOnce = 16
-)
-
-// balanceLoop claims the leaderships that placement gives this node and that others have had for long enough.
-func (n *Node) balanceLoop() {
-	defer n.loops.Done()
-	after := time.Duration(n.cfg.Cluster.BalanceAfterS) * time.Second
-	if after < 0 || len(n.cfg.Cluster.Peers) == 0 {
-		return
-	}
-	ticker := time.NewTicker(balanceEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-n.stopping:
-			return
-		case <-ticker.C:
-			n.engine.Balance(n.now(), after.Nanoseconds(), balanceAtOnce)
 		}
 	}
 }

@@ -148,7 +148,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() { n.closeGroups(); n.wal.Close() })
-	loops := []func(){n.reconcile, n.reportGone, n.pollLoop, n.flushLoop, n.retentionLoop, n.expireLoop, n.balanceLoop}
+	loops := []func(){n.reconcile, n.reportGone, n.pollLoop, n.flushLoop, n.retentionLoop, n.expireLoop}
 	n.loops.Add(len(loops))
 	undo = append(undo, func() { close(n.stopping); n.loops.Wait() })
 	for _, loop := range loops {

@@ -166,10 +166,6 @@ func (g *Group) TransferLeadership(to id.ReplicaID) error {
 	case to == g.cfg.Replica || !slices.Contains(g.conf.Voters, uint64(to)):
 		return fmt.Errorf("%w: group %d: replica %d is to lead and is no other voter", membership.ErrConfiguration, g.cfg.Group, to)
 	}
-	return g.handOver(to)
-}
-
-func (g *Group) handOver(to id.ReplicaID) error {
 	g.wake()
 	g.stepProposals(1 << 30)
 	if !g.status.IsLead {
@@ -179,31 +175,6 @@ func (g *Group) handOver(to id.ReplicaID) error {
 	g.handleReady()
 	g.refreshStatus()
 	return g.stopped
-}
-
-// Claim asks whoever leads for the lead, which a voter gets that has about as much of the log. Nothing tells whether it does, or
-// why not: claim again.
-func (g *Group) Claim() {
-	g.mu.Lock()
-	defer g.Unlock()
-	if l := g.status.Leader; g.stopped == nil && l != 0 && !g.status.IsLead && !g.isDead(uint64(l)) && !g.yield && g.isVoter() {
-		g.send([]pb.Message{{Type: pb.MsgTransferLeader, To: uint64(l), From: uint64(g.cfg.Replica), Term: uint64(g.status.Term)}})
-	}
-}
-
-// claimBehind is how many entries a replica may lack that claims the lead: raft sends them before it hands over.
-const claimBehind = 100
-
-// claimed takes another replica's claim.
-func (g *Group) claimed(m *pb.Message) error {
-	if g.status.IsLead && id.Term(m.Term) == g.status.Term && !g.moving && !g.changing() {
-		for _, p := range g.progress() {
-			if p.Replica == id.ReplicaID(m.From) && !p.Learner && p.replicating && p.Match+claimBehind >= g.status.Last {
-				return g.handOver(p.Replica)
-			}
-		}
-	}
-	return fmt.Errorf("%w: group %d: replica %d claims the lead of term %d", ErrRefused, g.cfg.Group, m.From, m.Term)
 }
 
 // Progress is how far a leader knows another replica to be.
@@ -238,13 +209,11 @@ func (g *Group) progress() (out []Progress) {
 	return out
 }
 
-// ReportUnreachable tells that messages to a replica may have been lost: the leader then asks how far it is, and is not quiet
-// before it knows.
+// ReportUnreachable tells that messages to a replica may have been lost: the leader then asks how far it is.
 func (g *Group) ReportUnreachable(r id.ReplicaID) {
 	g.mu.Lock()
 	defer g.Unlock()
 	if g.stopped == nil && g.status.IsLead {
-		g.wake()
 		g.rn.ReportUnreachable(uint64(r))
 		g.handleReady()
 	}

@@ -67,7 +67,7 @@ type Group struct {
 
 	quiet       bool
 	idleTicks   int  // that a leader has had nothing to do
-	intercept   bool // answers to appends go to intercepted, and not to the Sender
+	intercept   bool // heartbeats' responses go to intercepted, and not to the Sender
 	intercepted []pb.Message
 
 	counters Counters
@@ -208,7 +208,6 @@ func (g *Group) proposeLocked(e pb.Entry) (id.Index, id.Term, error) {
 	term := g.status.Term
 	if !g.solo {
 		g.wake()
-		g.idleTicks = 0 // ticks see it idle however busy it is between them
 		if len(g.inflight) == 0 && len(g.queue) == 0 && !g.handling {
 			g.stepProposals(1 << 30)
 			if g.stopped != nil {

@@ -1,13 +1,16 @@
 package replica
 
-import pb "go.etcd.io/raft/v3/raftpb"
+import (
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"ackline/broker/replica/quietword"
+)
 
 // Counters count what a group sends and refuses. They only go up.
 type Counters struct {
 	Sent      uint64 // messages for other replicas, snapshots not included
 	HeldBack  uint64 // appends that carried nothing but a commit index
 	Alone     uint64 // of these, those that were sent after all
-	Spared    uint64 // heartbeats that an append and its answer stood for
 	Snapshots uint64 // handed to the Sender
 	Refused   uint64 // messages that came and were refused
 }
@@ -51,11 +54,13 @@ func (g *Group) goes(m *pb.Message) bool {
 			return false
 		}
 	case pb.MsgHeartbeat:
-		if p := g.peers.Of(m.To); p != nil && !p.Beats(m, g.restsSoon()) && g.cfg.ElectionTicks > 2*g.cfg.HeartbeatTicks {
-			g.counters.Spared++
-			return false
+		if p := g.peers.Of(m.To); p != nil {
+			p.Beats(m)
 		}
-	case pb.MsgAppResp:
+		if len(m.Context) == 0 {
+			m.Context = g.quietContext(quietword.Ask)
+		}
+	case pb.MsgHeartbeatResp:
 		if g.intercept {
 			g.intercepted = append(g.intercepted, *m)
 			return false

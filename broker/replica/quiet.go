@@ -10,25 +10,27 @@ import (
 	"ackline/broker/replica/quietword"
 )
 
-// Ten thousand groups that nobody writes to must cost nothing, and a thousand of which each is written to now and then no more
-// than that: no heartbeats, no ticks. A group may be quiet when every replica whose node lives has the whole log, all of it
-// committed; then there is nothing that a message could tell but the commit index. That the leader's node is alive is seen between
-// nodes, for all groups at once.
+// Ten thousand groups that nobody writes to must cost nothing: no heartbeats, no ticks. A group may be quiet when every
+// replica whose node lives has the whole log and knows that it is committed; then there is nothing that a message could
+// tell. That the leader's node is alive is seen between nodes, for all groups at once.
 //
-// How it becomes quiet: a leader that has had nothing to do for QuietTicks tells its followers so with an append without entries
-// (package quietword), and is. That is the commit index's ride as well: at two ticks it goes when the index would have to go
-// alone, and wants no answer, so that one record costs six messages of three replicas. It goes the way of the appends, so behind
-// them, and who loses it is known. Whoever hears it and has applied all that there is is quiet too; whoever is not that far
-// answers as to any append, which wakes the leader.
+// How it becomes quiet: the heartbeats of a leader that has nothing to do ask (package quietword), and whoever
+// has that index, has applied it and has nothing to write answers with the same context; others answer without. When all
+// have answered for QuietTicks whose nodes live, the leader tells these that it is quiet (context 'Q') and is. Whoever hears
+// that and agrees is quiet as well, without an answer; whoever does not agree answers without context, which wakes the leader.
 //
 // How it ends: anything else that comes, from a client or another replica, ends it, and the leader's next heartbeat wakes
-// the others. A link that breaks may have swallowed the word: the leader hears of that (ReportUnreachable) and is awake until the
-// follower has answered. If the word is lost all the same, a follower goes on ticking, and asks for pre-votes one day:
+// the others. If the word that the leader is quiet is lost, a follower goes on ticking, and asks for pre-votes one day:
 // nobody grants them, for a quiet replica still remembers its leader, and the leader wakes. When nodes die, the survivors
 // are woken through PeersDown; a leader that cannot lead on tells its followers before it stops.
-//
-// Before, heartbeats asked whether everybody knew the commit index, and the group was quiet a second after all had said so. A
-// thousand partitions that are written to twice a second never were: 22 messages a record.
+
+// quietContext is what a leader's heartbeats carry, nil if it is not idle or the group never quiet.
+func (g *Group) quietContext(kind byte) []byte {
+	if g.cfg.QuietTicks == 0 || !g.idle() {
+		return nil
+	}
+	return quietword.Word{Kind: kind, Term: g.status.Term, Last: g.status.Last}.Bytes()
+}
 
 // settled tells whether this replica has stored, committed and applied all that it knows of.
 func (g *Group) settled() bool {
@@ -41,8 +43,8 @@ func (g *Group) idle() bool {
 	return g.status.IsLead && g.settled() && !g.moving && !g.changing() && g.reads.Empty()
 }
 
-// Quiet tells whether the group needs no ticks: it leads, all replicas have the log to its last index, all of it is committed,
-// and nothing is under way; or it follows, and its leader said so.
+// Quiet tells whether the group needs no ticks: it leads, all replicas have the log to its last index, know that all of it
+// is committed, and nothing is under way; or it follows, and its leader said so.
 func (g *Group) Quiet() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -61,17 +63,17 @@ func (g *Group) mayRest() bool {
 	if len(g.dead) > 0 && !membership.Quorum(&g.conf, func(v uint64) bool { return !g.isDead(v) }) {
 		return false
 	}
+	for _, p := range g.peers.All() {
+		if p.Knows != g.status.Last && !g.isDead(p.ID) {
+			return false
+		}
+	}
 	for _, p := range g.progress() {
 		if (p.Match != g.status.Last || !p.replicating) && !g.isDead(uint64(p.Replica)) {
 			return false // raft does not count on what the replica said: it is asking
 		}
 	}
 	return true
-}
-
-// restsSoon tells whether the word that the leader is quiet is likely to go before a commit index has to go alone.
-func (g *Group) restsSoon() bool {
-	return g.cfg.QuietTicks > 0 && g.cfg.QuietTicks <= g.cfg.CommitTicks && g.mayRest()
 }
 
 func (g *Group) isDead(r uint64) bool { return slices.Contains(g.dead, id.ReplicaID(r)) }
@@ -82,20 +84,19 @@ func (g *Group) tickQuiet() bool {
 		g.idleTicks = 0
 		return false
 	}
-	if g.idleTicks++; g.idleTicks < g.cfg.QuietTicks || !g.mayRest() {
+	if g.idleTicks++; g.idleTicks <= g.cfg.QuietTicks || !g.mayRest() {
 		return false
 	}
-	word := quietword.Word{Term: g.status.Term, Last: g.status.Last}.Bytes()
+	word := g.quietContext(quietword.Now)
 	var ms []pb.Message
 	for _, p := range g.peers.All() {
-		// Not to the dead: it could not be delivered. The last entry is of the leader's own term, since it is committed.
+		// Not to the dead: one that was only paused would be told of a commit index that its log does not reach.
 		if !g.isDead(p.ID) {
-			ms = append(ms, pb.Message{Type: pb.MsgApp, To: p.ID, From: uint64(g.cfg.Replica), Term: uint64(g.status.Term),
-				Index: uint64(g.status.Last), LogTerm: uint64(g.status.Term), Commit: uint64(g.status.Commit), Context: word})
+			ms = append(ms, pb.Message{Type: pb.MsgHeartbeat, To: p.ID, From: uint64(g.cfg.Replica), Term: uint64(g.status.Term),
+				Commit: uint64(g.status.Commit), Context: word})
 		}
 	}
 	g.transmit(ms)
-	g.peers.Rest()
 	g.rest()
 	return true
 }
@@ -126,21 +127,45 @@ func (g *Group) Wake() {
 	g.wake()
 }
 
-// told takes an append that says that the leader is quiet.
-func (g *Group) told(m *pb.Message, w quietword.Word) error {
+// asked takes a heartbeat that asks for quiet or orders it.
+func (g *Group) asked(m *pb.Message, w quietword.Word) error {
+	if w.Kind == quietword.Ask {
+		g.wake() // whoever asks is not quiet
+	}
 	g.handleReady()
 	g.intercept = true
 	err := g.rn.Step(*m)
 	g.handleReady()
 	g.intercept = false
-	agree := err == nil && g.settled() && g.status.Term == w.Term && g.status.Leader == id.ReplicaID(m.From) && g.status.Last == w.Last
-	if agree {
-		g.rest()
-	} else {
-		g.transmit(g.intercepted)
-		g.wake()
+	agree := g.settled() && g.status.Term == w.Term && g.status.Leader == id.ReplicaID(m.From) && g.status.Last == w.Last
+	for i := range g.intercepted {
+		r := &g.intercepted[i]
+		switch {
+		case !agree:
+			r.Context = nil
+		case w.Kind == quietword.Now:
+			continue
+		}
+		g.transmit(g.intercepted[i : i+1])
 	}
 	clear(g.intercepted)
 	g.intercepted = g.intercepted[:0]
+	switch {
+	case !agree:
+		g.wake()
+	case w.Kind == quietword.Now:
+		g.rest()
+	}
 	return err
+}
+
+// answered takes what a heartbeat's response says about quiet. It returns false if the response is no reason to wake.
+func (g *Group) answered(m *pb.Message, w quietword.Word) bool {
+	m.Context = nil // it is not one of raft's
+	p := g.peers.Of(m.From)
+	if p == nil || !g.status.IsLead || w.Term != g.status.Term || id.Term(m.Term) != w.Term {
+		return true
+	}
+	p.Knows = max(p.Knows, w.Last)
+	return w.Last != g.status.Last
 }

@@ -53,17 +53,13 @@ func (g *Group) step(m *pb.Message) error {
 	if leads(m.Type) && id.Term(m.Term) >= g.status.Term {
 		g.clock.Restart()
 	}
-	if m.Type == pb.MsgTransferLeader {
-		err := g.claimed(m)
-		if errors.Is(err, ErrRefused) {
-			g.counters.Refused++
-		}
-		return err
+	w, quiet := quietword.Parse(m.Context)
+	if quiet && m.Type == pb.MsgHeartbeat {
+		return g.raftErr(g.asked(m, w))
 	}
-	if w, quiet := quietword.Parse(m.Context); quiet && m.Type == pb.MsgApp {
-		return g.raftErr(g.told(m, w))
+	if !(quiet && m.Type == pb.MsgHeartbeatResp) || g.answered(m, w) {
+		g.wake()
 	}
-	g.wake()
 	if g.deaf(m) {
 		return nil
 	}
@@ -106,8 +102,7 @@ func leads(t pb.MessageType) bool { return t == pb.MsgApp || t == pb.MsgHeartbea
 func (g *Group) admit(m *pb.Message) error {
 	from := id.ReplicaID(m.From)
 	switch m.Type {
-	case pb.MsgApp, pb.MsgAppResp, pb.MsgVote, pb.MsgVoteResp, pb.MsgHeartbeat, pb.MsgHeartbeatResp, pb.MsgPreVote, pb.MsgPreVoteResp,
-		pb.MsgTransferLeader:
+	case pb.MsgApp, pb.MsgAppResp, pb.MsgVote, pb.MsgVoteResp, pb.MsgHeartbeat, pb.MsgHeartbeatResp, pb.MsgPreVote, pb.MsgPreVoteResp:
 	case pb.MsgTimeoutNow:
 		if g.yield {
 			return fmt.Errorf("%w: group %d is to be led by a replica that is about to stop", ErrRefused, g.cfg.Group)

@@ -87,7 +87,7 @@ func New(cfg Config) *Cluster {
 	methods := syncmethod.All()
 	c.method = methods[r.IntN(len(methods))]
 	if r.IntN(2) == 0 {
-		c.quiet = 1 + int(cfg.Seed/3%3)
+		c.quiet = 3
 	}
 	c.net = net.New[packet](net.Config{Nodes: n, FIFO: r.IntN(2) == 0, MaxLatency: 1 + r.Int64N(15), Loss: 0.01 * r.Float64(),
 		Repeat: 0.02 * r.Float64(), Seed: r.Uint64()})

@@ -102,25 +102,10 @@ func (c *Cluster) transfer() {
 		return
 	}
 	to := m.members.Voters[c.r.IntN(len(m.members.Voters))]
-	if c.cfg.Seed%2 == 0 {
-		c.claim(m.g, to)
-		return
-	}
 	err := m.group.TransferLeadership(to)
 	c.note("group %d is handed from %d to %d: %v", m.g, m.id, to, err)
 	if err == nil {
 		c.did.transfers++
-	}
-}
-
-// claim lets a replica ask for the lead itself.
-func (c *Cluster) claim(g int, r id.ReplicaID) {
-	for _, n := range c.nodes {
-		if m := n.members[g]; m != nil && m.id == r && n.up && !n.dead && n.paused <= c.now {
-			m.group.Claim()
-			c.note("group %d: %d claims the lead", g, r)
-			c.did.transfers++
-		}
 	}
 }
 

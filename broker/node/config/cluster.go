@@ -25,12 +25,8 @@ type Cluster struct {
 	HeartbeatIntervalMs int `toml:"heartbeat_interval_ms"`
 	// DeadAfterMs of silence mean that a node is dead. 0: 1000.
 	DeadAfterMs int `toml:"dead_after_ms"`
-	// QuietMs is how long a group does nothing before it sends no heartbeats of its own. 0: two ticks, when its followers hear of
-	// the last commit index anyway.
+	// QuietMs is how long a group does nothing before it sends no heartbeats of its own. 0: 1000.
 	QuietMs int `toml:"quiet_ms"`
-	// BalanceAfterS is for how many seconds a node is back before it claims the leaderships that placement gives it, a few a
-	// second. 0: 30. Negative: it leaves them where they are.
-	BalanceAfterS int `toml:"balance_after_s"`
 	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
 	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
 
@@ -68,8 +64,7 @@ func (c Cluster) withDefaults() Cluster {
 	setDefault(&c.ElectionMs, 1000)
 	setDefault(&c.HeartbeatIntervalMs, 100)
 	setDefault(&c.DeadAfterMs, 1000)
-	setDefault(&c.QuietMs, 2*c.TickMs)
-	setDefault(&c.BalanceAfterS, 30)
+	setDefault(&c.QuietMs, 1000)
 	return c
 }
 

@@ -1,5 +1,5 @@
-// Package peers is what a leader keeps of the other replicas, beside raft's own progress: what it did not send yet, whether they
-// were heard without a heartbeat, and how soon they may have another snapshot.
+// Package peers is what a leader keeps of the other replicas, beside raft's own progress: what it did not send yet, what
+// they said to know, and how soon they may have another snapshot.
 //
 // Raft tells every follower of every commit with an append of its own. The next append or heartbeat would say the same, so
 // an append without entries is held back until one comes, or until it has waited long enough. At three replicas that
@@ -16,6 +16,8 @@ import (
 // Peer is one other replica.
 type Peer struct {
 	ID uint64
+	// Knows is the last index that the replica said to have, and to know as committed, when the log ended there.
+	Knows id.Index
 	// Snapshot is where the last snapshot was that it was sent, 0 if there was none.
 	Snapshot id.Index
 
@@ -26,9 +28,6 @@ type Peer struct {
 	age     int
 	// answers: an append without entries that raft sends now is an answer, and must go at once.
 	answers bool
-	// sent is the last index of what it was sent since the last heartbeat, 0 if it was sent nothing, and acked what it has
-	// acknowledged. Both equal, it has heard the leader and was heard: all that a heartbeat is for, but for the commit index.
-	sent, acked uint64
 }
 
 // Appends takes an append for the peer. It returns false if it was held back.
@@ -38,22 +37,14 @@ func (p *Peer) Appends(m *pb.Message) bool {
 		return false
 	}
 	p.answers, p.holding = false, false // what was held back was older
-	if n := len(m.Entries); n > 0 {
-		p.sent = m.Entries[n-1].Index
-	}
 	return true
 }
 
-// Beats takes a heartbeat for the peer, which may carry what was held back. Its commit index is capped at what the peer has. It
-// returns false if the heartbeat need not go: appends told all that it would, and were answered. soon says that a commit index
-// that is held back will find something else to ride on in time.
-func (p *Peer) Beats(m *pb.Message, soon bool) bool {
-	spared := p.sent != 0 && p.acked >= p.sent && (soon || !p.holding) && len(m.Context) == 0
-	p.sent = 0
-	if !spared && p.holding && p.held.Commit <= m.Commit {
+// Beats takes a heartbeat for the peer, which may carry what was held back. Its commit index is capped at what the peer has.
+func (p *Peer) Beats(m *pb.Message) {
+	if p.holding && p.held.Commit <= m.Commit {
 		p.holding = false
 	}
-	return !spared
 }
 
 // Book has all of a leader's peers; it is empty at a follower.
@@ -79,13 +70,6 @@ func (b *Book) Clear() {
 // All returns the peers, to be read and changed until the next Reset.
 func (b *Book) All() []Peer { return b.list }
 
-// Rest tells that all peers were told everything, and hear no more for a while.
-func (b *Book) Rest() {
-	for i := range b.list {
-		b.list[i].sent, b.list[i].holding = 0, false
-	}
-}
-
 // Of returns a replica's page, nil if it has none.
 func (b *Book) Of(r uint64) *Peer {
 	for i := range b.list {
@@ -96,13 +80,8 @@ func (b *Book) Of(r uint64) *Peer {
 	return nil
 }
 
-// Received notes which appends without entries the message, about to be stepped, calls for, and what was acknowledged.
+// Received notes which appends without entries the message, about to be stepped, calls for.
 func (b *Book) Received(m *pb.Message) {
-	if m.Type == pb.MsgAppResp && !m.Reject {
-		if p := b.Of(m.From); p != nil {
-			p.acked = max(p.acked, m.Index)
-		}
-	}
 	if m.Type == pb.MsgHeartbeatResp || m.Type == pb.MsgAppResp && m.Reject {
 		if p := b.Of(m.From); p != nil {
 			p.answers = true

@@ -6,12 +6,12 @@ import (
 )
 
 func TestWord(t *testing.T) {
-	for _, w := range []Word{{1, 2}, {1<<64 - 1, 1 << 40}} {
+	for _, w := range []Word{{Ask, 1, 2}, {Now, 1<<64 - 1, 1 << 40}} {
 		if got, ok := Parse(w.Bytes()); !ok || got != w {
 			t.Errorf("%+v becomes %+v, %t", w, got, ok)
 		}
 	}
-	whole := Word{3, 4}.Bytes()
+	whole := Word{Ask, 3, 4}.Bytes()
 	for _, b := range [][]byte{nil, whole[:8], whole[:16], append(whole, 0), append([]byte("r"), whole[1:]...)} {
 		if w, ok := Parse(b); ok {
 			t.Errorf("% x is taken for %+v", b, w)
@@ -20,7 +20,7 @@ func TestWord(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(Word{1, 2}.Bytes())
+	f.Add(Word{Ask, 1, 2}.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if w, ok := Parse(b); ok && !bytes.Equal(w.Bytes(), b) {
 			t.Errorf("% x is %+v, which is % x", b, w, w.Bytes())
