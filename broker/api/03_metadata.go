@@ -44,6 +44,9 @@ func (h *Handler) describeTopics(q *kmsg.MetadataRequest) kmsg.Response {
 	cat := h.cfg.Cluster.Catalog()
 	resp := q.ResponseKind().(*kmsg.MetadataResponse)
 	for _, n := range cat.Nodes() {
+		if n.Incarnation == 0 {
+			continue // it is expected
+		}
 		b := kmsg.NewMetadataResponseBroker()
 		b.NodeID = int32(n.ID)
 		b.Host, b.Port = n.KafkaHostPort()

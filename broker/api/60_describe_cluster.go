@@ -16,6 +16,9 @@ func (h *Handler) describeCluster(q *kmsg.DescribeClusterRequest) kmsg.Response 
 	resp.ClusterID, resp.ControllerID = cat.ClusterID(), h.controller(cat)
 	resp.ClusterAuthorizedOperations = unknownOperations
 	for _, n := range cat.Nodes() {
+		if n.Incarnation == 0 {
+			continue // it is expected
+		}
 		b := kmsg.NewDescribeClusterResponseBroker()
 		b.NodeID = int32(n.ID)
 		b.Host, b.Port = n.KafkaHostPort()

@@ -44,6 +44,9 @@ func (s *Server) handler(log *slog.Logger) fasthttp.RequestHandler {
 	if s.sources.Checkpoint != nil {
 		routes["/admin/checkpoint"] = route{http.MethodPost, s.checkpoint}
 	}
+	for _, a := range s.sources.Actions {
+		routes[a.Path] = route{a.Method, s.action(a)}
+	}
 	if s.config.Pprof {
 		addPprof(routes)
 	}

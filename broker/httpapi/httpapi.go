@@ -10,6 +10,7 @@
 //	GET  /readyz             200, or 503 with the reason: send it no traffic while this fails
 //	POST /admin/checkpoint   200 when the checkpoint is on disk; 409 while another one is running
 //	GET  /debug/pprof/       profiles, when Config.Pprof is set
+//	…    Sources.Actions     what else the caller serves; its POST requests must be JSON and say so
 //
 // HEAD works where GET does. Everything else is 404, or 405 when only the method is wrong. All answers but metrics and
 // profiles are JSON objects; those with an error have the field "error".
@@ -38,6 +39,7 @@ type Config struct {
 	WriteTimeout      time.Duration // for a client to take an answer. Zero means 30 s
 	IdleTimeout       time.Duration // between requests of a connection. Zero means 60 s
 	CheckpointTimeout time.Duration // for one checkpoint; more is 504. Zero means 5 min
+	ActionTimeout     time.Duration // for one of Sources.Actions. Zero means 20 s
 	Pprof             bool          // serve /debug/pprof/: a profile shows memory contents and takes CPU. False does not
 }
 
@@ -51,6 +53,7 @@ func DefaultConfig() Config {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		CheckpointTimeout: 5 * time.Minute,
+		ActionTimeout:     20 * time.Second,
 	}
 }
 
@@ -67,6 +70,7 @@ func (c Config) Validate() error {
 		{"WriteTimeout", int64(c.WriteTimeout)},
 		{"IdleTimeout", int64(c.IdleTimeout)},
 		{"CheckpointTimeout", int64(c.CheckpointTimeout)},
+		{"ActionTimeout", int64(c.ActionTimeout)},
 	} {
 		if field.value < 0 {
 			return fmt.Errorf("httpapi: %s is %d, want 0 for the default or more", field.name, field.value)
@@ -84,6 +88,7 @@ func (c Config) withDefaults() Config {
 	setZero(&c.WriteTimeout, d.WriteTimeout)
 	setZero(&c.IdleTimeout, d.IdleTimeout)
 	setZero(&c.CheckpointTimeout, d.CheckpointTimeout)
+	setZero(&c.ActionTimeout, d.ActionTimeout)
 	return c
 }
 
@@ -100,6 +105,7 @@ type Sources struct {
 	Metrics    prometheus.Gatherer
 	Ready      func() (ready bool, reason string) // reason is for people, when not ready
 	Checkpoint func(context.Context) error        // never called twice at a time; nil: there is no such request
+	Actions    []Action                           // may be empty
 }
 
 // Server is the HTTP side of a node.

@@ -35,7 +35,7 @@ func (r RegisterNode) apply(c *change) Result {
 			"(incarnation %#x, this one has %#x): start it on that directory, or under a new node id", n.ID, c.nodes[i].Incarnation, n.Incarnation)
 	}
 	for _, other := range c.nodes {
-		if other.ID != n.ID && (other.KafkaAddr == n.KafkaAddr || other.RaftAddr == n.RaftAddr) {
+		if other.ID != n.ID && (other.KafkaAddr == n.KafkaAddr && n.KafkaAddr != "" || other.RaftAddr == n.RaftAddr) {
 			return refused(CodeDuplicateNode, "node %d has the addresses %s and %s, node %d announces %s and %s: "+
 				"each node needs its own", other.ID, other.KafkaAddr, other.RaftAddr, n.ID, n.KafkaAddr, n.RaftAddr)
 		}
@@ -234,10 +234,10 @@ func (r ReplaceReplica) apply(c *change) Result {
 	if !c.joined(r.Node) {
 		return refused(CodeNodeNotRegistered, "node %d is not registered", r.Node)
 	}
-	for i, o := range old {
-		if i != at && o.Node == r.Node {
-			return refused(CodeInvalidReplicaAssignment, "node %d holds replica %d of group %d already",
-				r.Node, o.ID, r.Group)
+	gone := c.Gone(r.Group)
+	for _, o := range slices.Concat(old[:at], old[at+1:], gone) { // what goes must have gone: a node holds one replica of a group
+		if o.Node == r.Node {
+			return refused(CodeInvalidReplicaAssignment, "node %d holds replica %d of group %d already", r.Node, o.ID, r.Group)
 		}
 	}
 	fresh := c.issue([]id.NodeID{r.Node})[0]
@@ -246,43 +246,36 @@ func (r ReplaceReplica) apply(c *change) Result {
 		c.metadata = replicas
 	} else {
 		next := *topic
-		next.Partitions = replace(topic.Partitions, int(partition), Partition{Group: r.Group, Replicas: replicas})
+		now := Partition{Group: r.Group, Replicas: replicas, Founders: topic.Partitions[partition].First()}
+		next.Partitions = replace(topic.Partitions, int(partition), now)
 		c.putTopic(&next, len(next.Partitions))
 		topic = &next
 	}
-	gone := c.bury(r.Group, old[at:at+1])
+	gone = c.bury(r.Group, old[at:at+1])
 	c.events = append(c.events, Event{
 		Kind: GroupReplaced, Group: r.Group, Topic: topic, Partition: partition, Replicas: replicas, Gone: gone,
 	})
 	return Result{Topic: topic, Replica: fresh}
 }
 
-func (s SetMetadataNodes) apply(c *change) Result {
-	var next []Replica
-	for _, n := range s.Nodes {
-		at := slices.IndexFunc(c.metadata, func(r Replica) bool { return r.Node == n })
-		switch {
-		case at >= 0:
-			next = append(next, c.metadata[at])
-		case c.joined(n):
-			next = append(next, Replica{Node: n})
-		default:
-			return refused(CodeNodeNotRegistered, "node %d is not registered", n)
-		}
-	}
-	for i := range next {
-		if next[i].ID == 0 {
-			next[i] = c.issue([]id.NodeID{next[i].Node})[0]
-		}
-	}
-	if slices.Equal(next, c.metadata) {
+func (s SetMetadataNode) apply(c *change) Result {
+	old := c.metadata
+	at := slices.IndexFunc(old, func(r Replica) bool { return r.Node == s.Node })
+	var gone []Replica
+	switch {
+	case s.Member == (at >= 0):
 		return Result{}
+	case s.Member && !c.joined(s.Node):
+		return refused(CodeNodeNotRegistered, "node %d is not registered", s.Node)
+	case s.Member:
+		c.metadata = slices.Concat(old, c.issue([]id.NodeID{s.Node}))
+	case len(old) == 1:
+		return refused(CodeInvalidRequest, "node %d is the only one that holds the metadata", s.Node)
+	default:
+		c.metadata = slices.Concat(old[:at], old[at+1:])
+		gone = c.bury(id.MetadataGroup, old[at:at+1])
 	}
-	gone := slices.DeleteFunc(slices.Clone(c.metadata), func(r Replica) bool { return slices.Contains(next, r) })
-	if c.metadata = next; len(gone) > 0 {
-		c.bury(id.MetadataGroup, gone)
-	}
-	c.events = append(c.events, Event{Kind: GroupReplaced, Group: id.MetadataGroup, Replicas: next, Gone: c.gone(id.MetadataGroup)})
+	c.events = append(c.events, Event{Kind: GroupReplaced, Group: id.MetadataGroup, Replicas: c.metadata, Gone: gone})
 	return Result{}
 }
 

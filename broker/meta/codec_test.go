@@ -41,7 +41,7 @@ func TestCommandLayout(t *testing.T) {
 		{ReplaceReplica{Group: 4, Old: 5, Node: 6}, "01 09  0400000000000000 0500000000000000 06000000"},
 		{IssueProducerIDs{Count: 1000}, "01 0a  e8030000"},
 		{SetFeatureLevel{Level: 1}, "01 0b  01000000"},
-		{SetMetadataNodes{Nodes: []id.NodeID{1, 258}}, "01 0c  0200 01000000 02010000"},
+		{SetMetadataNode{Node: 258, Member: true}, "01 0c  02010000 01"},
 	} {
 		want, err := hex.DecodeString(strings.ReplaceAll(test.hex, " ", ""))
 		if err != nil {

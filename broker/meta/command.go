@@ -29,7 +29,7 @@ import (
 //	 9 ReplaceReplica    GroupID 8, ReplicaID 8, node 4
 //	10 IssueProducerIDs  count 4
 //	11 SetFeatureLevel   level 4
-//	12 SetMetadataNodes  count 2, then node 4 each, ascending
+//	12 SetMetadataNode   node 4, member 1
 //
 // Nothing may follow.
 const (
@@ -55,7 +55,7 @@ const (
 	KindReplaceReplica   Kind = 9
 	KindIssueProducerIDs Kind = 10
 	KindSetFeatureLevel  Kind = 11
-	KindSetMetadataNodes Kind = 12
+	KindSetMetadataNode  Kind = 12
 )
 
 // MaxFeatureLevel is the newest level that this binary can work at.
@@ -79,7 +79,7 @@ var kinds = [...]struct {
 	KindReplaceReplica:   {"ReplaceReplica", 1, decodeReplaceReplica},
 	KindIssueProducerIDs: {"IssueProducerIDs", 1, decodeIssueProducerIDs},
 	KindSetFeatureLevel:  {"SetFeatureLevel", 1, decodeSetFeatureLevel},
-	KindSetMetadataNodes: {"SetMetadataNodes", 1, decodeSetMetadataNodes},
+	KindSetMetadataNode:  {"SetMetadataNode", 1, decodeSetMetadataNode},
 }
 
 func (k Kind) known() bool { return int(k) < len(kinds) && kinds[k].decode != nil }
@@ -160,8 +160,11 @@ type (
 	// SetFeatureLevel raises the feature level.
 	SetFeatureLevel struct{ Level uint32 }
 
-	// SetMetadataNodes says which nodes the metadata group belongs on: replicas stay where they are, others are issued or go.
-	SetMetadataNodes struct{ Nodes []id.NodeID } // ascending, at least one
+	// SetMetadataNode says whether the metadata group belongs on a node: a replica there is issued or goes.
+	SetMetadataNode struct {
+		Node   id.NodeID
+		Member bool
+	}
 )
 
 // UnknownCommandError is a command of a version or kind that this binary does not know. It stops the group: what the
@@ -215,7 +218,7 @@ func (AddPartitions) Kind() Kind    { return KindAddPartitions }
 func (ReplaceReplica) Kind() Kind   { return KindReplaceReplica }
 func (IssueProducerIDs) Kind() Kind { return KindIssueProducerIDs }
 func (SetFeatureLevel) Kind() Kind  { return KindSetFeatureLevel }
-func (SetMetadataNodes) Kind() Kind { return KindSetMetadataNodes }
+func (SetMetadataNode) Kind() Kind  { return KindSetMetadataNode }
 
 func (c Bootstrap) appendBody(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, c.Level)
@@ -284,12 +287,7 @@ func decodeFilesGone(d *decoder) Command {
 
 func (c SetConfigs) appendBody(b []byte) []byte {
 	b = append(b, c.ID[:]...)
-	if c.Replace {
-		b = append(b, 1)
-	} else {
-		b = append(b, 0)
-	}
-	b = fields.AppendCount(putConfigs(b, c.Set), len(c.Delete))
+	b = fields.AppendCount(putConfigs(putFlag(b, c.Replace), c.Set), len(c.Delete))
 	for _, key := range c.Delete {
 		b = fields.AppendText(b, key)
 	}
@@ -298,11 +296,7 @@ func (c SetConfigs) appendBody(b []byte) []byte {
 
 func decodeSetConfigs(d *decoder) Command {
 	c := SetConfigs{ID: d.topicID()}
-	replace := d.U8()
-	if replace > 1 {
-		d.Fail("replace is %d, want 0 or 1", replace)
-	}
-	c.Replace = replace == 1
+	c.Replace = d.flag("replace")
 	c.Set = d.configs()
 	c.Delete = make([]string, d.Count("keys to delete", uint64(d.U16()), MaxConfigs, 2))
 	for i := range c.Delete {
@@ -352,23 +346,7 @@ func (c SetFeatureLevel) appendBody(b []byte) []byte {
 }
 func decodeSetFeatureLevel(d *decoder) Command { return SetFeatureLevel{Level: d.U32()} }
 
-func (c SetMetadataNodes) appendBody(b []byte) []byte {
-	b = fields.AppendCount(b, len(c.Nodes))
-	for _, n := range c.Nodes {
-		b = putNode(b, n)
-	}
-	return b
-}
-
-func decodeSetMetadataNodes(d *decoder) Command {
-	c := SetMetadataNodes{Nodes: make([]id.NodeID, d.Count("nodes", uint64(d.U16()), MaxReplicas, 4))}
-	for i := range c.Nodes {
-		if c.Nodes[i] = d.node(); i > 0 && c.Nodes[i] <= c.Nodes[i-1] {
-			d.Fail("node %d does not come after %d", c.Nodes[i], c.Nodes[i-1])
-		}
-	}
-	if len(c.Nodes) == 0 {
-		d.Fail("the metadata group needs a node")
-	}
-	return c
+func (c SetMetadataNode) appendBody(b []byte) []byte { return putFlag(putNode(b, c.Node), c.Member) }
+func decodeSetMetadataNode(d *decoder) Command {
+	return SetMetadataNode{Node: d.node(), Member: d.flag("member")}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"ackline/broker/id"
@@ -178,7 +179,12 @@ func (c *cluster) step(r *rand.Rand) {
 		c.planned(plan, refused)
 	case kind == 5 && t.ReplicationFactor() < 4:
 		p := t.Partitions[r.IntN(len(t.Partitions))]
-		c.do(ReplaceReplica{Group: p.Group, Old: p.Replicas[0].ID, Node: freeNode(c.catalog(), p)})
+		n, ok := freeNode(c.catalog(), p)
+		if !ok {
+			c.do(IssueProducerIDs{Count: 1})
+			return
+		}
+		c.do(ReplaceReplica{Group: p.Group, Old: p.Replicas[0].ID, Node: n})
 	case kind == 6 && len(c.catalog().Tombstones()) > 0:
 		stones := c.catalog().Tombstones()
 		stone := stones[r.IntN(len(stones))]
@@ -197,16 +203,16 @@ func (c *cluster) planned(command Command, refused *Refusal) {
 	c.do(command)
 }
 
-// freeNode returns a node without a replica of a partition.
-func freeNode(c *Catalog, p Partition) id.NodeID {
+// freeNode returns a node without a replica of a partition, one that is to go included.
+func freeNode(c *Catalog, p Partition) (id.NodeID, bool) {
 	for _, n := range c.Nodes() {
 		held := false
-		for _, r := range p.Replicas {
+		for _, r := range slices.Concat(c.Gone(p.Group), p.Replicas) {
 			held = held || r.Node == n.ID
 		}
 		if !held {
-			return n.ID
+			return n.ID, true
 		}
 	}
-	panic("every node holds a replica")
+	return 0, false
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,7 +162,7 @@ func TestRefusals(t *testing.T) {
 		{"replace an unknown replica", ReplaceReplica{Group: group, Old: 99, Node: 5}, CodeInvalidReplicaAssignment},
 		{"replace on an unknown node", ReplaceReplica{Group: group, Old: 2, Node: 9}, CodeNodeNotRegistered},
 		{"replace on a node that has one", ReplaceReplica{Group: group, Old: 2, Node: 2}, CodeInvalidReplicaAssignment},
-		{"metadata on an unknown node", SetMetadataNodes{Nodes: []id.NodeID{1, 9}}, CodeNodeNotRegistered},
+		{"metadata on an unknown node", SetMetadataNode{Node: 9, Member: true}, CodeNodeNotRegistered},
 		{"feature level back", SetFeatureLevel{Level: 0}, CodeFeatureUpdateFailed},
 	} {
 		before, events := c.catalog(), len(c.events)
@@ -199,7 +200,7 @@ func TestExpectedNode(t *testing.T) {
 		t.Errorf("the default is %d", topic.ReplicationFactor())
 	}
 	for _, command := range []Command{
-		CreateTopic{ID: c.topicID(), Name: "other", Assignment: [][]id.NodeID{{3}}}, SetMetadataNodes{Nodes: []id.NodeID{1, 3}},
+		CreateTopic{ID: c.topicID(), Name: "other", Assignment: [][]id.NodeID{{3}}}, SetMetadataNode{Node: 3, Member: true},
 		ReplaceReplica{Group: 2, Old: 2, Node: 3},
 	} {
 		if c.try(command).Refused == nil {
@@ -215,17 +216,54 @@ func TestExpectedNode(t *testing.T) {
 	}
 }
 
+// A group's log begins with the voters that it was created with, however often its replicas were replaced since.
+func TestFoundersStay(t *testing.T) {
+	c := founded(t, 4)
+	p := c.create("orders", 2, 3).Partitions[0]
+	want := p.First()
+	if len(want) != 3 || want[0] != p.Replicas[0].ID {
+		t.Fatalf("%v of %v", want, p.Replicas)
+	}
+	for k, old := range p.Replicas[:2] {
+		n, ok := freeNode(c.catalog(), c.catalog().TopicNamed("orders").Partitions[0])
+		if !ok {
+			t.Fatal("no node is free")
+		}
+		c.do(ReplaceReplica{Group: p.Group, Old: old.ID, Node: n})
+		if refused := c.try(ReplaceReplica{Group: p.Group, Old: p.Replicas[2].ID, Node: old.Node}).Refused; refused == nil {
+			t.Fatalf("node %d gets a replica before its old one has gone", old.Node)
+		}
+		c.do(FilesGone{Node: old.Node, Replicas: []GroupReplica{{p.Group, old.ID}}})
+		c.restart()
+		topic := c.catalog().TopicNamed("orders")
+		now := topic.Partitions[0]
+		if !slices.Equal(now.First(), want) || slices.Equal(now.Replicas, p.Replicas) {
+			t.Fatalf("after %d replacements the founders of %v are %v, want %v", k+1, now.Replicas, now.First(), want)
+		}
+		if other := topic.Partitions[1]; other.Founders != nil {
+			t.Fatalf("%+v", other)
+		}
+	}
+}
+
 // The metadata group grows onto nodes that come and off those that go; an id is issued once.
 func TestMetadataNodes(t *testing.T) {
 	c := founded(t, 3)
 	c.events = nil
-	c.do(SetMetadataNodes{Nodes: []id.NodeID{1, 2, 3}})
-	c.do(SetMetadataNodes{Nodes: []id.NodeID{1, 2, 3}})
-	c.do(SetMetadataNodes{Nodes: []id.NodeID{2, 3}})
+	if c.try(SetMetadataNode{Node: 1}).Refused == nil {
+		t.Error("the metadata is taken off its only node")
+	}
+	c.do(SetMetadataNode{Node: 2, Member: true})
+	c.do(SetMetadataNode{Node: 2, Member: true})
+	c.do(SetMetadataNode{Node: 3, Member: true})
+	c.do(SetMetadataNode{Node: 1})
+	c.do(SetMetadataNode{Node: 1})
 	c.do(RemoveNode{Node: 1})
 	c.do(RegisterNode{Node: node(1)})
-	c.do(SetMetadataNodes{Nodes: []id.NodeID{1, 2}})
-	want := "replaced group 1 on 1@1 2@2 3@3\nreplaced group 1 on 2@2 3@3 gone 1@1\nreplaced group 1 on 4@1 2@2 gone 3@3"
+	c.do(SetMetadataNode{Node: 3})
+	c.do(SetMetadataNode{Node: 1, Member: true})
+	want := "replaced group 1 on 1@1 2@2\nreplaced group 1 on 1@1 2@2 3@3\nreplaced group 1 on 2@2 3@3 gone 1@1\n" +
+		"replaced group 1 on 2@2 gone 3@3\nreplaced group 1 on 2@2 4@1"
 	if got := strings.Join(c.events, "\n"); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}

@@ -97,26 +97,19 @@ func (m *model) apply(c Command) bool {
 		}
 		m.topics[c.ID] = t
 		m.add(t, c.Assignment)
-	case SetMetadataNodes:
-		next := map[id.NodeID]id.ReplicaID{}
-		for _, n := range c.Nodes {
-			if m.metadata[n] == 0 && m.nodes[n].Incarnation == 0 {
-				return false
-			}
-			next[n] = m.metadata[n]
+	case SetMetadataNode:
+		old := m.metadata[c.Node]
+		switch {
+		case c.Member == (old != 0):
+		case c.Member && m.nodes[c.Node].Incarnation == 0, !c.Member && len(m.metadata) == 1:
+			return false
+		case c.Member:
+			m.metadata[c.Node] = id.ReplicaID(m.replica)
+			m.replica++
+		default:
+			delete(m.metadata, c.Node)
+			m.gone[GroupReplica{id.MetadataGroup, old}] = c.Node
 		}
-		for n, r := range m.metadata {
-			if next[n] == 0 {
-				m.gone[GroupReplica{id.MetadataGroup, r}] = n
-			}
-		}
-		for _, n := range c.Nodes { // ids are issued in the order of the nodes
-			if next[n] == 0 {
-				next[n] = id.ReplicaID(m.replica)
-				m.replica++
-			}
-		}
-		m.metadata = next
 	case IssueProducerIDs:
 		m.block += uint64(c.Count)
 	default:
@@ -177,6 +170,11 @@ func (m *model) applyToTopic(c Command) bool {
 			}
 			if held := slices.IndexFunc(list, func(r Replica) bool { return r.Node == c.Node }); held >= 0 && held != at {
 				return false
+			}
+			for key, n := range m.gone {
+				if key.Group == c.Group && n == c.Node {
+					return false
+				}
 			}
 			m.gone[GroupReplica{c.Group, c.Old}] = list[at].Node
 			list[at] = Replica{c.Node, id.ReplicaID(m.replica)}
@@ -327,7 +325,7 @@ func randomCommand(r *rand.Rand) Command {
 	case 10:
 		return ReplaceReplica{Group: group, Old: replica, Node: id.NodeID(1 + r.IntN(5))}
 	case 11:
-		return SetMetadataNodes{slices.Sorted(slices.Values(nodes(width)))}
+		return SetMetadataNode{Node: nodes(1)[0], Member: r.IntN(2) == 0}
 	default:
 		return IssueProducerIDs{Count: uint32(1 + r.IntN(5))}
 	}

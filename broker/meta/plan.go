@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -19,17 +20,10 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	for _, field := range []struct {
-		value *int
-		zero  int
-	}{{&l.DefaultPartitions, 1}, {&l.PartitionsPerTopic, 10_000}, {&l.PartitionsTotal, 100_000}} {
-		if *field.value == 0 {
-			*field.value = field.zero
-		}
-	}
-	if l.MaxMessageBytes == 0 {
-		l.MaxMessageBytes = 64 << 20
-	}
+	l.DefaultPartitions = cmp.Or(l.DefaultPartitions, 1)
+	l.PartitionsPerTopic = cmp.Or(l.PartitionsPerTopic, 10_000)
+	l.PartitionsTotal = cmp.Or(l.PartitionsTotal, 100_000)
+	l.MaxMessageBytes = cmp.Or(l.MaxMessageBytes, 64<<20)
 	return l
 }
 
@@ -154,7 +148,7 @@ func checkConfigs(configs []Config, replication int, l Limits) ([]Config, *Refus
 		}
 		k, known := topicconfig.Lookup(c.Key)
 		if !known {
-			return nil, refuse(CodeInvalidConfig, "unknown configuration key %s; known are %s", c.Key, knownKeys())
+			return nil, refuse(CodeInvalidConfig, "unknown configuration key %s; known are %s", c.Key, topicconfig.Names())
 		}
 		n, err := k.Parse(c.Value)
 		if err != nil {
@@ -171,14 +165,6 @@ func checkConfigs(configs []Config, replication int, l Limits) ([]Config, *Refus
 			"acknowledged when a majority has it on disk", s.MinInSyncReplicas, majority, replication)
 	}
 	return sorted, nil
-}
-
-func knownKeys() string {
-	var names []string
-	for _, k := range topicconfig.Keys() {
-		names = append(names, k.Name)
-	}
-	return strings.Join(names, ", ")
 }
 
 // PlanSetConfigs turns a change of a topic's configuration into a command, or says why not. set is in any order;

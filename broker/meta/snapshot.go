@@ -26,10 +26,10 @@ import (
 //	              replicas of the metadata group
 //	              nodes: count 4, then each as in RegisterNode, ascending by id
 //	              topics: count 4, ascending by name; each is topic id 16, name str, configs, number of partitions 4,
-//	                then per partition GroupID 8 and replicas
+//	                then per partition GroupID 8, replicas, and founders: count 2 (0: the replicas), then ReplicaID 8 each
 //	              tombstones: count 4, ascending by group; each is GroupID 8 and replicas
 const (
-	snapshotVersion = 1
+	snapshotVersion = 2
 	snapshotLimit   = 1 << 30 // bytes; a million partitions take about 100 MB
 
 	offApplied      = 0
@@ -66,6 +66,10 @@ func (c *Catalog) Snapshot(w io.Writer) error {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(t.Partitions)))
 		for _, p := range t.Partitions {
 			b = putReplicas(binary.LittleEndian.AppendUint64(b, uint64(p.Group)), p.Replicas)
+			b = fields.AppendCount(b, len(p.Founders))
+			for _, r := range p.Founders {
+				b = binary.LittleEndian.AppendUint64(b, uint64(r))
+			}
 		}
 	}
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(c.tombstones)))
@@ -182,12 +186,15 @@ func (d *snapshotDecoder) nodes() {
 func (d *snapshotDecoder) topic() *Topic {
 	t := &Topic{ID: d.topicID(), Name: d.topicName(), Configs: d.configs()}
 	t.Settings = topicconfig.SettingsOf(t.Configs)
-	t.Partitions = make([]Partition, d.Count("partitions", uint64(d.U32()), MaxPartitions, 22))
+	t.Partitions = make([]Partition, d.Count("partitions", uint64(d.U32()), MaxPartitions, 24))
 	if len(t.Partitions) == 0 {
 		d.Fail("topic %q has no partitions", t.Name)
 	}
 	for i := range t.Partitions {
 		p := Partition{Group: id.GroupID(d.U64()), Replicas: d.decoder.replicas()}
+		for n := d.Count("founders", uint64(d.U16()), MaxReplicas, 8); n > 0; n-- {
+			p.Founders = append(p.Founders, id.ReplicaID(d.U64()))
+		}
 		if t.Partitions[i] = p; d.Err() != nil {
 			return t
 		}
@@ -240,7 +247,7 @@ func difference(old, next *Catalog) []Event {
 	var deleted, replaced, created []Event
 	for _, t := range next.Topics() {
 		for i, p := range t.Partitions {
-			e := Event{Group: p.Group, Topic: t, Partition: int32(i), Replicas: p.Replicas, Gone: next.gone(p.Group)}
+			e := Event{Group: p.Group, Topic: t, Partition: int32(i), Replicas: p.Replicas, Gone: next.Gone(p.Group)}
 			before := old.replicasOf(p.Group)
 			if before == nil {
 				e.Kind = GroupCreated
@@ -253,18 +260,18 @@ func difference(old, next *Catalog) []Event {
 	}
 	if len(old.metadata) > 0 && !slices.Equal(old.metadata, next.metadata) {
 		replaced = append(replaced, Event{
-			Kind: GroupReplaced, Group: id.MetadataGroup, Replicas: next.metadata, Gone: next.gone(id.MetadataGroup),
+			Kind: GroupReplaced, Group: id.MetadataGroup, Replicas: next.metadata, Gone: next.Gone(id.MetadataGroup),
 		})
 	}
 	for _, t := range old.Topics() {
 		for _, p := range t.Partitions {
 			if next.replicasOf(p.Group) == nil {
-				deleted = append(deleted, Event{Kind: GroupDeleted, Group: p.Group, Gone: next.gone(p.Group)})
+				deleted = append(deleted, Event{Kind: GroupDeleted, Group: p.Group, Gone: next.Gone(p.Group)})
 			}
 		}
 	}
 	for _, t := range next.tombstones {
-		if t.Group != id.MetadataGroup && next.replicasOf(t.Group) == nil && old.replicasOf(t.Group) == nil && old.gone(t.Group) == nil {
+		if t.Group != id.MetadataGroup && next.replicasOf(t.Group) == nil && old.replicasOf(t.Group) == nil && old.Gone(t.Group) == nil {
 			deleted = append(deleted, Event{Kind: GroupDeleted, Group: t.Group, Gone: t.Replicas})
 		}
 	}
@@ -283,8 +290,8 @@ func (c *Catalog) replicasOf(g id.GroupID) []Replica {
 	return t.Partitions[partition].Replicas
 }
 
-// gone returns the replicas of a group whose files must go, or nil.
-func (c *Catalog) gone(g id.GroupID) []Replica {
+// Gone returns the replicas of a group whose files must go, or nil.
+func (c *Catalog) Gone(g id.GroupID) []Replica {
 	i, found := c.findTombstone(g)
 	if !found {
 		return nil

@@ -35,7 +35,7 @@ func CheckTopicName(name string) error { return names.Check(name) }
 type Node struct {
 	ID          id.NodeID
 	Incarnation id.Incarnation // of the data directory that registered first; 0: none has, the node is expected to join
-	KafkaAddr   string         // host:port that clients are told
+	KafkaAddr   string         // host:port that clients are told; empty while the node is expected
 	RaftAddr    string         // host:port of the peer link
 	Region      string         // may be empty
 	Zone        string         // Kafka's rack; may be empty
@@ -61,6 +61,19 @@ type Replica struct {
 type Partition struct {
 	Group    id.GroupID
 	Replicas []Replica // the first is the preferred leader
+	// Founders are the voters that the group began with: what its log says of its members starts from them. Nil: Replicas.
+	Founders []id.ReplicaID
+}
+
+// First returns the voters that the group began with.
+func (p *Partition) First() []id.ReplicaID {
+	first := p.Founders
+	if first == nil {
+		for _, r := range p.Replicas {
+			first = append(first, r.ID)
+		}
+	}
+	return first
 }
 
 // Config is one configuration key that a topic sets.

@@ -56,20 +56,27 @@ const expirePoll = 100 * time.Millisecond
 // expireLoop answers producers whose batch was not committed within the time-out that they gave.
 func (n *Node) expireLoop() {
 	defer n.loops.Done()
-	ticker := time.NewTicker(expirePoll)
+	n.every(expirePoll, func() {
+		if n.handler.Pending() == 0 {
+			return
+		}
+		now := n.now()
+		for _, r := range n.hosts.All() {
+			r.Part.Expire(now)
+		}
+	})
+}
+
+// every calls f at intervals until the node stops.
+func (n *Node) every(d time.Duration, f func()) {
+	ticker := time.NewTicker(d)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-n.stopping:
 			return
 		case <-ticker.C:
-		}
-		if n.handler.Pending() == 0 {
-			continue
-		}
-		now := n.now()
-		for _, r := range n.hosts.all() {
-			r.part.Expire(now)
+			f()
 		}
 	}
 }
@@ -77,19 +84,19 @@ func (n *Node) expireLoop() {
 // flushLarge writes partitions that have gathered enough for large writes, so that a checkpoint finds little left.
 func (n *Node) flushLarge(groups []id.GroupID) {
 	for i, g := range groups {
-		r := n.hosts.get(g)
+		r := n.hosts.Get(g)
 		if r == nil {
 			continue // deleted meanwhile, or recovered and not open yet: then openGroup sees what it has
 		}
-		moved, err := r.part.Flush()
+		moved, err := r.Part.Flush()
 		n.flushedBytes.Add(uint64(moved))
 		if n.budget.Used() > n.cfg.Limits.CacheBytes/2 {
-			r.group.Evict(r.part.History().LastIndex())
+			r.Group.Evict(r.Part.History().LastIndex())
 		}
 		if errors.Is(err, seglog.ErrClosed) {
 			continue // deleted meanwhile
 		}
-		if _, bytes := r.part.Pending(); bytes >= n.cfg.Storage.FlushBytes {
+		if _, bytes := r.Part.Pending(); bytes >= n.cfg.Storage.FlushBytes {
 			n.backlog.Again(g) // it came faster, or there was no room
 		}
 		if err != nil {
@@ -163,14 +170,14 @@ func (n *Node) Checkpoint(ctx context.Context) error {
 }
 
 func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
-	r := n.hosts.get(g)
+	r := n.hosts.Get(g)
 	if r == nil {
 		return nil, nil // recovered and not open yet
 	}
 	n.backlog.Remove(g)
 	began := time.Now()
-	_, before := r.part.Pending()
-	index, term, payload, err := r.part.Checkpoint()
+	_, before := r.Part.Pending()
+	index, term, payload, err := r.Part.Checkpoint()
 	if errors.Is(err, seglog.ErrClosed) {
 		return nil, nil // deleted meanwhile
 	}
@@ -180,11 +187,11 @@ func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
 	}
 	n.flushedBytes.Add(uint64(before))
 	n.flushes.Observe(time.Since(began).Nanoseconds())
-	if rows, _ := r.part.Pending(); rows > 0 {
+	if rows, _ := r.Part.Pending(); rows > 0 {
 		n.backlog.Add(g)
 	}
 	if index == 0 {
 		return nil, nil
 	}
-	return r.group.Checkpoint(index, term, payload), nil
+	return r.Group.Checkpoint(index, term, payload), nil
 }

@@ -10,6 +10,7 @@ import (
 	"ackline/broker/engine"
 	"ackline/broker/id"
 	"ackline/broker/meta"
+	"ackline/broker/node/datadir"
 	"ackline/broker/node/founding"
 	"ackline/broker/node/reach"
 	"ackline/broker/transport"
@@ -27,9 +28,15 @@ func (n *Node) leaderless() string {
 		return ""
 	}
 	if waiting := n.founder.Waiting(); len(waiting) > 0 {
+		if n.cfg.Cluster.Join {
+			return "this node waits to be let in by one of: " + n.reach.List(waiting)
+		}
 		return "the first start waits until every node of the cluster has been here; missing: " + n.reach.List(waiting)
 	}
 	if _, ok := n.engine.Leader(id.MetadataGroup); ok {
+		if missing := founding.Unregistered(n.meta.Catalog(), adminHost{Node: n}.Founders()); len(missing) > 0 {
+			return "the first start waits until every node of the cluster is registered; missing: " + n.reach.List(missing)
+		}
 		return ""
 	}
 	why := "nobody leads the metadata: a majority of the nodes that the cluster began with has to be up and to reach one another"
@@ -39,32 +46,27 @@ func (n *Node) leaderless() string {
 	return why
 }
 
-// unregistered says which of the nodes that the cluster began with this node's catalog lacks, empty if none: until then a topic
-// cannot have as many replicas as there are nodes. A node registers at the first start, for ever.
-func (n *Node) unregistered() string {
-	if n.links == nil {
-		return ""
+// firstNodes are those that the cluster began with: what the data directory knows of it, and before it does what is configured.
+func (n *Node) firstNodes() (nodes []id.NodeID) {
+	for _, m := range n.dir.Roster {
+		nodes = append(nodes, m.Node)
 	}
-	cat := n.meta.Catalog()
-	var missing []id.NodeID
-	for _, r := range n.founders() {
-		if _, ok := cat.Node(r.Node); !ok {
-			missing = append(missing, r.Node)
+	if n.dir.Joined != nil {
+		nodes = slices.Clone(n.dir.Joined.Founders)
+	}
+	if len(nodes) == 0 {
+		nodes = append(nodes, n.dir.Node)
+		for _, p := range n.cfg.Cluster.Peers {
+			nodes = append(nodes, id.NodeID(p.ID))
 		}
 	}
-	if len(missing) == 0 {
-		return ""
-	}
-	return "the first start waits until every node of the cluster is registered; missing: " + n.reach.List(missing)
+	slices.Sort(nodes)
+	return nodes
 }
 
 // founders are the metadata group's first replicas.
 func (n *Node) founders() []meta.Replica {
-	nodes := []id.NodeID{n.dir.Node}
-	for _, p := range n.cfg.Cluster.Peers {
-		nodes = append(nodes, id.NodeID(p.ID))
-	}
-	slices.Sort(nodes)
+	nodes := n.firstNodes()
 	list := make([]meta.Replica, len(nodes))
 	for i, node := range nodes {
 		list[i] = meta.Replica{Node: node, ID: id.ReplicaID(i + 1)}
@@ -79,12 +81,8 @@ func (n *Node) openLinks() error {
 		n.engine.Attach(n.wal, nil)
 		return nil
 	}
-	var nodes []id.NodeID
-	for _, r := range n.founders() {
-		nodes = append(nodes, r.Node)
-	}
-	n.founder = founding.New(founding.Config{Name: c.Name, Self: n.dir.Node, Incarnation: n.dir.Incarnation, Nodes: nodes, Roster: n.dir.Roster,
-		Cluster: n.dir.Cluster, Agree: n.dir.Agree, Expected: n.expected})
+	n.founder = founding.New(founding.Config{Name: c.Name, Self: n.dir.Node, Incarnation: n.dir.Incarnation, Nodes: n.firstNodes(), Roster: n.dir.Roster,
+		Cluster: n.dir.Cluster, Join: c.Join && n.dir.Cluster == "", Agree: n.dir.Agree, Expected: n.expected})
 	addrs := map[id.NodeID]string{}
 	for _, p := range c.Peers {
 		addrs[id.NodeID(p.ID)] = p.RaftAddr
@@ -94,11 +92,13 @@ func (n *Node) openLinks() error {
 	up, down := calls.PeerUp, calls.PeerDown
 	calls.PeerUp = func(p id.NodeID, who frame.Identity) {
 		up(p, who)
-		n.reach.Set(p, true)
+		n.reach.Set(p, true, time.Now())
+		n.lookAgain()
 	}
 	calls.PeerDown = func(p id.NodeID, who frame.Identity, why detect.Reason) {
 		down(p, who, why)
-		n.reach.Set(p, false)
+		n.reach.Set(p, false, time.Now())
+		n.lookAgain()
 		n.log.Warn("a node counts as dead", "node", p, "why", why)
 	}
 	calls.Refused = n.refused
@@ -116,6 +116,12 @@ func (n *Node) openLinks() error {
 		return err
 	}
 	n.links.Answer(kindFounding, func(_ context.Context, from id.NodeID, b []byte) ([]byte, error) { return n.founder.Answer(from, b) })
+	n.links.Answer(kindAdmin, n.admin.Answer)
+	n.forget = func(p id.NodeID) {
+		n.links.RemovePeer(p) // which tells nobody
+		n.reach.Remove(p)
+		down(p, frame.Identity{}, 0)
+	}
 	for _, p := range c.Peers {
 		n.links.AddPeer(id.NodeID(p.ID), p.RaftAddr)
 	}
@@ -127,7 +133,7 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // admit refuses a process under the id of a node whose data the cluster knows to be elsewhere.
 func (n *Node) admit(peer id.NodeID, who frame.Identity) error {
-	return founding.Admit(n.meta.Catalog(), n.founder.Roster(), peer, who.Incarnation)
+	return founding.Admit(n.meta.Catalog(), n.settled.Load(), n.founder.Roster(), peer, who.Incarnation)
 }
 
 // expected is what the metadata knows of a node.
@@ -145,7 +151,7 @@ func (n *Node) refused(_ id.NodeID, err error) {
 	if r.Reason == frame.NotAdmitted {
 		n.founder.Refused(r.By, r.Text)
 	}
-	if r.Reason == frame.NotAdmitted || r.Reason == frame.OtherCluster {
+	if r.Reason == frame.NotAdmitted || r.Reason == frame.OtherCluster || r.Reason == frame.NoMember && n.reach.Refused(r.By) {
 		n.end(err, "the cluster refuses this node")
 	}
 }
@@ -161,15 +167,28 @@ func (n *Node) form(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.dir.Cluster, n.dir.Roster, _ = n.founder.Formed()
+	cluster, roster, _ := n.founder.Formed()
+	if n.cfg.Cluster.Join {
+		var peers []id.NodeID
+		for _, p := range n.cfg.Cluster.Peers {
+			peers = append(peers, id.NodeID(p.ID))
+		}
+		joined, err := n.admin.Enlist(ctx, peers, n.registration(), founding.Pause, func(err error) {
+			n.log.Info("this node waits to be let in", "last", err)
+		})
+		if err != nil {
+			return err
+		}
+		n.dir.Joined = &datadir.Joined{Replica: joined.Replica, Founders: joined.Founders}
+	}
+	n.dir.Cluster, n.dir.Roster = cluster, roster
 	return n.dir.Save()
 }
 
 // enrol goes on until the cluster is founded and knows this node under its present addresses. A node with peers says so at
 // each start, even if its catalog has it already: that may be an old one, and is as new as this start once the command is applied.
 func (n *Node) enrol(ctx context.Context) error {
-	self := meta.Node{ID: n.dir.Node, Incarnation: n.dir.Incarnation, KafkaAddr: n.AdvertiseAddr(), RaftAddr: n.raftAddr(),
-		Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone}
+	self := n.registration()
 	said := n.links == nil
 	for wait := enrolMin; ; wait = min(2*wait, enrolMax) {
 		cat := n.meta.Catalog()
@@ -194,6 +213,12 @@ func (n *Node) enrol(ctx context.Context) error {
 			return fmt.Errorf("metadata: %w; the last attempt: %w", ctx.Err(), err)
 		}
 	}
+}
+
+// registration is what this node tells the cluster of itself.
+func (n *Node) registration() meta.Node {
+	return meta.Node{ID: n.dir.Node, Incarnation: n.dir.Incarnation, KafkaAddr: n.AdvertiseAddr(), RaftAddr: n.raftAddr(),
+		Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone}
 }
 
 const (

@@ -25,6 +25,7 @@ type cluster struct {
 	nodes []*node.Node // nil: stopped
 	kafka []string     // stays over restarts
 	raft  []string
+	first int          // nodes that it began with
 	tls   []config.TLS // nil: without
 	log   io.Writer    // nil: nobody reads it
 }
@@ -47,22 +48,8 @@ func newCluster(t *testing.T, n int) *cluster {
 
 // prepareCluster starts none of the nodes.
 func prepareCluster(t *testing.T, n int) *cluster {
-	c := &cluster{t: t, nodes: make([]*node.Node, n)}
-	var listeners []net.Listener
-	for range n {
-		c.fs = append(c.fs, vfs.NewMem())
-		for _, list := range []*[]string{&c.kafka, &c.raft} {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			listeners = append(listeners, ln)
-			*list = append(*list, ln.Addr().String())
-		}
-	}
-	for _, ln := range listeners {
-		ln.Close()
-	}
+	c := &cluster{t: t, nodes: make([]*node.Node, n), first: n}
+	c.addresses(n)
 	t.Cleanup(func() {
 		for i := range c.nodes {
 			c.stop(i)
@@ -71,13 +58,42 @@ func prepareCluster(t *testing.T, n int) *cluster {
 	return c
 }
 
+// addresses gives so many nodes more a place.
+func (c *cluster) addresses(n int) {
+	c.t.Helper()
+	var listeners []net.Listener
+	for range n {
+		c.fs = append(c.fs, vfs.NewMem())
+		for _, list := range []*[]string{&c.kafka, &c.raft} {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			listeners = append(listeners, ln)
+			*list = append(*list, ln.Addr().String())
+		}
+	}
+	for _, ln := range listeners {
+		ln.Close()
+	}
+}
+
+// another makes room for one more node, which is not started, and returns its index.
+func (c *cluster) another() int {
+	c.t.Helper()
+	c.addresses(1)
+	c.nodes = append(c.nodes, nil)
+	return len(c.nodes) - 1
+}
+
 func (c *cluster) start(i int) {
 	c.t.Helper()
 	cfg := config.Default()
-	cfg.Node.ID, cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = int32(i+1), "/data", c.kafka[i], ""
+	cfg.Node.ID, cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = int32(i+1), "/data", c.kafka[i], "127.0.0.1:0"
 	cfg.WAL.SyncMethod, cfg.WAL.RingBytes, cfg.WAL.BatchBytes = "direct-dsync", 4<<20, 64<<10
 	cfg.Cluster.Name, cfg.Cluster.RaftAddr = "test", c.raft[i]
-	for j := range c.raft {
+	cfg.Cluster.Join = i >= c.first
+	for j := range c.first {
 		if j != i {
 			cfg.Cluster.Peers = append(cfg.Cluster.Peers, config.Peer{ID: int32(j + 1), RaftAddr: c.raft[j]})
 		}

@@ -23,16 +23,16 @@ func TestDeletedDuringFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.produce("t", 10)
-	r := n.hosts.all()[0]
-	if _, bytes := r.part.Pending(); bytes == 0 {
+	r := n.hosts.All()[0]
+	if _, bytes := r.Part.Pending(); bytes == 0 {
 		t.Fatal("nothing is pending after 10 batches")
 	}
-	r.group.Stop()
-	if err := r.part.Close(); err != nil {
+	r.Group.Stop()
+	if err := r.Part.Close(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { n.hosts.remove(r.id) }) // Close would find it closed
-	n.flushLarge([]id.GroupID{r.id})
+	t.Cleanup(func() { n.hosts.Remove(r.ID) }) // Close would find it closed
+	n.flushLarge([]id.GroupID{r.ID})
 	if err := n.Checkpoint(context.Background()); err != nil {
 		t.Error(err)
 	}

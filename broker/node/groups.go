@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"sync"
 
 	"ackline/broker/api"
@@ -11,37 +13,27 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/meta"
 	"ackline/broker/node/datadir"
+	"ackline/broker/node/hosting"
+	"ackline/broker/node/worklist"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/seglog"
 	"ackline/broker/wal"
 )
 
-// events are what the metadata group says has changed, for the reconciler to carry out: opening and deleting groups takes
-// disk time, and the metadata group must not wait for it.
+// events are the groups of which the metadata says that something has changed, for reconcile to carry out: opening and deleting
+// groups takes disk time, and the metadata group must not wait for it.
 type events struct {
-	mu   sync.Mutex
-	list []meta.Event
-	wake chan struct{} // capacity 1
+	*worklist.Queue[id.GroupID]
+	look func() // a group's intent changed
 }
 
 // GroupChanged implements meta.Listener.
 func (e *events) GroupChanged(ev meta.Event) {
-	e.mu.Lock()
-	e.list = append(e.list, ev)
-	e.mu.Unlock()
-	select {
-	case e.wake <- struct{}{}:
-	default:
+	e.Add(ev.Group)
+	if ev.Kind == meta.GroupReplaced {
+		e.look()
 	}
-}
-
-func (e *events) take() []meta.Event {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	list := e.list
-	e.list = nil
-	return list
 }
 
 // reconcile opens and deletes groups until the node stops.
@@ -51,35 +43,83 @@ func (n *Node) reconcile() {
 		select {
 		case <-n.stopping:
 			return
-		case <-n.events.wake:
+		case <-n.events.Wake():
 		}
-		n.carryOut(n.events.take())
+		n.carryOut(n.events.Take(math.MaxInt))
 	}
 }
 
-// carryOut does what a list of events asks for. All groups that it opens share the WAL's next batch.
-func (n *Node) carryOut(list []meta.Event) {
-	for _, e := range list {
-		here := replicaOn(e.Replicas, n.dir.Node)
-		switch {
-		case e.Group == id.MetadataGroup:
-		case here != 0 && n.engine.SetReplicas(e.Group, replicas(e.Replicas)): // it is open already
-		case here != 0:
-			if err := n.openGroup(e, here); err != nil {
-				n.log.Error("a partition could not be opened", "topic", e.Topic.Name, "partition", e.Partition, "group", e.Group, "err", err)
-				n.hosts.fail(e.Group, err)
-			}
-		default:
-			if err := n.deleteGroup(e.Group, replicaOn(e.Gone, n.dir.Node)); err != nil {
-				n.log.Error("a deleted group's files could not be removed", "group", e.Group, "err", err)
-			}
-			if e.Kind == meta.GroupDeleted {
-				n.engine.Forget(e.Group)
-			}
-		}
+// carryOut makes this node's share of groups what the metadata says by now. All groups that it opens share the WAL's next batch.
+func (n *Node) carryOut(list []id.GroupID) {
+	for _, g := range list {
+		n.align(g)
 	}
 	n.engine.Drive()
-	n.hosts.notify()
+	n.hosts.Notify()
+}
+
+// align makes this node's replica of a group what the metadata says of it: open, kept until its group does without it, or gone.
+func (n *Node) align(g id.GroupID) {
+	cat := n.meta.Catalog()
+	r := n.hosts.Get(g)
+	here, going := replicaOn(cat.Replicas(g), n.dir.Node), replicaOn(cat.Gone(g), n.dir.Node)
+	topic, part := cat.Group(g)
+	switch {
+	case g == id.MetadataGroup:
+		n.engine.SetReplicas(g, whereabouts(cat, g))
+	case topic == nil:
+		n.drop(g, going)
+		delete(n.dropped, g)
+		n.engine.Forget(g)
+	case r != nil && r.Self == here, r != nil && r.Self == going && !r.Free.Load():
+		if r.Self != here && r.Going.CompareAndSwap(false, true) {
+			n.lookAgain()
+		}
+		n.engine.SetReplicas(g, whereabouts(cat, g))
+	case r == nil && going != 0 && n.remembers(g, going): // its group may still count on it
+		n.open(cat, topic, part, going)
+	case r != nil:
+		n.drop(g, r.Self)
+		n.events.Add(g) // there may be another to open in its place
+	case going != 0 && n.dropped[g] != going:
+		n.drop(g, going)
+		n.events.Add(g)
+	case here == 0:
+	case n.remembers(g, here) || n.settled.Load():
+		n.open(cat, topic, part, here)
+	default:
+		// A replica of which nothing is here is new, or was deleted: a metadata that is old could not tell. One that came back
+		// empty under its old id would vote a second time. So it waits until enter.
+	}
+}
+
+// remembers tells whether a replica has ever stored anything here.
+func (n *Node) remembers(g id.GroupID, r id.ReplicaID) bool {
+	st, ok := n.wal.State(g)
+	return ok && !st.Deleted && st.Replica == r
+}
+
+func (n *Node) open(cat *meta.Catalog, t *meta.Topic, part int32, self id.ReplicaID) {
+	if err := n.openGroup(cat, t, part, self); err != nil {
+		g := t.Partitions[part].Group
+		n.log.Error("a partition could not be opened", "topic", t.Name, "partition", part, "group", g, "err", err)
+		n.hosts.Fail(g, err)
+	}
+}
+
+func (n *Node) drop(g id.GroupID, self id.ReplicaID) {
+	if err := n.deleteGroup(g, self); err != nil {
+		n.log.Error("a deleted group's files could not be removed", "group", g, "err", err)
+	}
+}
+
+// whereabouts is where replicas of a group are: those that belong, and those that do not any more and may still be part of it.
+func whereabouts(cat *meta.Catalog, g id.GroupID) []engine.Replica {
+	placed := cat.Replicas(g)
+	if g == id.MetadataGroup {
+		placed = cat.MetadataReplicas()
+	}
+	return replicas(slices.Concat(placed, cat.Gone(g)))
 }
 
 func replicaOn(list []meta.Replica, node id.NodeID) id.ReplicaID {
@@ -93,52 +133,49 @@ func replicaOn(list []meta.Replica, node id.NodeID) id.ReplicaID {
 
 // newPartition makes the partition of a group, to be fed by recovery.
 func (n *Node) newPartition(g id.GroupID) *partition.Partition {
-	return partition.New(partition.Config{Deliver: n.handler.Deliver, Now: n.now, Changed: n.hosts.notify,
+	return partition.New(partition.Config{Deliver: n.handler.Deliver, Now: n.now, Changed: n.hosts.Notify,
 		FlushBytes: n.cfg.Storage.FlushBytes, Dirty: func() { n.backlog.Add(g) }, Large: func() { n.backlog.Large(g) }})
 }
 
 // openGroup opens this node's replica of a partition and, when it is the only voter, makes it leader.
-func (n *Node) openGroup(e meta.Event, self id.ReplicaID) error {
-	if n.hosts.get(e.Group) != nil {
-		return nil
-	}
-	part := n.replay.parts[e.Group]
-	delete(n.replay.parts, e.Group)
-	if part == nil {
-		part = n.newPartition(e.Group)
-	}
+func (n *Node) openGroup(cat *meta.Catalog, t *meta.Topic, i int32, self id.ReplicaID) error {
+	g, founders := t.Partitions[i].Group, t.Partitions[i].First()
+	part := n.replay.Take(g)
 	at, conf, applied := part.Recovered()
-	log, err := seglog.Open(seglog.Options{FS: n.fs, Dir: n.dir.Group(e.Group), Group: e.Group, Files: n.files}, at)
+	log, err := seglog.Open(seglog.Options{FS: n.fs, Dir: n.dir.Group(g), Group: g, Files: n.files}, at)
 	if err != nil {
 		return err
 	}
 	if err := part.Open(log); err != nil {
 		return errors.Join(err, log.Close())
 	}
-	st := n.groupState(e.Group, conf, applied)
-	host := &partHost{part: part}
-	c := n.groupConfig(e.Group, self, e.Replicas)
+	st := n.groupState(g, conf, applied)
+	host := &partHost{part: part, look: n.lookAgain}
+	c := n.groupConfig(g, self, founders)
 	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), partSnapshots{part}, host
-	group, err := n.engine.Add(engine.Spec{Config: c, State: st, Replicas: replicas(e.Replicas), Join: host.join})
+	group, err := n.engine.Add(engine.Spec{Config: c, State: st, Replicas: whereabouts(cat, g), Join: host.join})
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	n.hosts.add(&hosted{id: e.Group, self: self, part: part, group: group, topic: e.Topic.ID})
+	r := &hosting.Hosted{ID: g, Self: self, Part: part, Group: group, Topic: t.ID}
+	r.Going.Store(self != replicaOn(t.Partitions[i].Replicas, n.dir.Node))
+	n.hosts.Add(r)
+	n.lookAgain()
 	if _, bytes := part.Pending(); bytes >= n.cfg.Storage.FlushBytes {
-		n.backlog.Large(e.Group) // flushLarge may have come before there was a host
+		n.backlog.Large(g) // flushLarge may have come before there was a host
 	}
-	if len(e.Replicas) == 1 || st.Hard.Term == 0 && e.Replicas[0].ID == self {
+	if slices.Contains(founders, self) && (len(founders) == 1 || st.Hard.Term == 0 && founders[0] == self) {
 		group.Campaign() // of a new group the first is to lead
 	}
 	return nil
 }
 
 // groupConfig is what all of a node's groups have in common.
-func (n *Node) groupConfig(g id.GroupID, self id.ReplicaID, all []meta.Replica) replica.Config {
+func (n *Node) groupConfig(g id.GroupID, self id.ReplicaID, founders []id.ReplicaID) replica.Config {
 	c := n.cfg.Cluster
 	ticks := func(ms int) int { return max(1, ms/c.TickMs) }
 	return replica.Config{
-		Group: g, Replica: self, Voters: replicaIDs(all), Budget: n.budget,
+		Group: g, Replica: self, Voters: founders, Budget: n.budget,
 		Seed: uint64(n.dir.Incarnation) ^ uint64(g), Now: n.now,
 		ElectionTicks: ticks(c.ElectionMs), HeartbeatTicks: ticks(c.HeartbeatIntervalMs), QuietTicks: ticks(c.QuietMs),
 	}
@@ -159,14 +196,14 @@ func (n *Node) groupState(g id.GroupID, conf []byte, applied id.Index) replica.S
 // deleteGroup ends a group: it stops, a tombstone makes its records void, its files go, and the metadata group hears that
 // they are gone.
 func (n *Node) deleteGroup(g id.GroupID, self id.ReplicaID) error {
-	if r := n.hosts.remove(g); r != nil {
+	if r := n.hosts.Remove(g); r != nil {
 		n.engine.Remove(g)
-		if err := r.part.Close(); err != nil {
+		if err := r.Part.Close(); err != nil {
 			return err
 		}
 	}
 	n.backlog.Remove(g)
-	delete(n.replay.parts, g)
+	n.replay.Drop(g)
 	if _, ok := n.wal.State(g); ok {
 		t := &tombstone{group: g, done: make(chan struct{})}
 		n.wal.Signal(t)
@@ -187,32 +224,16 @@ func (n *Node) deleteGroup(g id.GroupID, self id.ReplicaID) error {
 	if self == 0 {
 		return nil
 	}
-	n.gone.add(meta.GroupReplica{Group: g, Replica: self})
+	n.dropped[g] = self
+	n.gone.Add(meta.GroupReplica{Group: g, Replica: self})
 	return nil
-}
-
-// gone are this node's replicas whose files are removed, until the metadata group has heard of it. Reconciling goes on while
-// that has no leader.
-type gone struct {
-	mu   sync.Mutex // guards list
-	list []meta.GroupReplica
-	wake chan struct{} // capacity 1
-}
-
-func (g *gone) add(r meta.GroupReplica) {
-	g.mu.Lock()
-	g.list = append(g.list, r)
-	g.mu.Unlock()
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
 }
 
 // maxGone bounds the replicas of one command.
 const maxGone = 1000
 
-// reportGone tells the metadata group which files are gone, until the node stops; the next start tells the rest.
+// reportGone tells the metadata group which files are gone, until the node stops; the next start tells the rest. Reconciling goes on
+// while that has no leader.
 func (n *Node) reportGone() {
 	defer n.loops.Done()
 	ctx, cancel := n.running()
@@ -221,16 +242,9 @@ func (n *Node) reportGone() {
 		select {
 		case <-ctx.Done():
 			return
-		case <-n.gone.wake:
+		case <-n.gone.Wake():
 		}
-		for ctx.Err() == nil {
-			n.gone.mu.Lock()
-			some := n.gone.list[:min(len(n.gone.list), maxGone)]
-			n.gone.list = n.gone.list[len(some):]
-			n.gone.mu.Unlock()
-			if len(some) == 0 {
-				break
-			}
+		for some := n.gone.Take(maxGone); len(some) > 0 && ctx.Err() == nil; some = n.gone.Take(maxGone) {
 			if err := n.tell(ctx, meta.FilesGone{Node: n.dir.Node, Replicas: some}); err != nil && ctx.Err() == nil {
 				n.log.Warn("the metadata group would not hear that files are gone", "err", err)
 			}
@@ -271,7 +285,9 @@ func (n *Node) AwaitOpen(ctx context.Context, t *meta.Topic) error {
 		if replicaOn(t.Partitions[i].Replicas, n.dir.Node) == 0 {
 			continue
 		}
-		if err := n.hosts.await(ctx, t.Partitions[i].Group); err != nil {
+		g := t.Partitions[i].Group
+		here := func() bool { return replicaOn(n.meta.Catalog().Replicas(g), n.dir.Node) != 0 }
+		if err := n.hosts.Await(ctx, g, here); err != nil {
 			return fmt.Errorf("topic %s, partition %d: %w", t.Name, i, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"ackline/broker/id"
@@ -18,6 +19,7 @@ type metaGroup struct {
 	machine *meta.Machine
 	group   atomic.Pointer[replica.Group] // nil until a fresh node has met its peers
 	files   *metasnap.Dir
+	look    func() // the nodes may have changed
 	*petition.Desk
 
 	lastTerm id.Term       // of the last applied entry; guarded by the group's lock
@@ -29,6 +31,12 @@ func (m *metaGroup) Catalog() *meta.Catalog { return m.machine.Catalog() }
 
 // Apply implements replica.Applier.
 func (m *metaGroup) Apply(es []replica.Entry) error {
+	before := m.Catalog().Nodes()
+	defer func() {
+		if now := m.Catalog().Nodes(); !slices.Equal(before, now) {
+			m.look()
+		}
+	}()
 	for i := range es {
 		e := &es[i]
 		if e.Index <= m.machine.LastApplied() {

@@ -57,19 +57,19 @@ func (n *Node) walMetrics(s *metric.Set) {
 }
 
 func (n *Node) groupMetrics(s *metric.Set) {
-	s.Gauge(metric.RaftGroups, func() int64 { return int64(len(n.hosts.all())) + 1 })
+	s.Gauge(metric.RaftGroups, func() int64 { return int64(len(n.hosts.All())) + 1 })
 	s.Gauge(metric.RaftLeaders, func() (led int64) {
-		for _, r := range n.hosts.all() {
-			if r.part.Bounds().Leading {
+		for _, r := range n.hosts.All() {
+			if r.Part.Bounds().Leading {
 				led++
 			}
 		}
 		return led
 	})
 	s.Gauge(metric.RaftBehind, func() (most int64) {
-		for _, r := range n.hosts.all() {
-			for _, p := range r.group.Progress() { // none where another leads
-				most = max(most, int64(r.group.Status().Last)-int64(p.Match))
+		for _, r := range n.hosts.All() {
+			for _, p := range r.Group.Progress() { // none where another leads
+				most = max(most, int64(r.Group.Status().Last)-int64(p.Match))
 			}
 		}
 		return most
@@ -84,8 +84,8 @@ func (n *Node) groupMetrics(s *metric.Set) {
 		return n.links.Stats().HeartbeatsIn
 	})
 	s.Gauge(metric.SeglogSegments, func() (segments int64) {
-		for _, r := range n.hosts.all() {
-			segments += int64(len(r.part.Segments()))
+		for _, r := range n.hosts.All() {
+			segments += int64(len(r.Part.Segments()))
 		}
 		return segments
 	})

@@ -23,13 +23,17 @@ import (
 	"ackline/broker/meta"
 	"ackline/broker/meta/petition"
 	"ackline/broker/metric/histogram"
+	"ackline/broker/node/admin"
 	"ackline/broker/node/backlog"
 	"ackline/broker/node/config"
 	"ackline/broker/node/datadir"
 	"ackline/broker/node/founding"
+	"ackline/broker/node/hosting"
 	"ackline/broker/node/metasnap"
 	"ackline/broker/node/reach"
-	"ackline/broker/partition"
+	"ackline/broker/node/reassign"
+	"ackline/broker/node/replay"
+	"ackline/broker/node/worklist"
 	"ackline/broker/replica"
 	"ackline/broker/replica/membership"
 	"ackline/broker/replica/raftlog"
@@ -70,21 +74,26 @@ type Node struct {
 	reach   *reach.Peers         // nil without peers
 	// Recovery is what opening the WAL found.
 	Recovery wal.Recovery
-	replay   *replay
+	replay   *replay.Replay
 	files    *seglog.Files
 	budget   *raftlog.Budget
 	meta     *metaGroup
-	hosts    *hosts
+	hosts    *hosting.Hosts
 	events   *events
 	backlog  *backlog.Set
 	handler  *api.Handler
 	server   *server.Server
 	stages   *stage.Set
 	ln       net.Listener
+	admin    *admin.Server
 	http     *httpapi.Server // nil without one
 	httpLn   net.Listener
 
-	gone gone
+	gone    *worklist.Queue[meta.GroupReplica] // this node's replicas whose files are removed, until the metadata group has heard of it
+	dropped map[id.GroupID]id.ReplicaID        // what was the last to be removed of a group; owned by reconcile
+	mover   *reassign.Mover
+	look    chan struct{}   // capacity 1: groups' members, or the nodes, may not be what the metadata says
+	forget  func(id.NodeID) // a peer; nil without any
 
 	flushDue      chan struct{} // capacity 1: from pollLoop to flushLoop
 	checkpointing sync.Mutex    // one checkpoint at a time
@@ -112,7 +121,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, fs: o.FS, log: o.Log, now: stage.Now, stages: stage.NewSet(), checkpoints: newLatency(), flushes: newLatency(),
-		flushDue: make(chan struct{}, 1), gone: gone{wake: make(chan struct{}, 1)}, boot: rand.Uint64() | 1,
+		flushDue: make(chan struct{}, 1), gone: worklist.New[meta.GroupReplica](), dropped: map[id.GroupID]id.ReplicaID{}, look: make(chan struct{}, 1), boot: rand.Uint64() | 1,
 		formed: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan struct{})}
 	if n.fs == nil {
 		n.fs = vfs.OS()
@@ -148,7 +157,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() { n.closeGroups(); n.wal.Close() })
-	loops := []func(){n.reconcile, n.reportGone, n.pollLoop, n.flushLoop, n.retentionLoop, n.expireLoop}
+	loops := []func(){n.reconcile, n.reportGone, n.pollLoop, n.moveLoop, n.flushLoop, n.retentionLoop, n.expireLoop}
 	n.loops.Add(len(loops))
 	undo = append(undo, func() { close(n.stopping); n.loops.Wait() })
 	for _, loop := range loops {
@@ -203,15 +212,17 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	}
 	n.files = seglog.NewFiles(n.cfg.Storage.OpenFiles)
 	n.budget = raftlog.NewBudget(n.cfg.Limits.CacheBytes)
-	n.events = &events{wake: make(chan struct{}, 1)}
-	n.hosts, n.backlog = newHosts(), backlog.New()
+	n.events = &events{worklist.New[id.GroupID](), n.lookAgain}
+	n.hosts, n.backlog = hosting.New(), backlog.New()
+	host := adminHost{n, time.Now()}
+	n.admin, n.mover = admin.New(n.dir.Node, host), reassign.NewMover(n.dir.Node, host, n.log)
 	n.engine = engine.New(engine.Config{Node: n.dir.Node, Awaited: n.awaited})
-	n.meta = &metaGroup{machine: meta.New(n.events), files: metasnap.New(n.fs, n.dir.File(datadir.MetaName)), Desk: petition.New(n.dir.Node, n.boot,
+	n.meta = &metaGroup{machine: meta.New(n.events), files: metasnap.New(n.fs, n.dir.File(datadir.MetaName)), look: n.lookAgain, Desk: petition.New(n.dir.Node, n.boot,
 		func(data []byte) error { return n.engine.Propose(id.MetadataGroup, data) })}
 	if err := n.openServer(); err != nil {
 		return err
 	}
-	n.replay = &replay{make: n.newPartition, parts: map[id.GroupID]*partition.Partition{}}
+	n.replay = replay.New(n.newPartition)
 	var err error
 	n.wal, n.Recovery, err = wal.Open(wal.Options{
 		FS: n.fs, Path: n.dir.File(datadir.RingName), RingBytes: n.cfg.WAL.RingBytes, BatchBytes: n.cfg.WAL.BatchBytes,
@@ -345,6 +356,12 @@ func (n *Node) enter(ctx context.Context) error {
 		return err
 	}
 	n.settled.Store(true)
+	for _, t := range n.meta.Catalog().Topics() { // those that had to wait for it
+		for i := range t.Partitions {
+			n.events.Add(t.Partitions[i].Group)
+		}
+	}
+	n.lookAgain()
 	for _, t := range n.meta.Catalog().Topics() {
 		if err := n.AwaitOpen(ctx, t); err != nil {
 			return err
@@ -356,16 +373,21 @@ func (n *Node) enter(ctx context.Context) error {
 
 func (n *Node) openMeta() error {
 	var conf membership.ConfState
-	if len(n.replay.meta) > 0 {
+	if len(n.replay.Meta) > 0 {
 		var err error
-		if conf, err = n.meta.recover(n.replay.meta); err != nil {
+		if conf, err = n.meta.recover(n.replay.Meta); err != nil {
 			return err
 		}
 	}
 	st := n.groupState(id.MetadataGroup, conf, 0)
 	n.meta.lastTerm, n.meta.newest.Term = st.FlushedTerm, st.FlushedTerm
 	founders := n.founders()
-	c := n.groupConfig(id.MetadataGroup, replicaOn(founders, n.dir.Node), founders)
+	self := replicaOn(founders, n.dir.Node)
+	if n.dir.Joined != nil {
+		self = n.dir.Joined.Replica
+	}
+	c := n.groupConfig(id.MetadataGroup, self, replicaIDs(founders))
+	c.Host = reassign.Watch{Look: n.lookAgain}
 	c.Applier, c.Observer, c.Snapshots = n.meta, n.meta, n.meta
 	group, err := n.engine.Add(engine.Spec{
 		Config: c, State: st, Replicas: replicas(founders), Store: n.meta.store, Forwards: true,
@@ -377,6 +399,7 @@ func (n *Node) openMeta() error {
 	if len(founders) == 1 || st.Hard.Term == 0 && founders[0].Node == n.dir.Node {
 		group.Campaign()
 	}
+	n.events.Add(id.MetadataGroup) // others than the founders may be part of it by now
 	n.engine.Drive()
 	return nil
 }
@@ -430,40 +453,18 @@ func (n *Node) Ready() (bool, string) {
 	if why := n.leaderless(); why != "" {
 		return false, why
 	}
-	if why := n.unregistered(); why != "" {
-		return false, why
-	}
 	if err := n.writable(); err != nil {
 		return false, err.Error()
 	}
-	for _, r := range n.hosts.all() {
-		if err := r.group.Err(); err != nil {
+	for _, r := range n.hosts.All() {
+		if err := r.Group.Err(); err != nil {
 			return false, err.Error()
 		}
-		if b := r.part.Bounds(); b.Leader == 0 && !b.Leading {
-			return false, fmt.Sprintf("group %d has no leader", r.id)
+		if b := r.Part.Bounds(); b.Leader == 0 && !b.Leading && !r.Going.Load() {
+			return false, fmt.Sprintf("group %d has no leader", r.ID)
 		}
 	}
 	return true, ""
-}
-
-// readyPoll is how often AwaitReady looks: many things make a node ready.
-const readyPoll = 5 * time.Millisecond
-
-// AwaitReady returns nil once the node is ready, else ctx's error.
-func (n *Node) AwaitReady(ctx context.Context) error {
-	tick := time.NewTicker(readyPoll)
-	defer tick.Stop()
-	for {
-		if ok, _ := n.Ready(); ok {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // Close stops the node in order: no new connections, what it leads is handed over, no new requests, the old ones answered, everything applied
@@ -484,8 +485,8 @@ func (n *Node) Close(ctx context.Context) error {
 	n.loops.Wait()
 	n.closeGroups()
 	errs = append(errs, n.wal.Close())
-	for _, r := range n.hosts.all() {
-		errs = append(errs, r.part.Close())
+	for _, r := range n.hosts.All() {
+		errs = append(errs, r.Part.Close())
 	}
 	return errors.Join(append(errs, n.dir.Close())...)
 }

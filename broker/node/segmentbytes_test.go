@@ -78,7 +78,7 @@ func (n inside) cuts() (bases []id.Offset) {
 	if err := n.Checkpoint(context.Background()); err != nil {
 		n.t.Fatal(err)
 	}
-	for _, s := range n.hosts.all()[0].part.Segments() {
+	for _, s := range n.hosts.All()[0].Part.Segments() {
 		bases = append(bases, s.Base)
 	}
 	return bases

@@ -31,6 +31,7 @@ func (s partSnapshots) Restore(at replica.Snapshot) error {
 type partHost struct {
 	part  *partition.Partition
 	group *replica.Group // nil until join
+	look  func()         // who leads, or who is a member, has changed
 }
 
 var _ replica.Host = (*partHost)(nil)
@@ -48,12 +49,17 @@ func (h *partHost) join(g *replica.Group) {
 func (h *partHost) Ticks(id.GroupID, bool) {}
 
 // Leader implements replica.Host.
-func (h *partHost) Leader(id.GroupID, replica.Status) {}
+func (h *partHost) Leader(_ id.GroupID, s replica.Status) {
+	if s.IsLead {
+		h.look()
+	}
+}
 
 // Configured implements replica.Host.
 func (h *partHost) Configured(_ id.GroupID, at id.Index, _ membership.Members) {
 	if h.group != nil {
 		h.part.Configured(at, h.group.ConfLocked())
+		h.look()
 	}
 }
 

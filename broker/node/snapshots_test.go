@@ -18,6 +18,8 @@ import (
 	"ackline/broker/meta/petition"
 	"ackline/broker/node/datadir"
 	"ackline/broker/node/metasnap"
+	"ackline/broker/node/replay"
+	"ackline/broker/node/worklist"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/replica/membership"
@@ -46,12 +48,12 @@ const (
 )
 
 func openRig(t *testing.T, fs vfs.FS) (*rig, error) {
-	r := &rig{t: t, fs: fs, events: &events{wake: make(chan struct{}, 1)}}
+	r := &rig{t: t, fs: fs, events: &events{worklist.New[id.GroupID](), func() {}}}
 	n := &Node{fs: fs, dir: &datadir.Dir{FS: fs, Path: "/d"}}
 	r.node = n
-	n.replay = &replay{parts: map[id.GroupID]*partition.Partition{}, make: func(id.GroupID) *partition.Partition {
+	n.replay = replay.New(func(id.GroupID) *partition.Partition {
 		return partition.New(partition.Config{Deliver: func(*partition.Ack) {}, Now: func() int64 { return 1 }})
-	}}
+	})
 	for _, dir := range []string{n.dir.File(datadir.MetaName), n.dir.File(datadir.GroupsName)} {
 		if err := vfs.MkdirAllDurable(fs, dir); err != nil {
 			return nil, err
@@ -97,7 +99,7 @@ func (r *rig) lead() {
 // openPart opens the rig's partition as openGroup does.
 func (r *rig) openPart(self id.ReplicaID) *rig {
 	r.t.Helper()
-	part := r.node.replay.part(rigGroup)
+	part := r.node.replay.Part(rigGroup)
 	at, conf, applied := part.Recovered()
 	log, err := seglog.Open(seglog.Options{FS: r.fs, Dir: r.node.dir.Group(rigGroup), Group: rigGroup}, at)
 	if err == nil {
@@ -106,7 +108,7 @@ func (r *rig) openPart(self id.ReplicaID) *rig {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	host := &partHost{part: part}
+	host := &partHost{part: part, look: func() {}}
 	c := r.config(rigGroup, self)
 	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), partSnapshots{part}, host
 	r.start(c, r.node.groupState(rigGroup, conf, applied))
@@ -257,14 +259,14 @@ func TestReplayForgetsAnotherReplica(t *testing.T) {
 	l := agedPart(t)
 	disk := l.fs.(*vfs.Mem).CrashClone(1)
 	r := mustOpenRig(t, disk)
-	before := r.node.replay.part(rigGroup)
+	before := r.node.replay.Part(rigGroup)
 	if at, _, applied := before.Recovered(); at.Next == 0 || applied == 0 {
 		t.Fatal("the rig has recovered nothing")
 	}
 	if err := r.node.replay.HardState(rigGroup, 9, wal.HardState{Term: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if at, _, applied := r.node.replay.part(rigGroup).Recovered(); at.Next != 0 || applied != 0 {
+	if at, _, applied := r.node.replay.Part(rigGroup).Recovered(); at.Next != 0 || applied != 0 {
 		t.Fatalf("replica 9 begins at %+v, with %d applied", at, applied)
 	}
 	for _, step := range []struct {
@@ -280,15 +282,15 @@ func TestReplayForgetsAnotherReplica(t *testing.T) {
 		default:
 			err = r.node.replay.Snapshot(id.MetadataGroup, step.self, 1, 1, []byte("two"))
 		}
-		if err != nil || string(r.node.replay.meta) != step.want {
-			t.Fatalf("the metadata's payload is %q, %v; want %q", r.node.replay.meta, err, step.want)
+		if err != nil || string(r.node.replay.Meta) != step.want {
+			t.Fatalf("the metadata's payload is %q, %v; want %q", r.node.replay.Meta, err, step.want)
 		}
 	}
 }
 
 // openMetadata opens the rig's metadata group as openMeta does.
 func (r *rig) openMetadata(self id.ReplicaID) (*rig, error) {
-	m := &metaGroup{machine: meta.New(r.events), files: metasnap.New(r.fs, r.node.dir.File(datadir.MetaName))}
+	m := &metaGroup{machine: meta.New(r.events), files: metasnap.New(r.fs, r.node.dir.File(datadir.MetaName)), look: func() {}}
 	m.Desk = petition.New(1, 1, func(data []byte) error {
 		r.group.Lock()
 		_, _, err := r.group.ProposeLocked(data)
@@ -297,7 +299,7 @@ func (r *rig) openMetadata(self id.ReplicaID) (*rig, error) {
 		return err
 	})
 	var conf membership.ConfState
-	if b := r.node.replay.meta; len(b) > 0 {
+	if b := r.node.replay.Meta; len(b) > 0 {
 		var err error
 		if conf, err = m.recover(b); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"time"
 )
 
@@ -54,6 +55,25 @@ func (n *Node) pollLoop() {
 		select {
 		case n.flushDue <- struct{}{}:
 		default: // it has not come back from the last time
+		}
+	}
+}
+
+// readyPoll is how often AwaitReady looks: many things make a node ready.
+const readyPoll = 5 * time.Millisecond
+
+// AwaitReady returns nil once the node is ready, else ctx's error.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for {
+		if ok, _ := n.Ready(); ok {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -150,6 +150,11 @@ func (t *Transport) judge(g *guest, body []byte) *frame.RefusedError {
 		return refused
 	}
 	if g.peer = t.peer(hello.From); g.peer == nil {
+		if t.cfg.Admit != nil { // which may say more, to one that was removed
+			if err := t.cfg.Admit(hello.From, hello.Identity); err != nil {
+				return t.notAdmitted(err)
+			}
+		}
 		return t.refusal(frame.UnknownNode, fmt.Sprintf("node %d is no member that node %d knows", hello.From, t.cfg.Node))
 	}
 	if refused := t.meet(g.peer, hello.Identity); refused != nil {

@@ -299,7 +299,7 @@ func (t *Transport) dialAddr(p *peer, c frame.Class) (net.Conn, error) {
 func (t *Transport) meet(p *peer, who frame.Identity) *frame.RefusedError {
 	if t.cfg.Admit != nil {
 		if err := t.cfg.Admit(p.id, who); err != nil {
-			return t.refusal(frame.NotAdmitted, err.Error())
+			return t.notAdmitted(err)
 		}
 	}
 	var changed bool
@@ -316,6 +316,15 @@ func (t *Transport) meet(p *peer, who frame.Identity) *frame.RefusedError {
 
 func (t *Transport) refusal(r frame.Reason, text string) *frame.RefusedError {
 	return &frame.RefusedError{Reason: r, Text: text, By: t.cfg.Node}
+}
+
+// notAdmitted is what Admit says: a *frame.RefusedError has its own reason.
+func (t *Transport) notAdmitted(err error) *frame.RefusedError {
+	var refused *frame.RefusedError
+	if errors.As(err, &refused) {
+		return t.refusal(refused.Reason, refused.Text)
+	}
+	return t.refusal(frame.NotAdmitted, err.Error())
 }
 
 // gist is what of an error stays the same when nothing has changed: its text may name a local port.

@@ -55,7 +55,7 @@ var only = map[string][]string{
 	"broker/replica/readindex":   {},
 	"broker/replica/nolog":       {},
 	"broker/replica/quietword":   {"broker/id"},
-	"broker/cmd/broker":          {"broker/node", "broker/node/config", "tools/version"},
+	"broker/cmd/broker":          {"broker/id", "broker/node", "broker/node/admin", "broker/node/config", "tools/version"},
 	"tools/stats":                {},
 	"broker/engine/...": {"broker/id", "broker/replica", "broker/replica/membership", "broker/replica/raftlog", "broker/transport", "broker/transport/detect",
 		"broker/transport/frame", "broker/transport/link", "broker/wal"},

@@ -13,6 +13,7 @@ type clusterCmd struct {
 	nodeFlags
 	RaftAddr    string   `help:"Where the other nodes connect, host:port." placeholder:"ADDR"`
 	Peers       []string `help:"The other nodes that the cluster begins with, the same on every start: each an id and where it is connected to." placeholder:"ID@HOST:PORT"`
+	Join        bool     `help:"Join a cluster that is there already and expects this node (\"broker admin add\"); --peers are some of its nodes. Without effect once it has joined."`
 	ClusterName string   `help:"Nodes of another name are refused; fixed when the directory is made (default ackline)." placeholder:"NAME"`
 	Zone        string   `help:"Where the node is: replicas are spread over zones, and clients see it as the rack." placeholder:"NAME"`
 	Region      string   `help:"The region that the zone is in." placeholder:"NAME"`
@@ -31,6 +32,7 @@ func (c *clusterCmd) config() (config.Config, error) {
 	override(&cfg.Cluster.TLS.CertFile, c.TLSCert)
 	override(&cfg.Cluster.TLS.KeyFile, c.TLSKey)
 	override(&cfg.Cluster.TLS.CAFile, c.TLSCA)
+	override(&cfg.Cluster.Join, c.Join)
 	override(&cfg.Node.Zone, c.Zone)
 	override(&cfg.Node.Region, c.Region)
 	for _, text := range c.Peers {

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,6 +30,7 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the commit this was built from and exit."`
 	Start   startCmd         `cmd:"" help:"Run a single-node broker until it is told to stop (SIGINT or SIGTERM)."`
 	Cluster clusterCmd       `cmd:"" help:"Run one node of a cluster until it is told to stop."`
+	Admin   adminCmd         `cmd:"" help:"Ask a running cluster how it is, and change who leads and which nodes it has."`
 }
 
 type startCmd struct{ nodeFlags }
@@ -39,7 +41,7 @@ type nodeFlags struct {
 	DataDir          string `help:"Directory for everything the broker keeps; made if it is not there." placeholder:"DIR"`
 	ListenAddr       string `help:"Where Kafka clients connect, host:port; port 0 takes a free one (default 127.0.0.1:9092)." placeholder:"ADDR"`
 	AdvertiseAddr    string `help:"What clients are told to connect to, if it is not --listen-addr." placeholder:"ADDR"`
-	HTTPAddr         string `name:"http-addr" help:"Where /metrics, /healthz and /readyz are served; \"none\" for nowhere (default 127.0.0.1:9644)." placeholder:"ADDR"`
+	HTTPAddr         string `name:"http-addr" help:"Where /metrics, /healthz, /readyz and what \"broker admin\" asks are served; \"none\" for nowhere (default 127.0.0.1:9644)." placeholder:"ADDR"`
 	NodeID           int32  `help:"Kafka's broker id (default 1)." placeholder:"N"`
 	SyncMethod       string `help:"How a write becomes durable; \"auto\" tries all once and keeps the fastest (default auto)." placeholder:"NAME"`
 	RingBytes        int64  `help:"Size of the write-ahead log's ring, fixed when the directory is made (default 1 GiB)." placeholder:"BYTES"`
@@ -77,6 +79,9 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		return serve(ctx, c.Start.config, c.Start.Verbose, out, errOut)
 	case "cluster":
 		return serve(ctx, c.Cluster.config, c.Cluster.Verbose, out, errOut)
+	}
+	if strings.HasPrefix(parsed.Command(), "admin ") {
+		return runAdmin(ctx, parsed.Command(), &c.Admin, out, errOut)
 	}
 	panic("broker: command " + parsed.Command() + " is parsed and not handled")
 }

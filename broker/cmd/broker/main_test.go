@@ -21,6 +21,12 @@ func runWith(t *testing.T, args ...string) (code int, out, errOut string) {
 }
 
 func TestVersionAndHelp(t *testing.T) {
+	for verb, teaches := range map[string]string{"status": "Exit code 3", "leaders": "--topic", "transfer": "--all-from 3", "add": "broker cluster --join",
+		"remove": "safe to interrupt", "replace": "broker admin replace 3 4"} {
+		if code, out, _ := runWith(t, "admin", verb, "--help"); code != 0 || !strings.Contains(out, teaches) || !strings.Contains(out, "--json") {
+			t.Errorf("admin %s --help: exit %d, no %q in %s", verb, code, teaches, out)
+		}
+	}
 	code, out, _ := runWith(t, "--version")
 	if code != 0 || !strings.Contains(out, "ackline") {
 		t.Errorf("--version: exit %d, %q", code, out)
@@ -103,6 +109,14 @@ func TestBadInput(t *testing.T) {
 			file("n.toml", "[[nodes]]\nid = 1\nkafka_addr = \"a:1\"\nraft_addr = \"a:2\"\n")}, 2, []string{"node 3", "[[nodes]]"}},
 		{"a list of nodes for one", []string{"start", "--data-dir", data, "--config",
 			file("s.toml", "[[nodes]]\nid = 1\nkafka_addr = \"a:1\"\nraft_addr = \"a:2\"\n")}, 2, []string{"broker cluster"}},
+		{"nobody to ask", []string{"admin", "status", "--http-addr", "127.0.0.1:1"}, 1, []string{"no node answers", "127.0.0.1:1"}},
+		{"no address to ask", []string{"admin", "leaders", "--http-addr", "node1"}, 2, []string{"node1", "host:port"}},
+		{"nothing to transfer", []string{"admin", "transfer", "--to", "2"}, 2, []string{"TOPIC/NUMBER", "--all-from"}},
+		{"two things to transfer", []string{"admin", "transfer", "events/0", "--all-from", "1"}, 2, []string{"--all-from"}},
+		{"a topic to transfer", []string{"admin", "transfer", "events", "--to", "2"}, 2, []string{"events/0"}},
+		{"nowhere to transfer to", []string{"admin", "transfer", "events/0"}, 2, []string{"--to NODE"}},
+		{"a node without an address", []string{"admin", "add", "4"}, 2, []string{"<raft-addr>"}},
+		{"a replacement by nobody", []string{"admin", "replace", "4"}, 2, []string{"<new>"}},
 	} {
 		code, _, errOut := runWith(t, c.args...)
 		if c.args[0] == "cluster" && strings.Count(errOut, "\n") != 1 {

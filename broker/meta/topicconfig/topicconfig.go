@@ -89,6 +89,15 @@ var keys = []Key{
 // Keys lists the keys that a topic may set, ascending by name.
 func Keys() []Key { return slices.Clone(keys) }
 
+// Names lists the keys' names, for people.
+func Names() string {
+	var names []string
+	for _, k := range keys {
+		names = append(names, k.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // Lookup returns a key's description.
 func Lookup(name string) (Key, bool) {
 	i, found := slices.BinarySearchFunc(keys, name, func(k Key, name string) int { return strings.Compare(k.Name, name) })

@@ -33,6 +33,10 @@ type Cluster struct {
 	// TLS is how the links to the other nodes are secured. Empty: not at all.
 	TLS TLS `toml:"tls"`
 
+	// Join: the cluster is there already and expects this node ("broker admin add"). It asks the nodes that are listed to let it
+	// in, when its data directory is empty; afterwards it makes no difference.
+	Join bool `toml:"join"`
+
 	// Peers are the other nodes. Config.Nodes says it in a file, for all machines alike.
 	Peers []Peer `toml:"-"`
 }
@@ -121,8 +125,8 @@ func (c Config) checkCluster() error {
 	if d, h := c.Cluster.DeadAfterMs, c.Cluster.HeartbeatIntervalMs; d < 2*h {
 		wrong("cluster.dead_after_ms is %d, it must be at least twice cluster.heartbeat_interval_ms, which is %d", d, h)
 	}
-	if len(c.Nodes) > 0 && !slices.ContainsFunc(c.Nodes, func(n ClusterNode) bool { return n.ID == c.Node.ID }) {
-		wrong("this is node %d (node.id, --node-id), and [[nodes]] does not list it", c.Node.ID)
+	if len(c.Nodes) > 0 && !c.Cluster.Join && !slices.ContainsFunc(c.Nodes, func(n ClusterNode) bool { return n.ID == c.Node.ID }) {
+		wrong("this is node %d (node.id, --node-id), and [[nodes]] does not list it; one that comes later is started with --join", c.Node.ID)
 		return errors.Join(errs...) // what else is missing would be in its row
 	}
 	errs = append(errs, c.Cluster.TLS.check(len(c.Cluster.Peers)))

@@ -92,6 +92,12 @@ func (r Roster) Check() error {
 	return nil
 }
 
+// Joined is what a node that joined must know of the metadata group before it has heard from it.
+type Joined struct {
+	Replica  id.ReplicaID `json:"replica"`  // this node's
+	Founders []id.NodeID  `json:"founders"` // the nodes of the first start
+}
+
 // Identity is node.json: what must not be mixed up.
 type Identity struct {
 	Format      int            `json:"format"`
@@ -102,6 +108,8 @@ type Identity struct {
 	// Roster is who forms the cluster, from when this node agreed to it. Empty before, for a node that joined, and for a
 	// single node.
 	Roster Roster `json:"roster,omitempty"`
+	// Joined is what a node was told that came later. Nil for those of the first start.
+	Joined *Joined `json:"joined,omitempty"`
 	// SyncMethod is what probing found best when the directory was made; empty until then.
 	SyncMethod string `json:"sync_method,omitempty"`
 }

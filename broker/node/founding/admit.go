@@ -9,11 +9,14 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/meta"
 	"ackline/broker/node/datadir"
+	"ackline/broker/transport/frame"
 )
 
 // Admit says why a node's process may not talk to this one, for what the metadata and the roster know; nil: it may. It is for
-// the handshake of the links between nodes.
-func Admit(c *meta.Catalog, r datadir.Roster, n id.NodeID, inc id.Incarnation) error {
+// the handshake of the links between nodes. settled: the metadata includes everything that was committed before this node started; if
+// it does not, a node that it does not name may be new, and is let in. A single node that does not know of another may be behind, so
+// that refusal has a reason of its own.
+func Admit(c *meta.Catalog, settled bool, r datadir.Roster, n id.NodeID, inc id.Incarnation) error {
 	registered, known := c.Node(n)
 	voter := slices.ContainsFunc(c.MetadataReplicas(), func(m meta.Replica) bool { return m.Node == n })
 	switch {
@@ -22,12 +25,32 @@ func Admit(c *meta.Catalog, r datadir.Roster, n id.NodeID, inc id.Incarnation) e
 			return fmt.Errorf("%s", emptied(n))
 		}
 	case known: // expected, and here it is
-	case c.ClusterID() != "" && !voter:
-		return fmt.Errorf("node %d is not a node of the cluster: it was removed, or never added", n)
+	case c.ClusterID() != "" && !voter && settled:
+		text := fmt.Sprintf("node %d is not a node of the cluster: it was removed, or never added (\"broker admin add\" does that; a node that was removed "+
+			"needs an empty data directory then)", n)
+		return &frame.RefusedError{Reason: frame.NoMember, Text: text}
 	case len(r) > 0 && r.Incarnation(n) != 0 && r.Incarnation(n) != inc:
 		return fmt.Errorf("%s", emptied(n))
 	}
 	return nil
+}
+
+// Unregistered lists the nodes with a replica of the metadata group that the catalog lacks: until it has them a topic cannot have as
+// many replicas as there are nodes. A node of the first start registers then, for ever; one that comes later has such a replica only
+// once it has registered, and one that was removed has none any more. first are the nodes of a cluster that is not founded yet.
+func Unregistered(c *meta.Catalog, first []id.NodeID) (missing []id.NodeID) {
+	if placed := c.MetadataReplicas(); len(placed) > 0 {
+		first = nil
+		for _, r := range placed {
+			first = append(first, r.Node)
+		}
+	}
+	for _, n := range first {
+		if _, ok := c.Node(n); !ok {
+			missing = append(missing, n)
+		}
+	}
+	return missing
 }
 
 // Run asks until the cluster is formed, or ctx ends, or it cannot be. call sends a message to a node, whose Answer it returns;

@@ -289,12 +289,12 @@ func TestAdmit(t *testing.T) {
 	roster := datadir.Roster{{Node: 1, Incarnation: 11}, {Node: 2, Incarnation: 12}, {Node: 3, Incarnation: 13}}
 	check := func(when string, n id.NodeID, inc id.Incarnation, want string) {
 		t.Helper()
-		err := Admit(m.Catalog(), roster, n, inc)
+		err := Admit(m.Catalog(), true, roster, n, inc)
 		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && !strings.Contains(got, want) {
 			t.Errorf("%s, node %d with %d: %s; want %q", when, n, inc, got, want)
 		}
 	}
-	if err := Admit(m.Catalog(), nil, 9, 1); err != nil {
+	if err := Admit(m.Catalog(), true, nil, 9, 1); err != nil {
 		t.Errorf("while gathering: %v", err)
 	}
 	check("agreed", 2, 12, "")

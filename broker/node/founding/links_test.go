@@ -50,7 +50,7 @@ func start(t *testing.T, fs vfs.FS, n id.NodeID, lns map[id.NodeID]net.Listener,
 	cfg := transport.Config{Node: n, Identity: frame.Identity{Incarnation: d.Incarnation, Boot: boots.Add(1)}, Cluster: "c", RedialMin: 2 * time.Millisecond,
 		RedialMax: 20 * time.Millisecond, Now: func() int64 { return int64(time.Since(begin)) + 1 },
 		Admit: func(peer id.NodeID, who frame.Identity) error {
-			return founding.Admit(empty.Catalog(), x.f.Roster(), peer, who.Incarnation)
+			return founding.Admit(empty.Catalog(), true, x.f.Roster(), peer, who.Incarnation)
 		}}
 	x.t, err = transport.New(cfg, handler{}, transport.Callbacks{Refused: func(_ id.NodeID, err error) {
 		var refused *frame.RefusedError

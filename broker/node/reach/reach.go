@@ -1,59 +1,125 @@
-// Package reach keeps which of a node's peers it reaches at the moment, to tell people whom a cluster without a majority lacks.
+// Package reach keeps which of a node's peers it reaches at the moment, and since when: to tell people whom a cluster without a
+// majority lacks, and how its nodes are.
 package reach
 
 import (
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"ackline/broker/id"
 )
 
 // Peers are the other nodes. Safe for concurrent use.
 type Peers struct {
-	addrs map[id.NodeID]string
-	mu    sync.Mutex // guards away
-	away  map[id.NodeID]bool
+	mu sync.Mutex // guards m
+	m  map[id.NodeID]state
+}
+
+type state struct {
+	addr    string
+	reached bool
+	since   time.Time // zero: it was not reached yet
+	refused bool      // by it, since it was reached last
 }
 
 // New returns peers by where they listen, none of whom is reached yet.
 func New(addrs map[id.NodeID]string) *Peers {
-	p := &Peers{addrs: addrs, away: map[id.NodeID]bool{}}
-	for n := range addrs {
-		p.away[n] = true
+	p := &Peers{m: map[id.NodeID]state{}}
+	for n, addr := range addrs {
+		p.Add(n, addr)
 	}
 	return p
 }
 
-// Set notes whether a peer is reached. Whoever is no peer is passed over.
-func (p *Peers) Set(n id.NodeID, reached bool) {
+// Add makes a node a peer, or corrects where it listens.
+func (p *Peers) Add(n id.NodeID, addr string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, known := p.addrs[n]; !known {
-		return
+	s := p.m[n]
+	s.addr = addr
+	p.m[n] = s
+}
+
+// Remove forgets a peer.
+func (p *Peers) Remove(n id.NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.m, n)
+}
+
+// Set notes whether a peer is reached, from now on. Whoever is no peer is passed over.
+func (p *Peers) Set(n id.NodeID, reached bool, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, known := p.m[n]; known {
+		p.m[n] = state{s.addr, reached, now, s.refused && !reached}
 	}
-	if reached {
-		delete(p.away, n)
-	} else {
-		p.away[n] = true
+}
+
+// Refused notes that a peer does not know this node as a member of the cluster. One may be behind; it tells whether most of them say
+// so, without having been reached since.
+func (p *Peers) Refused(by id.NodeID) (most bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, known := p.m[by]
+	if !known {
+		return false
 	}
+	s.refused = true
+	p.m[by] = s
+	count := 0
+	for _, s := range p.m {
+		if s.refused {
+			count++
+		}
+	}
+	return 2*count > len(p.m)
+}
+
+// State tells whether a peer is reached, and since when that is so; the zero time for one that never was. It is false for whoever
+// is no peer.
+func (p *Peers) State(n id.NodeID) (reached bool, since time.Time, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, known := p.m[n]
+	return s.reached, s.since, known
+}
+
+// All lists the peers and where they listen.
+func (p *Peers) All() map[id.NodeID]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make(map[id.NodeID]string, len(p.m))
+	for n, s := range p.m {
+		all[n] = s.addr
+	}
+	return all
 }
 
 // Missing lists who is not reached, empty if everybody is.
 func (p *Peers) Missing() string {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.List(slices.Sorted(maps.Keys(p.away)))
+	var away []id.NodeID
+	for n, s := range p.m {
+		if !s.reached {
+			away = append(away, n)
+		}
+	}
+	p.mu.Unlock()
+	slices.Sort(away)
+	return p.List(away)
 }
 
 // List names nodes and where they listen.
 func (p *Peers) List(nodes []id.NodeID) string {
+	all := p.All()
 	var list []string
 	for _, n := range nodes {
-		list = append(list, fmt.Sprintf("%d at %s", n, p.addrs[n]))
+		list = append(list, fmt.Sprintf("%d at %s", n, all[n]))
 	}
 	return strings.Join(list, ", ")
 }

@@ -35,6 +35,11 @@ type Members struct {
 // Joint tells whether a change of the configuration is half done.
 func (m Members) Joint() bool { return len(m.Outgoing) > 0 }
 
+// Has tells whether a configuration names a replica.
+func (m Members) Has(r id.ReplicaID) bool {
+	return slices.Contains(m.Voters, r) || slices.Contains(m.Outgoing, r) || slices.Contains(m.Learners, r) || slices.Contains(m.Next, r)
+}
+
 // Role is what a replica is to its group.
 type Role uint8
 

@@ -107,11 +107,12 @@ const (
 	ShuttingDown    Reason = 10 // who accepted is about to go
 	MalformedHello  Reason = 11 // what came was no hello that makes sense
 	OtherTLS        Reason = 12 // one side has TLS and the other has not
-	lastKnownReason        = OtherTLS
+	NoMember        Reason = 13 // who dialled is none of the cluster's nodes, as far as who accepted knows
+	lastKnownReason        = NoMember
 )
 
 var reasonNames = [...]string{"accepted", "other version", "other cluster", "other node", "unknown node", "duplicate node",
-	"other features", "bad certificate", "not admitted", "busy", "shutting down", "malformed hello", "TLS on one side"}
+	"other features", "bad certificate", "not admitted", "busy", "shutting down", "malformed hello", "TLS on one side", "no member"}
 
 func (r Reason) String() string {
 	if r <= lastKnownReason {

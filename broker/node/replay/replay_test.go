@@ -1,4 +1,4 @@
-package node
+package replay
 
 import (
 	"testing"
@@ -56,9 +56,7 @@ func replayFixture(tb testing.TB, perBatch int) wal.Options {
 }
 
 func replayOnce(tb testing.TB, o wal.Options) {
-	r := &replay{parts: map[id.GroupID]*partition.Partition{}, make: func(id.GroupID) *partition.Partition {
-		return partition.New(partition.Config{})
-	}}
+	r := New(func(id.GroupID) *partition.Partition { return partition.New(partition.Config{}) })
 	w, _, err := wal.Open(o, r)
 	if err != nil {
 		tb.Fatal(err)
