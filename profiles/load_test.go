@@ -265,16 +265,6 @@ func TestKeysCarryUnits(t *testing.T) {
 	}
 }
 
-func TestJudgesTail(t *testing.T) {
-	for want, gated := range map[bool][][]string{true: {nil, {"p50", "p99"}, {"e2e-p99"}}, false: {{"rate"}, {"p50", "rate"}}} {
-		for _, g := range gated {
-			if got := (&Workload{GatedPairs: g}).JudgesTail(); got != want {
-				t.Errorf("gated %q: %v, want %v", g, got, want)
-			}
-		}
-	}
-}
-
 func TestWarmWindowOf(t *testing.T) {
 	s := Suite{WarmWindowMs: 400}
 	if own, suite := s.WarmWindowOf(Scenario{WarmWindowMs: 1000}), s.WarmWindowOf(Scenario{}); own != time.Second || suite != 400*time.Millisecond {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -126,12 +125,6 @@ func (w *Workload) Capacity() bool {
 // takes. Its slices count from their first request until nothing is owed to the disk any more, and beside them the disk's
 // own durable rate is measured.
 func (w *Workload) Throughput() bool { return w.Capacity() && w.Batched() }
-
-// JudgesTail says that a tail percentile is compared: then what made the generator's own operations slow counts against a
-// slice. Where only a rate or a median is, it does not.
-func (w *Workload) JudgesTail() bool {
-	return len(w.GatedPairs) == 0 || slices.Contains(w.GatedPairs, "p99") || slices.Contains(w.GatedPairs, "e2e-p99")
-}
 
 // Rungs are the rates of a sweep, the lowest first.
 func (w *Workload) Rungs() []float64 {

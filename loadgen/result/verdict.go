@@ -42,9 +42,6 @@ type Reason struct {
 	Text string `json:"text"`
 }
 
-// OfTail says that the reason speaks against tail percentiles: the generator itself was held up when the tail happened.
-func (r Reason) OfTail() bool { return r.Code == Starved || r.Code == Garbage || r.Code == CPULimit }
-
 // Verdict is a status with its reasons.
 type Verdict struct {
 	Status  Status   `json:"status"`

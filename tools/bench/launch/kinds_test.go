@@ -338,24 +338,6 @@ func TestBlameTheHost(t *testing.T) {
 	}
 }
 
-// Where only a rate is judged, a host that takes a little CPU time does not count, and one that takes much does.
-func TestStolenTooMuchForARate(t *testing.T) {
-	began := time.Unix(1000, 0)
-	for _, c := range []struct {
-		rateOnly bool
-		stolen   int64 // of 1,000 ticks
-		want     record.Verdict
-	}{{true, 99, record.OK}, {true, 101, record.Invalid}, {false, 101, record.OK}} {
-		smp := smooth(10, 100)
-		smp.rateOnly, smp.stolen = c.rateOnly, true
-		sl := judge(0, record.System, began, smp, meter.Reading{At: began}, meter.Reading{At: began.Add(time.Second),
-			CPU: proc.CPU{Total: 1000, Stolen: c.stolen}}, false)
-		if sl.Verdict != c.want || sl.HostOnly != (c.want == record.Invalid) {
-			t.Errorf("%+v: %s, host only %v, %q", c, sl.Verdict, sl.HostOnly, sl.Reasons)
-		}
-	}
-}
-
 func TestLaunchSaysThatTheHostIsToBlame(t *testing.T) {
 	for _, c := range []struct {
 		spoil func(l *launch)

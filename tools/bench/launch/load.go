@@ -117,12 +117,10 @@ func (l *session) sample(s *run.Slice, userBytes int64) sample {
 		failures: s.Counts.Failed, unsent: s.Counts.Unsent, all: s.Counts.AllAcked, userBytes: userBytes,
 		stolen: s.Generator.StolenSeconds > 0 && s.Generator.ThrottledSeconds == 0,
 		ends:   l.workload.EndToEnd, endToEnd: s.EndToEnd, delivery: s.Delivery, early: s.EarlyReads}
-	out.rated, out.rateOnly = out.counted, !l.workload.JudgesTail()
+	out.rated = out.counted
 	out.replyBytes = s.Counts.AllAcked * int64(l.replyBytes())
 	for _, r := range s.Verdict().Reasons {
-		if l.workload.JudgesTail() || !r.OfTail() {
-			out.invalid = append(out.invalid, cause{r.Text, r.Code})
-		}
+		out.invalid = append(out.invalid, cause{r.Text, r.Code})
 	}
 	failed := s.Counts.Failed
 	if l.workload.Kind == profiles.Sweep {

@@ -25,7 +25,6 @@ type sample struct {
 	files      int64         // that were written to beside the logs, when they are many
 	replyBytes int64         // that the measured side wrote to sockets in the whole slice
 	invalid    []cause       // why the generator does not vouch for it
-	rateOnly   bool          // no tail percentile of it is judged
 	stolen     bool          // the host took CPU time away, and no limit of a control group was reached
 
 	ends     bool       // a consumer is there, or it is the floor's slice beside such a one
@@ -71,9 +70,6 @@ func judge(number int, s side, began time.Time, smp sample, before, after meter.
 	}
 	for _, c := range smp.invalid {
 		against(c)
-	}
-	if smp.rateOnly && stolen > record.StolenTooMuch {
-		against(cause{fmt.Sprintf("the host took %.0f%% of this machine's CPU time, more than %.0f%%", 100*stolen, 100*record.StolenTooMuch), result.CPULimit})
 	}
 	if hasDevice {
 		if why := meter.Foreign(length, smp.files, dev.WriteBytes, own.AtMost(smp.replyBytes)+bench.AtMost(0), other.OnDevice(0)); why != "" {

@@ -2,12 +2,10 @@ package record
 
 // StolenFraction is the name of the figure (side Host, of slices and of launches) that says which share of this machine's CPU
 // time its host gave to somebody else, from the steal column of /proc/stat. More than StolenWorthTelling of it widens every
-// interval, and is said wherever a run is summed up. A slice of which only a
-// rate is judged, not a tail, is INVALID from StolenTooMuch on: its rate may be lower by about that.
+// interval, and is said wherever a run is summed up.
 const (
 	StolenFraction     = "stolen_cpu_fraction"
 	StolenWorthTelling = 0.02
-	StolenTooMuch      = 0.10
 )
 
 // DurableRate is the name of the figure (side Host, bytes/s) in which a launch of a throughput or catch-up scenario keeps the best rate
