@@ -58,6 +58,19 @@ func prepareCluster(t *testing.T, n int) *cluster {
 	return c
 }
 
+// loggedCluster is three nodes with a topic of one partition on all of them, and what they log. tls has a row for each node, or none.
+func loggedCluster(t *testing.T, tls ...config.TLS) (*cluster, *lockedLog) {
+	t.Helper()
+	c, log := prepareCluster(t, 3), &lockedLog{}
+	c.log, c.tls = log, tls
+	for i := range c.nodes {
+		c.start(i)
+	}
+	c.ready()
+	c.create("events", 1, 3)
+	return c, log
+}
+
 // addresses gives so many nodes more a place.
 func (c *cluster) addresses(n int) {
 	c.t.Helper()

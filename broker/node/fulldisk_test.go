@@ -14,13 +14,7 @@ import (
 // A follower whose disk is full holds up nobody: its WAL fills with what cannot go to segments, it says so, the others go on, and
 // once there is space again it has what it missed: with it, and without another, there is a majority.
 func TestFollowersFullDisk(t *testing.T) {
-	c, log := prepareCluster(t, 3), &lockedLog{}
-	c.log = log
-	for i := range c.nodes {
-		c.start(i)
-	}
-	c.ready()
-	c.create("events", 1, 3)
+	c, log := loggedCluster(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	p, acked := c.client(), newLedger()
@@ -67,13 +61,7 @@ func TestFollowersFullDisk(t *testing.T) {
 // A leader whose disk is full takes records until its WAL is nearly full too, then refuses them in words that a client knows, and
 // is not ready; what it had acknowledged stays, and with space it takes records again.
 func TestLeadersFullDisk(t *testing.T) {
-	c, log := prepareCluster(t, 3), &lockedLog{}
-	c.log = log
-	for i := range c.nodes {
-		c.start(i)
-	}
-	c.ready()
-	c.create("events", 1, 3)
+	c, log := loggedCluster(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	found, err := kadm.NewClient(c.client()).ListTopics(ctx, "events")

@@ -54,16 +54,7 @@ func filesOf(t config.TLS) secure.Files {
 // use them as soon as a node that was restarted with them connects: with it, and without the third, there is a majority.
 func TestClusterOverTLS(t *testing.T) {
 	old, next := securetest.NewCA(t), securetest.NewCA(t)
-	c, log := prepareCluster(t, 3), &lockedLog{}
-	c.log = log
-	for i := range c.nodes {
-		c.tls = append(c.tls, tlsOf(old.Node(t, id.NodeID(i+1))))
-	}
-	for i := range c.nodes {
-		c.start(i)
-	}
-	c.ready()
-	c.create("events", 1, 3)
+	c, log := loggedCluster(t, tlsOf(old.Node(t, 1)), tlsOf(old.Node(t, 2)), tlsOf(old.Node(t, 3)))
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	p, acked := c.client(), newLedger()
@@ -98,16 +89,7 @@ func TestClusterOverTLS(t *testing.T) {
 // say why, and it is one of them once it has the right one, without a restart of anybody.
 func TestClusterRefusesAWrongCertificate(t *testing.T) {
 	ours, theirs := securetest.NewCA(t), securetest.NewCA(t)
-	c, log := prepareCluster(t, 3), &lockedLog{}
-	c.log = log
-	for i := range c.nodes {
-		c.tls = append(c.tls, tlsOf(ours.Node(t, id.NodeID(i+1))))
-	}
-	for i := range c.nodes {
-		c.start(i)
-	}
-	c.ready()
-	c.create("events", 1, 3)
+	c, log := loggedCluster(t, tlsOf(ours.Node(t, 1)), tlsOf(ours.Node(t, 2)), tlsOf(ours.Node(t, 3)))
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	p := c.client()

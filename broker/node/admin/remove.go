@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -138,7 +139,7 @@ func choose(candidates []placement.Candidate, cat *meta.Catalog, p meta.Partitio
 		return 0, fmt.Errorf("node %d holds one of them already, or is about to give one up: remove the node instead of replacing it, so that each replica "+
 			"goes where there is room", to)
 	}
-	return 0, fmt.Errorf("no other node that lives could hold the one that has to go: add a node first, or delete the topic")
+	return 0, errors.New("no other node that lives could hold the one that has to go: add a node first, or delete the topic")
 }
 
 // cost orders places, the best lowest.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -50,8 +51,10 @@ func (s *Server) transfer(ctx context.Context, r TransferRequest) (TransferAnswe
 			switch {
 			case err != nil:
 				out.fail(m.topic.Name, m.part, err.Error())
-			case i >= len(r.Errors) || r.Errors[i] != "":
-				out.fail(m.topic.Name, m.part, slices.Concat(r.Errors, make([]string, len(list)))[i])
+			case i >= len(r.Errors):
+				out.fail(m.topic.Name, m.part, fmt.Sprintf("node %d, which leads it, does not say what became of it", from))
+			case r.Errors[i] != "":
+				out.fail(m.topic.Name, m.part, r.Errors[i])
 			default:
 				begun = append(begun, m)
 			}
