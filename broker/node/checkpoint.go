@@ -32,7 +32,9 @@ func (n *Node) flushLoop() {
 			ctx, cancel := context.WithTimeout(context.Background(), checkpointTimeout)
 			if err := n.Checkpoint(ctx); err != nil {
 				n.checkpointErrors.Add(1)
-				n.log.Error("checkpoint failed", "err", err)
+				if !errors.Is(err, seglog.ErrNoSpace) { // storageFailed has said that, once
+					n.log.Error("checkpoint failed", "err", err)
+				}
 			} else {
 				written = end
 			}

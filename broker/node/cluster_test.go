@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,11 @@ func loggedCluster(t *testing.T, tls ...config.TLS) (*cluster, *lockedLog) {
 	t.Helper()
 	c, log := prepareCluster(t, 3), &lockedLog{}
 	c.log, c.tls = log, tls
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log("what the nodes said until they were stopped:\n" + strings.Join(log.lines(""), ""))
+		}
+	})
 	for i := range c.nodes {
 		c.start(i)
 	}
