@@ -88,7 +88,8 @@ func (n *Node) flushLarge(groups []id.GroupID) {
 	for i, g := range groups {
 		r := n.hosts.Get(g)
 		if r == nil {
-			continue // deleted meanwhile, or recovered and not open yet: then openGroup sees what it has
+			n.backlog.Again(g) // recovered and not open yet, unless it was deleted
+			continue
 		}
 		moved, err := r.Part.Flush()
 		n.flushedBytes.Add(uint64(moved))

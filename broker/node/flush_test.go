@@ -2,29 +2,41 @@ package node
 
 import (
 	"crypto/rand"
+	"slices"
 	"testing"
 	"time"
 
+	"ackline/broker/id"
 	"ackline/broker/meta"
 	"ackline/broker/node/config"
 	"ackline/broker/vfs"
 )
 
+// atLeast is how much a partition gathers before it is flushed; there are no checkpoints.
+func atLeast(bytes int64) func(*config.Config) {
+	return func(c *config.Config) { c.Storage.FlushBytes, c.Storage.CheckpointIntervalS = bytes, 3600 }
+}
+
+// create makes a topic with one partition and returns its group.
+func (n inside) create(topic string) id.GroupID {
+	n.t.Helper()
+	topicID, err := meta.NewTopicID(rand.Reader)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	create, refused := n.meta.Catalog().PlanCreateTopic(meta.TopicRequest{Name: topic, Partitions: 1, ReplicationFactor: 1}, meta.Limits{}, topicID)
+	made := n.propose(create, refused)
+	if err := n.AwaitOpen(n.t.Context(), made); err != nil {
+		n.t.Fatal(err)
+	}
+	return made.Partitions[0].Group
+}
+
 // What a partition gathers goes to its segment ahead of any checkpoint once it is enough, and what a restart finds of it too.
 func TestEnoughIsFlushedAheadOfACheckpoint(t *testing.T) {
 	fs := vfs.NewMem()
-	atLeast := func(bytes int64) func(*config.Config) {
-		return func(c *config.Config) { c.Storage.FlushBytes, c.Storage.CheckpointIntervalS = bytes, 3600 }
-	}
 	n := openInside(t, fs, atLeast(1<<20))
-	topicID, err := meta.NewTopicID(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	create, refused := n.meta.Catalog().PlanCreateTopic(meta.TopicRequest{Name: "t", Partitions: 1, ReplicationFactor: 1}, meta.Limits{}, topicID)
-	if err := n.AwaitOpen(t.Context(), n.propose(create, refused)); err != nil {
-		t.Fatal(err)
-	}
+	n.create("t")
 	n.produce("t", 10)
 	if got := n.flushedBytes.Load(); got != 0 {
 		t.Fatalf("%d bytes are flushed, and there are less than 1 MiB", got)
@@ -47,5 +59,49 @@ func (n inside) awaitFlushed(bytes uint64) {
 	}
 	if n.checkpoints.Snapshot().Count() != 0 {
 		n.t.Fatal("there was a checkpoint")
+	}
+}
+
+// What could not be flushed for want of space is tried again without more being written, and so is what is not open yet.
+func TestFlushIsTriedAgain(t *testing.T) {
+	fs := vfs.NewMem()
+	n := openInside(t, fs, atLeast(30_000))
+	n.create("t")
+	fs.SetCapacity(1)
+	n.produce("t", 10)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !n.full.Load() {
+		<-tick.C
+	}
+	fs.SetCapacity(0)
+	n.awaitFlushed(50_000)
+
+	const notOpen = id.GroupID(1 << 40)
+	n.backlog.Add(notOpen)
+	n.flushLarge([]id.GroupID{notOpen})
+	for !slices.Contains(n.backlog.TakeLarge(nil), notOpen) { // flushLoop has it just now
+		<-tick.C
+	}
+	n.backlog.Remove(notOpen)
+}
+
+// A replica of which nothing is stored, in a catalog that may be old, is not opened: it may have been deleted since, and would
+// come back empty and vote a second time. Once the catalog is known to be current it is a new one.
+func TestReplicaOfAnOldCatalogIsNotOpened(t *testing.T) {
+	n := openInside(t, vfs.NewMem())
+	g := n.create("t")
+	if err := n.deleteGroup(g, n.hosts.Get(g).Self); err != nil {
+		t.Fatal(err)
+	}
+	n.settled.Store(false)
+	n.align(g)
+	if n.hosts.Get(g) != nil {
+		t.Error("a replica whose tombstone is stored was opened by a catalog that may be old")
+	}
+	n.settled.Store(true)
+	n.align(g)
+	if n.hosts.Get(g) == nil {
+		t.Error("a replica that the catalog names was not opened")
 	}
 }

@@ -161,9 +161,6 @@ func (n *Node) openGroup(cat *meta.Catalog, t *meta.Topic, i int32, self id.Repl
 	r.Going.Store(self != replicaOn(t.Partitions[i].Replicas, n.dir.Node))
 	n.hosts.Add(r)
 	n.lookAgain()
-	if _, bytes := part.Pending(); bytes >= n.cfg.Storage.FlushBytes {
-		n.backlog.Large(g) // flushLarge may have come before there was a host
-	}
 	if slices.Contains(founders, self) && (len(founders) == 1 || st.Hard.Term == 0 && founders[0] == self) {
 		group.Campaign() // of a new group the first is to lead
 	}

@@ -38,6 +38,7 @@ func TestEndOfTerm(t *testing.T) {
 		t.Errorf("asked before its first entry is committed: %v", err)
 	}
 	f.g.commit(t, end())
+	check("a term without records", "unknown", "1: 5", "2: 5", "unknown")
 	next()
 	f.g.commit(t, end())
 	f.mustProduce(0, 3)
