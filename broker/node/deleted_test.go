@@ -2,11 +2,9 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
 	"testing"
 
 	"ackline/broker/id"
-	"ackline/broker/meta"
 	"ackline/broker/vfs"
 )
 
@@ -14,14 +12,7 @@ import (
 // the moment at which it writes. The segments are closed then, which is no reason to end the node.
 func TestDeletedDuringFlush(t *testing.T) {
 	n := openInside(t, vfs.NewMem())
-	topicID, err := meta.NewTopicID(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	create, refused := n.meta.Catalog().PlanCreateTopic(meta.TopicRequest{Name: "t", Partitions: 1, ReplicationFactor: 1}, meta.Limits{}, topicID)
-	if err := n.AwaitOpen(context.Background(), n.propose(create, refused)); err != nil {
-		t.Fatal(err)
-	}
+	n.create("t")
 	n.produce("t", 10)
 	r := n.hosts.All()[0]
 	if _, bytes := r.Part.Pending(); bytes == 0 {

@@ -1,13 +1,11 @@
 package node
 
 import (
-	"crypto/rand"
 	"slices"
 	"testing"
 	"time"
 
 	"ackline/broker/id"
-	"ackline/broker/meta"
 	"ackline/broker/node/config"
 	"ackline/broker/vfs"
 )
@@ -15,21 +13,6 @@ import (
 // atLeast is how much a partition gathers before it is flushed; there are no checkpoints.
 func atLeast(bytes int64) func(*config.Config) {
 	return func(c *config.Config) { c.Storage.FlushBytes, c.Storage.CheckpointIntervalS = bytes, 3600 }
-}
-
-// create makes a topic with one partition and returns its group.
-func (n inside) create(topic string) id.GroupID {
-	n.t.Helper()
-	topicID, err := meta.NewTopicID(rand.Reader)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	create, refused := n.meta.Catalog().PlanCreateTopic(meta.TopicRequest{Name: topic, Partitions: 1, ReplicationFactor: 1}, meta.Limits{}, topicID)
-	made := n.propose(create, refused)
-	if err := n.AwaitOpen(n.t.Context(), made); err != nil {
-		n.t.Fatal(err)
-	}
-	return made.Partitions[0].Group
 }
 
 // What a partition gathers goes to its segment ahead of any checkpoint once it is enough, and what a restart finds of it too.
@@ -90,7 +73,7 @@ func TestFlushIsTriedAgain(t *testing.T) {
 // come back empty and vote a second time. Once the catalog is known to be current it is a new one.
 func TestReplicaOfAnOldCatalogIsNotOpened(t *testing.T) {
 	n := openInside(t, vfs.NewMem())
-	g := n.create("t")
+	g := n.create("t").Partitions[0].Group
 	if err := n.deleteGroup(g, n.hosts.Get(g).Self); err != nil {
 		t.Fatal(err)
 	}

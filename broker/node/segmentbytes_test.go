@@ -56,6 +56,21 @@ func (n inside) propose(c meta.Command, refused *meta.Refusal) *meta.Topic {
 	return result.Topic
 }
 
+// create makes a topic with one partition which is open then.
+func (n inside) create(topic string) *meta.Topic {
+	n.t.Helper()
+	topicID, err := meta.NewTopicID(rand.Reader)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	create, refused := n.meta.Catalog().PlanCreateTopic(meta.TopicRequest{Name: topic, Partitions: 1, ReplicationFactor: 1}, meta.Limits{}, topicID)
+	made := n.propose(create, refused)
+	if err := n.AwaitOpen(n.t.Context(), made); err != nil {
+		n.t.Fatal(err)
+	}
+	return made
+}
+
 // produce writes records of 5,000 bytes, one a batch.
 func (n inside) produce(topic string, records int) {
 	n.t.Helper()
@@ -89,14 +104,7 @@ func (n inside) cuts() (bases []id.Offset) {
 func TestSegmentBytesTakesEffectOnAnOpenPartition(t *testing.T) {
 	fs := vfs.NewMem()
 	n := openInside(t, fs)
-	topicID, err := meta.NewTopicID(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	create, refused := n.meta.Catalog().PlanCreateTopic(meta.TopicRequest{Name: "t", Partitions: 1, ReplicationFactor: 1}, meta.Limits{}, topicID)
-	if err := n.AwaitOpen(context.Background(), n.propose(create, refused)); err != nil {
-		t.Fatal(err)
-	}
+	topicID := n.create("t").ID
 	n.produce("t", 10)
 	if got := n.cuts(); len(got) != 1 {
 		t.Fatalf("segments begin at %v with 50 KB and the default size", got)
