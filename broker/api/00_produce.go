@@ -174,7 +174,10 @@ func (h *Handler) Deliver(head *partition.Ack) {
 // throttle tells how long the client is to wait, in milliseconds, and has its connection muted for as long: it may not listen,
 // and with acks=0 it hears nothing.
 func (h *Handler) throttle(r *server.Request) int32 {
-	ms := h.throttleMs.Load()
+	if h.cfg.ThrottleMs == nil {
+		return 0
+	}
+	ms := h.cfg.ThrottleMs()
 	if ms > 0 {
 		r.Mute = time.Duration(ms) * time.Millisecond
 		h.Counters.ProduceThrottle.Observe(r.Mute.Nanoseconds())

@@ -65,6 +65,9 @@ type Config struct {
 	MaxFetchBytes int
 	// Limits bounds what CreateTopics may ask for, and its MaxMessageBytes what Produce may send whatever the topic allows; 0 there: no bound.
 	Limits meta.Limits
+	// ThrottleMs is asked with each Produce response how long it is to tell its client to wait, in milliseconds; the connection is
+	// not read for as long. Nil: not at all.
+	ThrottleMs func() int32
 	// Now is the monotonic clock in nanoseconds.
 	Now func() int64
 	Log *slog.Logger
@@ -81,17 +84,12 @@ type Handler struct {
 	closed bool
 	waits  sync.WaitGroup
 
-	pids       producerIDs
-	pending    atomic.Int64 // batches that wait for their commit
-	throttleMs atomic.Int32 // that Produce responses tell clients to wait
+	pids    producerIDs
+	pending atomic.Int64 // batches that wait for their commit
 }
 
 // Pending is the number of batches that wait for their commit.
 func (h *Handler) Pending() int64 { return h.pending.Load() }
-
-// SetThrottle sets how long Produce responses tell their clients to wait from here on, in milliseconds; their connections are
-// not read for as long. 0 is not at all, as it is in the beginning.
-func (h *Handler) SetThrottle(ms int32) { h.throttleMs.Store(ms) }
 
 // New returns a handler.
 func New(cfg Config) *Handler {

@@ -25,6 +25,7 @@ func (n *Node) flushLoop() {
 		if n.backlog.Empty() {
 			continue
 		}
+		began, moved := time.Now(), n.flushedBytes.Load()
 		large = n.backlog.TakeLarge(large[:0])
 		n.flushLarge(large)
 		due := time.Since(last) >= time.Duration(n.cfg.Storage.CheckpointIntervalS)*time.Second
@@ -41,7 +42,20 @@ func (n *Node) flushLoop() {
 			cancel()
 			last = time.Now()
 		}
+		n.rateFlush(int64(n.flushedBytes.Load()-moved), time.Since(began))
 	}
+}
+
+// rateFlush keeps the rate at which the last rounds moved bytes into segments; a short one says more about a sync than about a rate.
+func (n *Node) rateFlush(moved int64, took time.Duration) {
+	if moved < n.cfg.Storage.FlushBytes {
+		return
+	}
+	rate := int64(float64(moved) / took.Seconds())
+	if old := n.flushRate.Load(); old > 0 {
+		rate = (3*old + rate) / 4
+	}
+	n.flushRate.Store(rate)
 }
 
 // ringFills tells whether enough of the ring is in use for a checkpoint, and whether one is likely to give some of it free: what
@@ -93,9 +107,6 @@ func (n *Node) flushLarge(groups []id.GroupID) {
 		}
 		moved, err := r.Part.Flush()
 		n.flushedBytes.Add(uint64(moved))
-		if n.budget.Used() > n.cfg.Limits.CacheBytes/2 {
-			r.Group.Evict(r.Part.History().LastIndex())
-		}
 		if errors.Is(err, seglog.ErrClosed) {
 			continue // deleted meanwhile
 		}
@@ -190,7 +201,10 @@ func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
 	}
 	n.flushedBytes.Add(uint64(before))
 	n.flushes.Observe(time.Since(began).Nanoseconds())
-	if rows, _ := r.Part.Pending(); rows > 0 {
+	switch rows, bytes := r.Part.Pending(); { // what came meanwhile; only a partition that grows to that size says so by itself
+	case bytes >= n.cfg.Storage.FlushBytes:
+		n.backlog.Large(g)
+	case rows > 0:
 		n.backlog.Add(g)
 	}
 	if index == 0 {

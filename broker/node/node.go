@@ -96,6 +96,8 @@ type Node struct {
 	forget  func(id.NodeID) // a peer; nil without any
 
 	flushDue      chan struct{} // capacity 1: from pollLoop to flushLoop
+	flushRate     atomic.Int64  // bytes per second that flushLoop moved of late; 0: not known yet
+	ringMs        atomic.Int32  // that producers are to wait because of the ring
 	checkpointing sync.Mutex    // one checkpoint at a time
 	saving        atomic.Bool   // one is under way
 
@@ -274,8 +276,8 @@ func (n *Node) openServer() error {
 	n.handler = api.New(api.Config{
 		Cluster: n.meta, Hosts: n, Drive: n.engine.Drive, Writable: n.writable, Settled: n.settled.Load,
 		Self: n.dir.Node, AutoCreate: n.cfg.Topics.AutoCreate, DefaultPartitions: n.cfg.Topics.DefaultPartitions,
-		Limits: meta.Limits{DefaultPartitions: int(n.cfg.Topics.DefaultPartitions), MaxMessageBytes: n.maxMessageBytes()},
-		Now:    n.now, Log: n.log,
+		Limits:     meta.Limits{DefaultPartitions: int(n.cfg.Topics.DefaultPartitions), MaxMessageBytes: n.maxMessageBytes()},
+		ThrottleMs: n.throttleMs, Now: n.now, Log: n.log,
 	})
 	var err error
 	n.server, err = server.New(server.Config{

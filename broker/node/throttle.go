@@ -39,8 +39,9 @@ func (n *Node) pollLoop() {
 			continue
 		case <-ticker.C:
 		}
-		ms := n.cfg.Limits.ThrottleMs(n.wal.Usage())
-		n.handler.SetThrottle(ms)
+		used, usable := n.wal.Usage()
+		ms := n.cfg.Limits.ThrottleMs(used, usable, n.flushRate.Load())
+		n.ringMs.Store(ms)
 		if ms == 0 && n.backlog.Empty() && !n.saving.Load() {
 			every = 0
 			ticker.Stop()
@@ -57,6 +58,17 @@ func (n *Node) pollLoop() {
 		default: // it has not come back from the last time
 		}
 	}
+}
+
+// throttleMs is how long producers are to wait: for room in the ring, or in the memory for entries while flushLoop is behind.
+// What memory lets go of before it is in a segment must be read back from the WAL for that, which makes flushLoop later still. A
+// gigabyte a second fills that memory between two looks of pollLoop, so it is looked at with each answer.
+func (n *Node) throttleMs() int32 {
+	ms := n.ringMs.Load()
+	if len(n.flushDue) > 0 {
+		ms = max(ms, n.cfg.Limits.ThrottleMs(n.budget.Used(), n.cfg.Limits.CacheBytes, n.flushRate.Load()))
+	}
+	return ms
 }
 
 // readyPoll is how often AwaitReady looks: many things make a node ready.

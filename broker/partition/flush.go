@@ -248,8 +248,9 @@ func (p *Partition) flushRows(s *segments, rows []row, es []Entry, buf *flushBuf
 	if p.segs.Load() != s {
 		return 0, cmp.Or(err, errSuperseded)
 	}
-	moved := p.dropRows(rows[0].index + id.Index(taken) - 1)
-	return moved, err
+	last := rows[0].index + id.Index(taken) - 1
+	p.cfg.Group.SpareLocked(last)
+	return p.dropRows(last), err
 }
 
 // Checkpoint flushes everything applied, makes the segments durable and returns what a checkpoint of the group is to

@@ -38,6 +38,8 @@ type Source interface {
 	CachedLocked(dst []Entry, lo, hi id.Index) []Entry
 	// Entries reads them from the disk, without the lock.
 	Entries(lo, hi id.Index, maxBytes int) ([]Entry, error)
+	// SpareLocked says that the segments hold the entries up to i: memory needs them no longer.
+	SpareLocked(i id.Index)
 }
 
 // Group is the raft group under a partition: its lock, its proposals, its log.

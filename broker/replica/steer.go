@@ -205,13 +205,9 @@ func (g *Group) Entries(lo, hi id.Index, maxBytes int) ([]Entry, error) {
 	return g.cfg.WAL.Entries(g.cfg.Group, lo, hi, maxBytes)
 }
 
-// Evict lets go of the cached entries up to i: the machine has its own copy, and until the next checkpoint the WAL has one
-// for raft.
-func (g *Group) Evict(i id.Index) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.log.Evict(min(i, g.applied))
-}
+// SpareLocked says that the machine has its own copy of the entries up to i: when memory is short, they go first. Until the
+// next checkpoint the WAL has one for raft.
+func (g *Group) SpareLocked(i id.Index) { g.log.Spare(min(i, g.applied)) }
 
 // Checkpoint records that entries up to flushed are in the machine's own durable files, with payload as the machine's
 // state as of flushed. The returned channel is closed once the record is on disk; entries up to flushed are then free to

@@ -224,16 +224,19 @@ func (c Config) IdleTimeout() time.Duration {
 	return time.Duration(c.Limits.IdleTimeoutS) * time.Second
 }
 
-// ThrottleMs says how long Produce responses are to tell clients to wait, in milliseconds, with so many bytes of the ring in
-// use of those that entries may use. It rises from 1 at ThrottlePercent to ThrottleMaxMs at the full ring, with the third
-// power: the delays at which a disk keeps up with its producers are a few milliseconds on a fast one and a few hundred on a
-// slow one, and a straight line would leave the fast one a percent of the ring to find its own in.
-func (l Limits) ThrottleMs(used, usable int64) int32 {
+// ThrottleMs says how long Produce responses are to tell clients to wait, in milliseconds, with so many bytes in use of those
+// that may be: as long as it takes to make what is above ThrottlePercent free at that many bytes a second, but not
+// longer than ThrottleMaxMs. A disk that frees a gigabyte a second is waited for a few milliseconds at a time, a slow one longer.
+// With a rate of 0, which is not known yet, it is assumed to take ThrottleMaxMs for all that there is above ThrottlePercent.
+func (l Limits) ThrottleMs(used, usable, rate int64) int32 {
 	from := float64(usable) * float64(l.ThrottlePercent) / 100
 	above := float64(used) - from
 	if above <= 0 || l.ThrottlePercent >= 100 {
 		return 0
 	}
-	x := min(above/(float64(usable)-from), 1)
-	return int32(math.Ceil(float64(l.ThrottleMaxMs) * x * x * x))
+	ms := above / (float64(usable) - from) * float64(l.ThrottleMaxMs)
+	if rate > 0 {
+		ms = above / float64(rate) * 1000
+	}
+	return int32(math.Ceil(min(ms, float64(l.ThrottleMaxMs))))
 }

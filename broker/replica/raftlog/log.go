@@ -77,6 +77,8 @@ type Log struct {
 	baseTerm id.Term
 	cache    []pb.Entry
 	bytes    int64 // of cache's data, as charged to budget
+
+	spare id.Index // cached entries up to it are in the machine's files, too
 }
 
 // New returns a log whose entries above base are to come through Append and whose others, if any, older reads.
@@ -211,9 +213,23 @@ func (l *Log) Evict(i id.Index) {
 	l.base, l.baseTerm = i, id.Term(t)
 }
 
-// Halve lets go of the older half of the cached entries up to stable, which must be readable from Older, if all logs
-// together keep too many. Half stays, so that a follower a little behind is still served from memory.
+// Spare says that the machine's own files hold the entries up to i, which must be readable from Older: memory keeps them only
+// for a follower that is a little behind. They go once all logs together keep more than half of the budget, since what
+// nobody has written to a file yet would have to be read back from the WAL for it.
+func (l *Log) Spare(i id.Index) {
+	l.spare = max(l.spare, i)
+	if l.budget.Used() > l.budget.limit/2 {
+		l.Evict(l.spare)
+	}
+}
+
+// Halve lets go of cached entries up to stable, which must be readable from Older, if all logs together keep too many: what is
+// spare first, and if that was not enough the older half. Half stays, so that a follower a little behind is still served
+// from memory.
 func (l *Log) Halve(stable id.Index) {
+	if l.budget.Over() {
+		l.Evict(min(l.spare, stable))
+	}
 	if l.budget.Over() && stable > l.base {
 		l.Evict(l.base + (stable-l.base+1)/2)
 	}
