@@ -3,7 +3,8 @@ package kwire
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
+
+	"ackline/broker/crc"
 )
 
 // A record batch, magic 2, as it travels and as it is stored. Big-endian.
@@ -68,8 +69,6 @@ const (
 	CodeInvalidRecord               int16 = 87
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // BatchInfo is what the header of a record batch says.
 type BatchInfo struct {
 	Base          int64 // base offset
@@ -126,10 +125,19 @@ func ParseBatch(b []byte) (BatchInfo, error) {
 		return refuse(CodeInvalidRecord, "%d bytes after the first batch; exactly one batch per partition is accepted", int64(len(b))-length)
 	}
 	want := binary.BigEndian.Uint32(b[batchCRCAt:])
-	if got := crc32.Checksum(b[batchAttributesAt:], castagnoli); got != want {
+	if got := crc.Sum(b[batchAttributesAt:]); got != want {
 		return refuse(CodeCorruptMessage, "CRC-32C %08x, the header says %08x", got, want)
 	}
 	return checkBatch(b, PeekBatch(b))
+}
+
+// StoredCRC is the CRC-32C of all of b, a batch whose own checksum was found to be right when it came: what is short of that
+// checksum is read, the rest is not. It is 0 for what is no batch or so short that reading it costs less.
+func StoredCRC(b []byte) uint32 {
+	if len(b) < crc.CombineFrom || b[batchMagicAt] != batchMagic {
+		return 0
+	}
+	return crc.Combine(crc.Sum(b[:batchAttributesAt]), binary.BigEndian.Uint32(b[batchCRCAt:]), len(b)-batchAttributesAt)
 }
 
 // checkBatch checks what a well-formed header claims.

@@ -3,7 +3,6 @@ package kwire
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"os"
 	"regexp"
 	"strconv"
@@ -11,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ackline/broker/crc"
 )
 
 // batchOf encodes records with kmsg into an uncompressed batch.
@@ -38,7 +39,7 @@ func seal(b kmsg.RecordBatch) []byte {
 }
 
 func reseal(raw []byte) []byte {
-	binary.BigEndian.PutUint32(raw[batchCRCAt:], crc32.Checksum(raw[batchAttributesAt:], castagnoli))
+	binary.BigEndian.PutUint32(raw[batchCRCAt:], crc.Sum(raw[batchAttributesAt:]))
 	return raw
 }
 
@@ -184,5 +185,28 @@ func BenchmarkParseBatch(b *testing.B) {
 		if _, err := ParseBatch(raw); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestStoredCRCIsThatOfTheBytes: of a batch as it is stored, its base offset and epoch patched after its checksum was verified; and it
+// is not made up for what is no batch.
+func TestStoredCRCIsThatOfTheBytes(t *testing.T) {
+	for _, size := range []int{1, 8 << 10, 66_000, 1 << 20} {
+		raw := seal(batchOf("a", strings.Repeat("x", size)))
+		PatchBatch(raw, 123456789012, 42)
+		got, want := StoredCRC(raw), crc.Sum(raw)
+		if len(raw) < crc.CombineFrom {
+			want = 0
+		}
+		if got != want {
+			t.Errorf("%d bytes: CRC %08x, reading them gives %08x", len(raw), got, want)
+		}
+		raw[batchMagicAt] = 1
+		if got := StoredCRC(raw); got != 0 {
+			t.Errorf("%d bytes that are no batch: CRC %08x", len(raw), got)
+		}
+	}
+	if got := StoredCRC(nil); got != 0 {
+		t.Errorf("nothing: CRC %08x", got)
 	}
 }

@@ -42,20 +42,8 @@ func (n *Node) flushLoop() {
 			cancel()
 			last = time.Now()
 		}
-		n.rateFlush(int64(n.flushedBytes.Load()-moved), time.Since(began))
+		n.throttle.Flushed(int64(n.flushedBytes.Load()-moved), time.Since(began))
 	}
-}
-
-// rateFlush keeps the rate at which the last rounds moved bytes into segments; a short one says more about a sync than about a rate.
-func (n *Node) rateFlush(moved int64, took time.Duration) {
-	if moved < n.cfg.Storage.FlushBytes {
-		return
-	}
-	rate := int64(float64(moved) / took.Seconds())
-	if old := n.flushRate.Load(); old > 0 {
-		rate = (3*old + rate) / 4
-	}
-	n.flushRate.Store(rate)
 }
 
 // ringFills tells whether enough of the ring is in use for a checkpoint, and whether one is likely to give some of it free: what

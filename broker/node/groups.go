@@ -153,6 +153,7 @@ func (n *Node) openGroup(cat *meta.Catalog, t *meta.Topic, i int32, self id.Repl
 	host := &partHost{part: part, look: n.lookAgain}
 	c := n.groupConfig(g, self, founders)
 	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), partSnapshots{part}, host
+	c.DataCRC = partition.DataCRC
 	group, err := n.engine.Add(engine.Spec{Config: c, State: st, Replicas: whereabouts(cat, g), Join: host.join})
 	if err != nil {
 		return errors.Join(err, log.Close())

@@ -33,6 +33,7 @@ import (
 	"ackline/broker/node/reach"
 	"ackline/broker/node/reassign"
 	"ackline/broker/node/replay"
+	"ackline/broker/node/throttle"
 	"ackline/broker/node/worklist"
 	"ackline/broker/replica"
 	"ackline/broker/replica/membership"
@@ -96,10 +97,9 @@ type Node struct {
 	forget  func(id.NodeID) // a peer; nil without any
 
 	flushDue      chan struct{} // capacity 1: from pollLoop to flushLoop
-	flushRate     atomic.Int64  // bytes per second that flushLoop moved of late; 0: not known yet
-	ringMs        atomic.Int32  // that producers are to wait because of the ring
-	checkpointing sync.Mutex    // one checkpoint at a time
-	saving        atomic.Bool   // one is under way
+	throttle      *throttle.Throttle
+	checkpointing sync.Mutex  // one checkpoint at a time
+	saving        atomic.Bool // one is under way
 
 	// Counters and histograms (ns) of background work, read by metrics.
 	checkpoints, flushes           *histogram.Histogram
@@ -213,7 +213,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 		return err
 	}
 	n.files = seglog.NewFiles(n.cfg.Storage.OpenFiles)
-	n.budget = raftlog.NewBudget(n.cfg.Limits.CacheBytes)
+	n.budget, n.throttle = raftlog.NewBudget(n.cfg.Limits.CacheBytes), throttle.New(n.cfg.Limits, n.cfg.Storage.FlushBytes)
 	n.events = &events{worklist.New[id.GroupID](), n.lookAgain}
 	n.hosts, n.backlog = hosting.New(), backlog.New()
 	host := adminHost{n, time.Now()}

@@ -26,6 +26,8 @@ type fakeGroup struct {
 	evicted id.Index
 	// compacted is how many entries the WAL no longer has either.
 	compacted id.Index
+	// spare is up to where memory was told that the segments have the entries.
+	spare id.Index
 	// configured is the last entry whose configuration the partition has heard of. Here a configuration is its entry's data.
 	configured id.Index
 }
@@ -54,6 +56,8 @@ func (g *fakeGroup) CachedLocked(dst []partition.Entry, lo, hi id.Index) []parti
 	}
 	return append(dst, g.log[lo-1:min(hi-1, id.Index(len(g.log)))]...)
 }
+
+func (g *fakeGroup) SpareLocked(i id.Index) { g.spare = max(g.spare, i) }
 
 func (g *fakeGroup) Entries(lo, hi id.Index, maxBytes int) (es []partition.Entry, err error) {
 	if lo <= g.compacted {

@@ -238,7 +238,7 @@ func (p *Partition) flushRows(s *segments, rows []row, es []Entry, buf *flushBuf
 			roll = buf.first
 		}
 		recs = append(recs, seglog.Record{Index: r.index, Term: r.term, Type: r.typ, Base: r.base, LastDelta: r.delta,
-			MaxTimestamp: r.maxMs, Data: es[i].Data, Roll: roll})
+			MaxTimestamp: r.maxMs, Data: es[i].Data, CRC: dataCRC(&es[i]), Roll: roll})
 	}
 	buf.records = recs
 	err := s.log.Append(recs)

@@ -304,6 +304,13 @@ func (g *Group) collect(b *wal.Batch, s *store) {
 	}
 	if len(s.entries) > 0 {
 		g.enlisted = raftlog.AppendEntries(g.enlisted[:0], s.entries)
+		if g.cfg.DataCRC != nil {
+			for i := range g.enlisted {
+				if e := &g.enlisted[i]; e.Type == EntryNormal {
+					e.CRC = g.cfg.DataCRC(e.Data)
+				}
+			}
+		}
 		b.Entries(g.cfg.Group, g.cfg.Replica, g.enlisted)
 		clear(g.enlisted)
 	}

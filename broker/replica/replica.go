@@ -187,6 +187,8 @@ type Config struct {
 	QuietTicks int
 	// Seed makes the election jitter of this replica repeatable.
 	Seed uint64
+	// DataCRC may be nil. Of an entry's data it returns the CRC-32C, if it knows that without reading it, else 0.
+	DataCRC func(data []byte) uint32
 	// Now reads the monotonic clock in nanoseconds. Required.
 	Now func() int64
 }

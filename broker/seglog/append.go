@@ -35,8 +35,7 @@ var chunks = sync.Pool{New: func() any { return new(chunk) }}
 // offsets from NextOffset, terms must not fall; anything else is a broken invariant and panics. Data is not kept.
 //
 // Records are taken in order and become readable chunk by chunk. On an error, LastIndex tells how many were taken; what
-// was written of the others is cut off again or will be overwritten. ErrNoSpace: append the rest again when there is
-// space. ErrFatal: stop.
+// was written of the others is cut off again or will be overwritten. ErrNoSpace: append the rest later. ErrFatal: stop.
 func (l *Log) Append(rs []Record) error {
 	l.write.Lock()
 	defer l.write.Unlock()
@@ -136,7 +135,7 @@ func (t *tail) row(r *Record, at position) Row {
 			r.Index, t.rows, layout.MaxRows, t.ctl, int64(layout.MaxCtlBytes)))
 	}
 	w := Row{Index: r.Index, Term: r.Term, Base: at.offset, MaxTimestamp: NoTimestamp, TopTimestamp: t.top,
-		SegPos: t.seg, CtlPos: t.ctl, Length: int32(len(r.Data)), LastDelta: r.LastDelta, CRC: layout.Checksum(0, r.Data), Type: r.Type}
+		SegPos: t.seg, CtlPos: t.ctl, Length: int32(len(r.Data)), LastDelta: r.LastDelta, CRC: layout.Known(r.CRC, r.Data), Type: r.Type}
 	if !w.Data() {
 		if r.LastDelta != Control {
 			panic(fmt.Sprintf("seglog: append of index %d with last delta %d; %d means control", r.Index, r.LastDelta, Control))

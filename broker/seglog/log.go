@@ -47,6 +47,7 @@ type Record struct {
 	LastDelta    int32     // offset of the batch's last record less Base; Control for a record that is not data
 	MaxTimestamp int64     // ms; control: ignored by Append, NoTimestamp when read
 	Data         []byte    // data: exactly what a Fetch returns, never empty; control: any payload, or none
+	CRC          uint32    // CRC-32C of Data, if the caller knows it; 0: to be computed. Not set by reads
 	Roll         []byte    // not nil: start a new segment before this record, with this base state. Nil when read
 }
 

@@ -11,7 +11,7 @@ import (
 // other as they like; the longest entry that fits a path decides.
 var layers = [][]string{
 	// The map of the write path, and what everything else passes around. No code that does anything.
-	{"broker", "broker/id", "broker/metric/histogram", "tools/version", "profiles/strict"},
+	{"broker", "broker/id", "broker/crc", "broker/metric/histogram", "tools/version", "profiles/strict"},
 	// Bytes, clocks, counters and files, each ignorant of what it is used for.
 	{"broker/kwire", "broker/stage", "broker/metric", "broker/vfs/...", "tools/stats", "tools/hostinfo/..."},
 	{"broker/syncmethod", "broker/statemachine/...", "broker/httpapi"},
@@ -38,11 +38,11 @@ var layers = [][]string{
 var only = map[string][]string{
 	"broker/id":               {},
 	"broker/vfs/...":          {},
-	"broker/kwire":            {"broker/id"},
+	"broker/kwire":            {"broker/id", "broker/crc"},
 	"broker/stage":            {"broker/metric/histogram"},
 	"broker/syncmethod":       {"broker/vfs"},
 	"broker/statemachine/...": {"broker/id"},
-	"broker/wal/...":          {"broker/id", "broker/vfs", "broker/syncmethod", "broker/metric/histogram"},
+	"broker/wal/...":          {"broker/id", "broker/crc", "broker/vfs", "broker/syncmethod", "broker/metric/histogram"},
 	"broker/seglog/...":       {"broker/id", "broker/vfs"},
 	"broker/transport/...":    {"broker/id"},
 	"broker/meta/...":         {"broker/id", "broker/statemachine"},

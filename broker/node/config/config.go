@@ -5,7 +5,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"time"
 
@@ -89,8 +88,8 @@ type Limits struct {
 	// storage.checkpoint_percent, so that a checkpoint has had room to free the ring first; 100 is never. 0: halfway between
 	// storage.checkpoint_percent and 100, which is 75.
 	ThrottlePercent int `toml:"throttle_percent"`
-	// ThrottleMaxMs is the throttle time at a full ring, in milliseconds. It rises with the third power of what is used above
-	// ThrottlePercent. 0: 1000.
+	// ThrottleMaxMs is the longest throttle time, in milliseconds. It is as long as it takes to free what is used above
+	// ThrottlePercent, at the rate of the last flushes. 0: 1000.
 	ThrottleMaxMs int `toml:"throttle_max_ms"`
 	// GCPercent is Go's GOGC: by how much the heap may grow, in percent of what lives, before it is collected. 0: what the
 	// environment says, or 300.
@@ -222,21 +221,4 @@ const DefaultGCPercent = 300
 // IdleTimeout is Limits.IdleTimeoutS.
 func (c Config) IdleTimeout() time.Duration {
 	return time.Duration(c.Limits.IdleTimeoutS) * time.Second
-}
-
-// ThrottleMs says how long Produce responses are to tell clients to wait, in milliseconds, with so many bytes in use of those
-// that may be: as long as it takes to make what is above ThrottlePercent free at that many bytes a second, but not
-// longer than ThrottleMaxMs. A disk that frees a gigabyte a second is waited for a few milliseconds at a time, a slow one longer.
-// With a rate of 0, which is not known yet, it is assumed to take ThrottleMaxMs for all that there is above ThrottlePercent.
-func (l Limits) ThrottleMs(used, usable, rate int64) int32 {
-	from := float64(usable) * float64(l.ThrottlePercent) / 100
-	above := float64(used) - from
-	if above <= 0 || l.ThrottlePercent >= 100 {
-		return 0
-	}
-	ms := above / (float64(usable) - from) * float64(l.ThrottleMaxMs)
-	if rate > 0 {
-		ms = above / float64(rate) * 1000
-	}
-	return int32(math.Ceil(min(ms, float64(l.ThrottleMaxMs))))
 }

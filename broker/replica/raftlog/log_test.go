@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	pb "go.etcd.io/raft/v3/raftpb"
+
 	"ackline/broker/id"
 	"ackline/broker/replica/raftlog"
 	"ackline/broker/replica/raftlog/logtest"
@@ -68,6 +70,45 @@ type once struct {
 
 func (o *once) Collect(b *wal.Batch) { b.Entries(o.group, 1, o.es) }
 func (o *once) Durable(id.LSN)       {}
+
+// TestWhatIsSpareGoesFirst: entries that are in a file of the machine's are given up for those that would have to be read back to get
+// there.
+func TestWhatIsSpareGoesFirst(t *testing.T) {
+	b := raftlog.NewBudget(100)
+	l, other := raftlog.New(nil, b, 0, 0), raftlog.New(nil, b, 0, 0)
+	add := func(l *raftlog.Log, n int) {
+		for range n {
+			if err := l.Append([]pb.Entry{{Index: uint64(l.LastIndex() + 1), Term: 1, Data: make([]byte, 10)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cached := func(l *raftlog.Log) int { return len(l.Cached(l.FirstIndex(), l.LastIndex()+1)) }
+	add(l, 4)
+	l.Spare(3)
+	if got := cached(l); got != 4 {
+		t.Errorf("%d entries left of 4, with less than half of the budget used", got)
+	}
+	add(l, 5) // 90 of 100 bytes
+	l.Halve(9)
+	if got := cached(l); got != 9 {
+		t.Errorf("%d entries left of 9 that are within the budget", got)
+	}
+	add(other, 2) // 110
+	l.Halve(9)
+	if got := cached(l); got != 6 {
+		t.Errorf("%d entries left, want the 6 that are nowhere else", got)
+	}
+	l.Spare(5) // 80, more than half
+	if got := cached(l); got != 4 {
+		t.Errorf("%d entries left, want the 4 that are nowhere else", got)
+	}
+	add(other, 8)
+	l.Halve(9)
+	if got := cached(l); got != 2 {
+		t.Errorf("%d entries left, want half of the 4: the budget is used up and none is spare", got)
+	}
+}
 
 func ExampleBudget() {
 	b := raftlog.NewBudget(10)

@@ -78,6 +78,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Checksum goes on from the CRC-32C crc of what came before, 0 at the beginning, with p.
 func Checksum(crc uint32, p []byte) uint32 { return crc32.Update(crc, castagnoli, p) }
 
+// Known is the CRC-32C of p, which is computed if crc is 0.
+func Known(crc uint32, p []byte) uint32 {
+	if crc != 0 {
+		return crc
+	}
+	return Checksum(0, p)
+}
+
 // RowsAt is where the first row stands in the index file.
 func (h *Header) RowsAt() int64 { return HeaderSize + Padded(h.StateLen) }
 

@@ -3,9 +3,9 @@ package ring
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"math"
 
+	"ackline/broker/crc"
 	"ackline/broker/id"
 	"ackline/broker/vfs"
 )
@@ -17,8 +17,8 @@ type Builder struct {
 	n       int    // bytes used, header included
 	records uint32
 
-	known []known // parts of mem, in order
-	shift shift
+	known    []known // parts of mem, in order
+	combiner crc.Combiner
 }
 
 // Reset begins an empty batch. Memory of more than twice ordinary bytes is given back.
@@ -53,11 +53,14 @@ func (b *Builder) Entries(g id.GroupID, r id.ReplicaID, es []Entry) {
 		e := &es[i]
 		le.PutUint64(p, uint64(e.Term))
 		le.PutUint32(p[8:], uint32(len(e.Data)))
-		crc := DataCRC(e.Data)
-		le.PutUint32(p[12:], crc)
+		sum := e.CRC
+		if sum == 0 {
+			sum = DataCRC(e.Data)
+		}
+		le.PutUint32(p[12:], sum)
 		le.PutUint64(p[16:], uint64(e.Type))
-		if len(e.Data) >= combineFrom {
-			b.known = append(b.known, known{at + EntryHeaderSize, len(e.Data), crc})
+		if len(e.Data) >= crc.CombineFrom {
+			b.known = append(b.known, known{at + EntryHeaderSize, len(e.Data), sum})
 		}
 		p = put(p[EntryHeaderSize:], e.Data)
 		at += EntryHeaderSize + pad8(len(e.Data))
@@ -133,8 +136,8 @@ func (b *Builder) Seal(h *Header) (batch, blocks []byte) {
 	h.Length, h.Records = uint32(b.n-HeaderSize), b.records
 	batch, blocks = b.mem[:b.n], b.mem[:h.Size()]
 	h.put(batch)
-	crc := b.shift.extend(crc32.Checksum(batch[:batchCRCOff], castagnoli), batch, HeaderSize, b.known)
-	binary.LittleEndian.PutUint32(batch[batchCRCOff:], crc)
+	sum := extend(&b.combiner, crc.Sum(batch[:batchCRCOff]), batch, HeaderSize, b.known)
+	binary.LittleEndian.PutUint32(batch[batchCRCOff:], sum)
 	clear(blocks[b.n:])
 	return batch, blocks
 }

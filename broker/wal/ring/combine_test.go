@@ -1,10 +1,10 @@
 package ring
 
 import (
-	"hash/crc32"
 	"math/rand/v2"
 	"testing"
 
+	"ackline/broker/crc"
 	"ackline/broker/id"
 )
 
@@ -14,19 +14,6 @@ func random(rng *rand.Rand, n int) []byte {
 		b[i] = byte(rng.Uint32())
 	}
 	return b
-}
-
-// TestCombineIsTheCRCOfBoth compares with reading both parts.
-func TestCombineIsTheCRCOfBoth(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	var s shift
-	for _, n := range []int{0, 1, 2, 7, 8, 255, 4096, 66_222, 66_222, 1 << 20, 66_222, rng.IntN(1 << 16)} {
-		a, b := random(rng, rng.IntN(1000)), random(rng, n)
-		got := s.combine(crc32.Checksum(a, castagnoli), crc32.Checksum(b, castagnoli), n)
-		if want := crc32.Update(crc32.Checksum(a, castagnoli), castagnoli, b); got != want {
-			t.Errorf("%d bytes behind %d: CRC %08x, reading them gives %08x", n, len(a), got, want)
-		}
-	}
 }
 
 // TestSealedCRCIsThatOfTheBytes: whatever a batch is made of, its CRC is that of the bytes as they are written; and a bit that
@@ -41,9 +28,12 @@ func TestSealedCRCIsThatOfTheBytes(t *testing.T) {
 			for i := range es {
 				n := rng.IntN(100)
 				if rng.IntN(2) == 0 {
-					n = combineFrom - 9 + rng.IntN(3*combineFrom)
+					n = crc.CombineFrom - 9 + rng.IntN(3*crc.CombineFrom)
 				}
 				es[i] = Entry{Index: id.Index(i + 1), Term: 1, Data: random(rng, n)}
+				if rng.IntN(3) == 0 {
+					es[i].CRC = crc.Sum(es[i].Data)
+				}
 			}
 			b.Entries(g, 1, es)
 			b.HardState(g, 1, HardState{Term: 1})
@@ -61,7 +51,7 @@ func TestSealedCRCIsThatOfTheBytes(t *testing.T) {
 		}
 		at, bit := rng.IntN(len(batch)), byte(1)<<rng.IntN(8)
 		if n := len(b.known); n > 0 {
-			at = b.known[rng.IntN(n)].at + rng.IntN(combineFrom-9)
+			at = b.known[rng.IntN(n)].at + rng.IntN(crc.CombineFrom-9)
 		}
 		batch[at] ^= bit
 		if checkCRC(batch) {

@@ -65,6 +65,7 @@ type Entry struct {
 	Term  id.Term
 	Type  uint8 // raft's EntryType; the WAL does not look at it
 	Data  []byte
+	CRC   uint32 // DataCRC(Data), if the caller knows it; 0: to be computed. Not set by reads
 }
 
 // HardState is what raft must not forget beside its entries.

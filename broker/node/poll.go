@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// The ring fills when segments are written more slowly than records come in. Full, it makes producers wait for their acks,
-// all at once and for as long as a checkpoint takes; so before that they are slowed, the more the fuller it is.
-
 // pollEvery is how often a node that writes looks how full the ring is, and whether a partition has enough to flush. An idle
 // node does not look. At a gigabyte a second the default ring gains two percent in this time.
 const pollEvery = 20 * time.Millisecond
@@ -39,9 +36,7 @@ func (n *Node) pollLoop() {
 			continue
 		case <-ticker.C:
 		}
-		used, usable := n.wal.Usage()
-		ms := n.cfg.Limits.ThrottleMs(used, usable, n.flushRate.Load())
-		n.ringMs.Store(ms)
+		ms := n.throttle.Ring(n.wal.Usage())
 		if ms == 0 && n.backlog.Empty() && !n.saving.Load() {
 			every = 0
 			ticker.Stop()
@@ -60,16 +55,8 @@ func (n *Node) pollLoop() {
 	}
 }
 
-// throttleMs is how long producers are to wait: for room in the ring, or in the memory for entries while flushLoop is behind.
-// What memory lets go of before it is in a segment must be read back from the WAL for that, which makes flushLoop later still. A
-// gigabyte a second fills that memory between two looks of pollLoop, so it is looked at with each answer.
-func (n *Node) throttleMs() int32 {
-	ms := n.ringMs.Load()
-	if len(n.flushDue) > 0 {
-		ms = max(ms, n.cfg.Limits.ThrottleMs(n.budget.Used(), n.cfg.Limits.CacheBytes, n.flushRate.Load()))
-	}
-	return ms
-}
+// throttleMs is how long a producer is to wait.
+func (n *Node) throttleMs() int32 { return n.throttle.Ms(len(n.flushDue) > 0, n.budget.Used()) }
 
 // readyPoll is how often AwaitReady looks: many things make a node ready.
 const readyPoll = 5 * time.Millisecond
