@@ -1,7 +1,10 @@
 package node
 
 import (
+	"context"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,6 +70,40 @@ func TestFlushIsTriedAgain(t *testing.T) {
 		<-tick.C
 	}
 	n.backlog.Remove(notOpen)
+}
+
+// What comes while a checkpoint waits for the disk is enough for a flush of its own, and is flushed as soon as the checkpoint is
+// taken: nobody says a second time that it is enough, and by the next checkpoint memory would have let go of it.
+func TestWhatComesDuringACheckpointIsFlushed(t *testing.T) {
+	var hold atomic.Bool
+	held, release := make(chan struct{}), make(chan struct{})
+	fs := vfs.Inject(vfs.NewMem(), func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync && strings.HasSuffix(op.Name, ".seg") && hold.CompareAndSwap(true, false) {
+			close(held)
+			<-release
+		}
+		return nil
+	})
+	n := openInside(t, fs, atLeast(30_000))
+	n.create("t")
+	n.produce("t", 2)
+	hold.Store(true)
+	checkpoint := make(chan error, 1)
+	go func() { checkpoint <- n.Checkpoint(context.Background()) }()
+	<-held
+	before := n.flushedBytes.Load()
+	n.produce("t", 10)
+	close(release)
+	if err := <-checkpoint; err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); n.flushedBytes.Load() < before+50_000; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are flushed, %d before, and 50,000 came", n.flushedBytes.Load(), before)
+		}
+	}
 }
 
 // A replica of which nothing is stored, in a catalog that may be old, is not opened: it may have been deleted since, and would
