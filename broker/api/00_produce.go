@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"ackline/broker/kwire"
+	"ackline/broker/meta"
 	"ackline/broker/partition"
 	"ackline/broker/server"
 	"ackline/broker/stage"
@@ -105,21 +106,9 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 	t := h.cfg.Cluster.Catalog().Topic(topic)
 	p, missing := h.locate(t, number)
 	if missing != 0 {
-		part.code = missing
-		return
-	}
-	if limit := int(t.Settings.MaxMessageBytes); len(records) > limit {
-		part.code, part.message = codeMessageTooLarge, "the batch is larger than the topic's max.message.bytes"
-		return
-	}
-	// What topics have by default is more than a small ring takes.
-	if limit := int(h.cfg.Limits.MaxMessageBytes); limit > 0 && len(records) > limit {
-		part.code, part.message = codeMessageTooLarge, fmt.Sprintf("the batch has %d bytes; this node's wal.batch_bytes allow %d", len(records), limit)
-		return
-	}
-	info, err := kwire.ParseBatch(records)
-	if err != nil {
-		part.code, part.message = code(err), err.Error()
+		if part.code = missing; missing == codeNotLeader {
+			h.detour(c, i, t, number, records)
+		}
 		return
 	}
 	var ack *partition.Ack
@@ -130,20 +119,42 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 		c.pending.Add(1)
 		h.pending.Add(1)
 	}
+	part.code, part.message = h.propose(p, t, records, ack)
+	if part.code == 0 {
+		return
+	}
+	if part.code == codeNotLeader {
+		h.detour(c, i, t, number, records)
+	}
+	if ack != nil {
+		c.pending.Add(-1)
+		h.pending.Add(-1)
+	}
+}
+
+// propose checks a batch and proposes it. With a code it was not proposed, and the ack, if there is one, will not be delivered.
+func (h *Handler) propose(p *partition.Partition, t *meta.Topic, records []byte, ack *partition.Ack) (refusal int16, message string) {
+	if limit := int(t.Settings.MaxMessageBytes); len(records) > limit {
+		return codeMessageTooLarge, "the batch is larger than the topic's max.message.bytes"
+	}
+	// What topics have by default is more than a small ring takes.
+	if limit := int(h.cfg.Limits.MaxMessageBytes); limit > 0 && len(records) > limit {
+		return codeMessageTooLarge, fmt.Sprintf("the batch has %d bytes; this node's wal.batch_bytes allow %d", len(records), limit)
+	}
+	info, err := kwire.ParseBatch(records)
+	if err != nil {
+		return code(err), err.Error()
+	}
 	err = p.Append(records, info, t.Settings.SegmentBytes, ack)
 	if ack != nil && (errors.Is(err, partition.ErrOutOfOrder) || errors.Is(err, partition.ErrFenced)) {
 		err = p.Refuse(err, ack)
 	}
 	if err != nil {
-		if ack != nil {
-			c.pending.Add(-1)
-			h.pending.Add(-1)
-		}
-		part.code, part.message = code(err), err.Error()
-		return
+		return code(err), err.Error()
 	}
 	h.Counters.ProduceRecords.Add(uint64(info.Count))
 	h.Counters.ProduceBytes.Add(uint64(len(records)))
+	return 0, ""
 }
 
 // settle takes one from pending and tells whether the request is decided.
@@ -157,7 +168,12 @@ func (h *Handler) Deliver(head *partition.Ack) {
 	settled := int64(0)
 	for a := head; a != nil; settled++ {
 		next := a.Next // the ack's memory is used again once its request is answered
-		c := a.Owner.(*produceCall)
+		c, own := a.Owner.(*produceCall)
+		if !own {
+			a.Owner.(*forwarded).settle()
+			a = next
+			continue
+		}
 		if a.Err != nil {
 			c.parts[a.Part].code, c.parts[a.Part].message = code(a.Err), a.Err.Error()
 		}
@@ -206,7 +222,7 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 				Message: part.message, LeaderID: -1, LeaderEpoch: -1}
 			if part.code == 0 {
 				out.Base, out.LogStart = int64(ack.Base), int64(ack.LogStart)
-				if last == nil || ack.Committed > last.Committed {
+				if ack.Committed > 0 && (last == nil || ack.Committed > last.Committed) { // else another node's
 					last = ack
 				}
 			} else {

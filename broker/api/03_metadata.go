@@ -10,20 +10,33 @@ import (
 	"ackline/broker/server"
 )
 
-// metadata tells where partitions are. Where topics may be created on the way, it waits for that elsewhere.
+// metadata tells where partitions are. Of what it does not know it makes sure first, elsewhere, and there creates it if it may.
 func (h *Handler) metadata(r *server.Request, q *kmsg.MetadataRequest) {
-	create := h.missing(q)
-	if len(create) == 0 {
-		h.reply(r, h.describeTopics(q))
+	if h.knows(q) {
+		h.reply(r, h.describeTopics(q, nil))
 		return
 	}
 	h.wait(r, 0, func(ctx context.Context) kmsg.Response {
-		for _, name := range create {
+		behind := h.catchUp(ctx)
+		for _, name := range h.missing(q) {
 			// Whether it worked shows in the answer.
 			h.createTopic(ctx, meta.TopicRequest{Name: name, Partitions: -1, ReplicationFactor: -1}, false)
 		}
-		return h.describeTopics(q)
+		return h.describeTopics(q, behind)
 	})
+}
+
+// knows tells whether the catalog has every topic that is asked for, as far as there can be such a topic.
+func (h *Handler) knows(q *kmsg.MetadataRequest) bool {
+	cat := h.cfg.Cluster.Catalog()
+	for i := range q.Topics {
+		switch t := &q.Topics[i]; {
+		case t.Topic != nil && cat.TopicNamed(*t.Topic) == nil && meta.CheckTopicName(*t.Topic) == nil,
+			t.Topic == nil && cat.TopicByID(t.TopicID) == nil:
+			return false
+		}
+	}
+	return true
 }
 
 // missing lists topics that are asked for by name, do not exist, and may be made.
@@ -40,7 +53,8 @@ func (h *Handler) missing(q *kmsg.MetadataRequest) (names []string) {
 	return names
 }
 
-func (h *Handler) describeTopics(q *kmsg.MetadataRequest) kmsg.Response {
+// describeTopics answers from the catalog. behind is why it may lack what others know, nil if it does not.
+func (h *Handler) describeTopics(q *kmsg.MetadataRequest, behind error) kmsg.Response {
 	cat := h.cfg.Cluster.Catalog()
 	resp := q.ResponseKind().(*kmsg.MetadataResponse)
 	for _, n := range cat.Nodes() {
@@ -65,18 +79,18 @@ func (h *Handler) describeTopics(q *kmsg.MetadataRequest) kmsg.Response {
 		return resp
 	}
 	for i := range q.Topics {
-		resp.Topics = append(resp.Topics, h.findTopic(cat, &q.Topics[i]))
+		resp.Topics = append(resp.Topics, h.findTopic(cat, &q.Topics[i], behind))
 	}
 	return resp
 }
 
-func (h *Handler) findTopic(cat *meta.Catalog, q *kmsg.MetadataRequestTopic) kmsg.MetadataResponseTopic {
+func (h *Handler) findTopic(cat *meta.Catalog, q *kmsg.MetadataRequestTopic, behind error) kmsg.MetadataResponseTopic {
 	if q.Topic != nil {
 		if t := cat.TopicNamed(*q.Topic); t != nil {
 			return h.describeTopic(t)
 		}
 		none := kmsg.NewMetadataResponseTopic()
-		none.Topic, none.ErrorCode = q.Topic, h.unknown(codeUnknownTopicOrPartition)
+		none.Topic, none.ErrorCode = q.Topic, h.absent(codeUnknownTopicOrPartition, behind)
 		if meta.CheckTopicName(*q.Topic) != nil {
 			none.ErrorCode = int16(meta.CodeInvalidTopic)
 		}
@@ -86,7 +100,7 @@ func (h *Handler) findTopic(cat *meta.Catalog, q *kmsg.MetadataRequestTopic) kms
 		return h.describeTopic(t)
 	}
 	none := kmsg.NewMetadataResponseTopic()
-	none.TopicID, none.ErrorCode = q.TopicID, h.unknown(codeUnknownTopicID)
+	none.TopicID, none.ErrorCode = q.TopicID, h.absent(codeUnknownTopicID, behind)
 	return none
 }
 
@@ -116,7 +130,11 @@ func (h *Handler) createTopic(ctx context.Context, r meta.TopicRequest, validate
 	if err != nil {
 		return nil, codeUnknownServerError, err.Error()
 	}
+	behind := h.catchUp(ctx)
 	command, refused := h.cfg.Cluster.Catalog().PlanCreateTopic(r, h.cfg.Limits, topicID)
+	if refused != nil && behind != nil {
+		return nil, code(behind), behind.Error()
+	}
 	if refused != nil {
 		return nil, int16(refused.Code), refused.Message
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -40,15 +41,16 @@ func topicConfigs(t *meta.Topic) []topicConfig {
 	return out
 }
 
-func (h *Handler) describeConfigs(q *kmsg.DescribeConfigsRequest) kmsg.Response {
+func (h *Handler) describeConfigs(ctx context.Context, q *kmsg.DescribeConfigsRequest) kmsg.Response {
+	behind := h.catchUp(ctx)
 	resp := q.ResponseKind().(*kmsg.DescribeConfigsResponse)
 	for i := range q.Resources {
-		resp.Resources = append(resp.Resources, h.describeResource(&q.Resources[i], q.IncludeDocumentation, q.IncludeSynonyms))
+		resp.Resources = append(resp.Resources, h.describeResource(&q.Resources[i], q.IncludeDocumentation, q.IncludeSynonyms, behind))
 	}
 	return resp
 }
 
-func (h *Handler) describeResource(q *kmsg.DescribeConfigsRequestResource, doc, synonyms bool) kmsg.DescribeConfigsResponseResource {
+func (h *Handler) describeResource(q *kmsg.DescribeConfigsRequestResource, doc, synonyms bool, behind error) kmsg.DescribeConfigsResponseResource {
 	out := kmsg.NewDescribeConfigsResponseResource()
 	out.ResourceType, out.ResourceName = q.ResourceType, q.ResourceName
 	switch q.ResourceType {
@@ -58,6 +60,11 @@ func (h *Handler) describeResource(q *kmsg.DescribeConfigsRequestResource, doc, 
 	default:
 		message := "only topics and brokers have configurations here"
 		out.ErrorCode, out.ErrorMessage = codeInvalidRequest, &message
+		return out
+	}
+	if behind != nil {
+		message := behind.Error()
+		out.ErrorCode, out.ErrorMessage = code(behind), &message
 		return out
 	}
 	t := h.cfg.Cluster.Catalog().TopicNamed(q.ResourceName)

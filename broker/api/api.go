@@ -21,6 +21,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/kwire"
 	"ackline/broker/meta"
+	"ackline/broker/meta/petition"
 	"ackline/broker/metric/histogram"
 	"ackline/broker/partition"
 	"ackline/broker/replica"
@@ -31,6 +32,8 @@ import (
 type Cluster interface {
 	// Catalog returns the newest applied catalog.
 	Catalog() *meta.Catalog
+	// CatchUp returns once Catalog has everything that was acknowledged, by any node, before the call. It goes on until ctx ends.
+	CatchUp(ctx context.Context) error
 	// Propose runs a command through the metadata group and returns what applying it returned.
 	Propose(ctx context.Context, c meta.Command) (meta.Result, error)
 }
@@ -41,6 +44,8 @@ type Hosts interface {
 	Partition(g id.GroupID) *partition.Partition
 	// Leader returns who leads a group, here or elsewhere; false when nobody is known to.
 	Leader(g id.GroupID) (Leader, bool)
+	// Changed is closed when something changes here: a group is opened or closed, or has another leader.
+	Changed() <-chan struct{}
 	// AwaitOpen returns once this node's replicas of a topic are open and those that it should lead have a leader.
 	AwaitOpen(ctx context.Context, t *meta.Topic) error
 }
@@ -65,6 +70,9 @@ type Config struct {
 	MaxFetchBytes int
 	// Limits bounds what CreateTopics may ask for, and its MaxMessageBytes what Produce may send whatever the topic allows; 0 there: no bound.
 	Limits meta.Limits
+	// Forward gives a node that leads a partition what Forwarded takes there. Nil: produces are not forwarded, the client is told who
+	// leads. NotDone of an error says that nothing was done there.
+	Forward func(ctx context.Context, to id.NodeID, question []byte) ([]byte, error)
 	// ThrottleMs is asked with each Produce response how long it is to tell its client to wait, in milliseconds; the connection is
 	// not read for as long. Nil: not at all.
 	ThrottleMs func() int32
@@ -86,6 +94,7 @@ type Handler struct {
 
 	pids    producerIDs
 	pending atomic.Int64 // batches that wait for their commit
+	detours detours
 }
 
 // Pending is the number of batches that wait for their commit.
@@ -175,7 +184,7 @@ func (h *Handler) Serve(r *server.Request) {
 	case *kmsg.DescribeClusterRequest:
 		h.reply(r, h.describeCluster(q))
 	case *kmsg.DescribeConfigsRequest:
-		h.reply(r, h.describeConfigs(q))
+		h.wait(r, 0, func(ctx context.Context) kmsg.Response { return h.describeConfigs(ctx, q) })
 	default:
 		// The table of served requests and this switch differ: a defect, not a client's mistake.
 		panic(fmt.Sprintf("api: request key %d version %d is advertised and not handled", r.Header.Key, r.Header.Version))
@@ -276,7 +285,8 @@ func code(err error) int16 {
 		return batch.Code
 	case errors.Is(err, partition.ErrNotLeader):
 		return codeNotLeader
-	case errors.Is(err, partition.ErrUnknown), errors.Is(err, partition.ErrTimedOut), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, partition.ErrUnknown), errors.Is(err, partition.ErrTimedOut), errors.Is(err, petition.ErrRepeated),
+		errors.Is(err, context.DeadlineExceeded):
 		return codeRequestTimedOut // retriable, and it promises nothing
 	case errors.Is(err, replica.ErrNotLeader), errors.Is(err, replica.ErrStopped):
 		return codeNotLeader

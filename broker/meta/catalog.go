@@ -10,6 +10,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/meta/cowmap"
 	"ackline/broker/meta/placement"
+	"ackline/broker/meta/ticket"
 )
 
 // Catalog is the state as of one index. It is never modified, so any number of goroutines may read it without a lock;
@@ -25,6 +26,7 @@ type Catalog struct {
 	nextGroup    id.GroupID
 	nextReplica  id.ReplicaID
 	nextProducer int64
+	tickets      ticket.Memory // of the commands that were decided
 }
 
 // topicSet is the part of a Catalog that is large.

@@ -9,6 +9,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/meta/cowmap"
+	"ackline/broker/meta/ticket"
 	"ackline/broker/statemachine"
 )
 
@@ -39,15 +40,7 @@ const (
 )
 
 func (k EventKind) String() string {
-	switch k {
-	case GroupCreated:
-		return "created"
-	case GroupReplaced:
-		return "replaced"
-	case GroupDeleted:
-		return "deleted"
-	}
-	return fmt.Sprintf("event kind %d", uint8(k))
+	return map[EventKind]string{GroupCreated: "created", GroupReplaced: "replaced", GroupDeleted: "deleted"}[k]
 }
 
 // Event is one group that changed.
@@ -62,6 +55,8 @@ type Event struct {
 
 // Result is what Machine.Apply returns for a command.
 type Result struct {
+	Ticket    ticket.Ticket
+	Repeated  bool        // it was decided before, under this ticket, and nothing was done now
 	Refused   *Refusal    // nil: it was done
 	Topic     *Topic      // created, changed or deleted
 	Producers ProducerIDs // issued
@@ -94,13 +89,14 @@ func (m *Machine) Apply(e statemachine.Entry) (statemachine.Result, error) {
 	if skip, err := statemachine.Next(old.applied, e.Index); skip || err != nil {
 		return nil, err
 	}
-	if len(e.Data) == 0 {
+	from, data := ticket.Detach(e.Data)
+	if len(data) == 0 {
 		next := *old
 		next.applied = e.Index
 		m.catalog.Store(&next)
 		return nil, nil
 	}
-	command, err := Decode(e.Data)
+	command, err := Decode(data)
 	if err == nil {
 		err = supported(command)
 	}
@@ -109,11 +105,14 @@ func (m *Machine) Apply(e statemachine.Entry) (statemachine.Result, error) {
 	}
 
 	c := &change{Catalog: *old}
-	result := Result{Refused: old.Allows(command.Kind())}
-	if result.Refused == nil {
-		result = command.apply(c)
+	result := Result{Repeated: old.tickets.Has(from)}
+	if !result.Repeated {
+		if result.Refused = old.Allows(command.Kind()); result.Refused == nil {
+			result = command.apply(c)
+		}
+		c.tickets = c.tickets.Add(from)
 	}
-	c.applied = e.Index
+	result.Ticket, c.applied = from, e.Index
 	m.publish(c.finish(), c.events)
 	return result, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/meta/fields"
+	"ackline/broker/meta/ticket"
 	"ackline/broker/meta/topicconfig"
 	"ackline/broker/statemachine"
 )
@@ -28,8 +29,10 @@ import (
 //	              topics: count 4, ascending by name; each is topic id 16, name str, configs, number of partitions 4,
 //	                then per partition GroupID 8, replicas, and founders: count 2 (0: the replicas), then ReplicaID 8 each
 //	              tombstones: count 4, ascending by group; each is GroupID 8 and replicas
+//	              tickets, as package ticket encodes them; version 2 has none
 const (
-	snapshotVersion = 2
+	snapshotVersion = 3
+	snapshotOldest  = 2
 	snapshotLimit   = 1 << 30 // bytes; a million partitions take about 100 MB
 
 	offApplied      = 0
@@ -81,7 +84,7 @@ func (c *Catalog) Snapshot(w io.Writer) error {
 			b = binary.LittleEndian.AppendUint64(putNode(b, r.Node), uint64(r.ID))
 		}
 	}
-	return statemachine.WriteFrame(w, snapshotMagic, snapshotVersion, b)
+	return statemachine.WriteFrame(w, snapshotMagic, snapshotVersion, c.tickets.Append(b))
 }
 
 // Restore implements statemachine.StateMachine: it is Load and Install.
@@ -95,11 +98,14 @@ func (m *Machine) Restore(r io.Reader) error {
 
 // Load reads a snapshot to the end of r, without a Machine: so the reading need not hold anybody up.
 func Load(r io.Reader) (*Catalog, error) {
-	payload, _, err := statemachine.ReadFrame(r, snapshotMagic, snapshotVersion, snapshotLimit)
+	payload, version, err := statemachine.ReadFrame(r, snapshotMagic, snapshotVersion, snapshotLimit)
+	if err == nil && version < snapshotOldest {
+		err = fmt.Errorf("a snapshot of version %d; this program reads %d to %d", version, snapshotOldest, snapshotVersion)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("meta: %w", err)
 	}
-	next, err := decodeCatalog(payload)
+	next, err := decodeCatalog(payload, version)
 	if err != nil {
 		return nil, fmt.Errorf("meta: restore: %w: %w", err, statemachine.ErrCorrupt)
 	}
@@ -124,7 +130,7 @@ type snapshotDecoder struct {
 
 const maxCount = 1 << 24 // of anything in a snapshot; the bytes that remain are the bound that matters
 
-func decodeCatalog(b []byte) (*Catalog, error) {
+func decodeCatalog(b []byte, version uint32) (*Catalog, error) {
 	d := &snapshotDecoder{
 		decoder:  decoder{fields.NewReader(b)},
 		c:        change{Catalog: *emptyCatalog()},
@@ -149,6 +155,9 @@ func decodeCatalog(b []byte) (*Catalog, error) {
 		}
 	}
 	d.tombstones()
+	if version > snapshotOldest {
+		c.tickets = ticket.Read(&d.Reader)
+	}
 	if err := d.Finish(); err != nil {
 		return nil, err
 	}

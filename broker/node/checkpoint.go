@@ -142,8 +142,10 @@ func (n *Node) Checkpoint(ctx context.Context) error {
 			waits = append(waits, done)
 		}
 	}
+	n.backlog.Remove(id.MetadataGroup)
 	done, err := n.meta.checkpoint()
 	if err != nil {
+		n.backlog.Add(id.MetadataGroup)
 		n.storageFailed(err)
 		return err
 	}

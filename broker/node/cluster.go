@@ -22,6 +22,9 @@ import (
 // kindFounding is how nodes that form a cluster tell each other what package founding makes them say.
 const kindFounding call.Kind = 1
 
+// kindForward is how a node passes batches on to the one that leads their partition.
+const kindForward call.Kind = 4
+
 // leaderless says why nothing can be decided at the moment, empty if something can.
 func (n *Node) leaderless() string {
 	if n.links == nil {
@@ -117,6 +120,10 @@ func (n *Node) openLinks() error {
 	}
 	n.links.Answer(kindFounding, func(_ context.Context, from id.NodeID, b []byte) ([]byte, error) { return n.founder.Answer(from, b) })
 	n.links.Answer(kindAdmin, n.admin.Answer)
+	n.links.Answer(kindBarrier, n.meta.Answer)
+	n.links.Answer(kindForward, func(ctx context.Context, from id.NodeID, b []byte) ([]byte, error) {
+		return n.handler.Forwarded(ctx, from, b)
+	})
 	n.forget = func(p id.NodeID) {
 		n.links.RemovePeer(p) // which tells nobody
 		n.reach.Remove(p)

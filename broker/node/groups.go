@@ -150,11 +150,11 @@ func (n *Node) openGroup(cat *meta.Catalog, t *meta.Topic, i int32, self id.Repl
 		return errors.Join(err, log.Close())
 	}
 	st := n.groupState(g, conf, applied)
-	host := &partHost{part: part, look: n.lookAgain}
+	host := &hosting.Host{Part: part, Look: n.lookAgain}
 	c := n.groupConfig(g, self, founders)
-	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), partSnapshots{part}, host
+	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), hosting.Snapshots{Part: part}, host
 	c.DataCRC = partition.DataCRC
-	group, err := n.engine.Add(engine.Spec{Config: c, State: st, Replicas: whereabouts(cat, g), Join: host.join})
+	group, err := n.engine.Add(engine.Spec{Config: c, State: st, Replicas: whereabouts(cat, g), Join: host.Join})
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
@@ -297,6 +297,9 @@ func (n *Node) Leader(g id.GroupID) (api.Leader, bool) {
 	l, ok := n.engine.Leader(g)
 	return api.Leader{Node: l.Node, Term: l.Term}, ok
 }
+
+// Changed implements api.Hosts.
+func (n *Node) Changed() <-chan struct{} { return n.hosts.Changed() }
 
 // Partition implements api.Hosts.
 func (n *Node) Partition(g id.GroupID) *partition.Partition { return n.hosts.Partition(g) }

@@ -1,16 +1,19 @@
 package node
 
 import (
+	"context"
 	"slices"
 	"sync/atomic"
 
 	"ackline/broker/id"
 	"ackline/broker/meta"
+	"ackline/broker/meta/barrier"
 	"ackline/broker/meta/petition"
-	"ackline/broker/meta/ticket"
+	"ackline/broker/node/datadir"
 	"ackline/broker/node/metasnap"
 	"ackline/broker/replica"
 	"ackline/broker/statemachine"
+	"ackline/broker/transport/call"
 )
 
 // metaGroup is the metadata group on this node: the state machine of meta, the raft group under it, and those who wait for
@@ -20,11 +23,37 @@ type metaGroup struct {
 	group   atomic.Pointer[replica.Group] // nil until a fresh node has met its peers
 	files   *metasnap.Dir
 	look    func() // the nodes may have changed
+	dirty   func() // there is something for a checkpoint
 	*petition.Desk
+	*barrier.Barrier
 
 	lastTerm id.Term       // of the last applied entry; guarded by the group's lock
 	newest   metasnap.File // snapshot of what is applied; guarded by the group's lock
 }
+
+func (n *Node) newMetaGroup() *metaGroup {
+	m := &metaGroup{machine: meta.New(n.events), files: metasnap.New(n.fs, n.dir.File(datadir.MetaName)), look: n.lookAgain}
+	m.dirty = func() { n.backlog.Add(id.MetadataGroup) }
+	m.Desk = petition.New(n.dir.Node, n.boot, func(data []byte) error { return n.engine.Propose(id.MetadataGroup, data) })
+	m.Barrier = barrier.New(barrier.Config{Self: n.dir.Node,
+		Leader: func() (id.NodeID, bool) {
+			l, ok := n.engine.Leader(id.MetadataGroup)
+			return l.Node, ok
+		},
+		ReadIndex: func(read uint64) error {
+			if g := m.group.Load(); g != nil {
+				return g.ReadIndex(read)
+			}
+			return replica.ErrNotLeader
+		},
+		Call: func(ctx context.Context, to id.NodeID, question []byte) ([]byte, error) {
+			return n.links.Call(ctx, to, kindBarrier, question)
+		}})
+	return m
+}
+
+// kindBarrier is how nodes ask whoever leads the metadata how new it is.
+const kindBarrier call.Kind = 3
 
 // Catalog implements api.Cluster.
 func (m *metaGroup) Catalog() *meta.Catalog { return m.machine.Catalog() }
@@ -32,7 +61,9 @@ func (m *metaGroup) Catalog() *meta.Catalog { return m.machine.Catalog() }
 // Apply implements replica.Applier.
 func (m *metaGroup) Apply(es []replica.Entry) error {
 	before := m.Catalog().Nodes()
+	m.dirty()
 	defer func() {
+		m.Applied(m.machine.LastApplied())
 		if now := m.Catalog().Nodes(); !slices.Equal(before, now) {
 			m.look()
 		}
@@ -42,7 +73,7 @@ func (m *metaGroup) Apply(es []replica.Entry) error {
 		if e.Index <= m.machine.LastApplied() {
 			continue
 		}
-		from, data := ticket.Detach(e.Data)
+		data := e.Data
 		if e.Type != replica.EntryNormal {
 			data = nil // raft's own
 		}
@@ -52,7 +83,7 @@ func (m *metaGroup) Apply(es []replica.Entry) error {
 		}
 		m.lastTerm = e.Term
 		if r, ok := result.(meta.Result); ok {
-			m.Settle(from, r)
+			m.Settle(r)
 		}
 	}
 	return nil

@@ -21,7 +21,6 @@ import (
 	"ackline/broker/httpapi"
 	"ackline/broker/id"
 	"ackline/broker/meta"
-	"ackline/broker/meta/petition"
 	"ackline/broker/metric/histogram"
 	"ackline/broker/node/admin"
 	"ackline/broker/node/backlog"
@@ -29,7 +28,6 @@ import (
 	"ackline/broker/node/datadir"
 	"ackline/broker/node/founding"
 	"ackline/broker/node/hosting"
-	"ackline/broker/node/metasnap"
 	"ackline/broker/node/reach"
 	"ackline/broker/node/reassign"
 	"ackline/broker/node/replay"
@@ -219,8 +217,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	host := adminHost{n, time.Now()}
 	n.admin, n.mover = admin.New(n.dir.Node, host), reassign.NewMover(n.dir.Node, host, n.log)
 	n.engine = engine.New(engine.Config{Node: n.dir.Node, Awaited: n.awaited})
-	n.meta = &metaGroup{machine: meta.New(n.events), files: metasnap.New(n.fs, n.dir.File(datadir.MetaName)), look: n.lookAgain, Desk: petition.New(n.dir.Node, n.boot,
-		func(data []byte) error { return n.engine.Propose(id.MetadataGroup, data) })}
+	n.meta = n.newMetaGroup()
 	if err := n.openServer(); err != nil {
 		return err
 	}
@@ -273,12 +270,18 @@ func (n *Node) chooseMethod() error {
 }
 
 func (n *Node) openServer() error {
-	n.handler = api.New(api.Config{
+	c := api.Config{
 		Cluster: n.meta, Hosts: n, Drive: n.engine.Drive, Writable: n.writable, Settled: n.settled.Load,
 		Self: n.dir.Node, AutoCreate: n.cfg.Topics.AutoCreate, DefaultPartitions: n.cfg.Topics.DefaultPartitions,
 		Limits:     meta.Limits{DefaultPartitions: int(n.cfg.Topics.DefaultPartitions), MaxMessageBytes: n.maxMessageBytes()},
 		ThrottleMs: n.throttleMs, Now: n.now, Log: n.log,
-	})
+	}
+	if n.cfg.Cluster.ForwardProduce && len(n.cfg.Cluster.Peers) > 0 {
+		c.Forward = func(ctx context.Context, to id.NodeID, question []byte) ([]byte, error) {
+			return n.links.Call(ctx, to, kindForward, question)
+		}
+	}
+	n.handler = api.New(c)
 	var err error
 	n.server, err = server.New(server.Config{
 		MaxConnections: n.cfg.Limits.Connections, MaxFrameBytes: n.cfg.Limits.FrameBytes,
@@ -390,7 +393,7 @@ func (n *Node) openMeta() error {
 	}
 	c := n.groupConfig(id.MetadataGroup, self, replicaIDs(founders))
 	c.Host = reassign.Watch{Look: n.lookAgain}
-	c.Applier, c.Observer, c.Snapshots = n.meta, n.meta, n.meta
+	c.Applier, c.Observer, c.Snapshots, c.Reader = n.meta, n.meta, n.meta, n.meta
 	group, err := n.engine.Add(engine.Spec{
 		Config: c, State: st, Replicas: replicas(founders), Store: n.meta.store, Forwards: true,
 		Join: func(g *replica.Group) { n.meta.group.Store(g) },

@@ -15,8 +15,10 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/kwire"
 	"ackline/broker/meta"
+	"ackline/broker/meta/barrier"
 	"ackline/broker/meta/petition"
 	"ackline/broker/node/datadir"
+	"ackline/broker/node/hosting"
 	"ackline/broker/node/metasnap"
 	"ackline/broker/node/replay"
 	"ackline/broker/node/worklist"
@@ -108,11 +110,11 @@ func (r *rig) openPart(self id.ReplicaID) *rig {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	host := &partHost{part: part, look: func() {}}
+	host := &hosting.Host{Part: part, Look: func() {}}
 	c := r.config(rigGroup, self)
-	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), partSnapshots{part}, host
+	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), hosting.Snapshots{Part: part}, host
 	r.start(c, r.node.groupState(rigGroup, conf, applied))
-	host.join(r.group)
+	host.Join(r.group)
 	r.part = part
 	return r
 }
@@ -209,7 +211,7 @@ func agedPart(t *testing.T) *rig {
 // index, the follower's history begins behind it, and it does so after a crash.
 func TestPartitionIsCaughtUpByASnapshot(t *testing.T) {
 	l := agedPart(t)
-	s, status := l.snapshot(partSnapshots{l.part}), l.group.Status()
+	s, status := l.snapshot(hosting.Snapshots{Part: l.part}), l.group.Status()
 	ms, err := s.Conf.Members()
 	if err != nil || !reflect.DeepEqual(ms.Learners, []id.ReplicaID{3}) || s.Open != nil {
 		t.Fatalf("members %+v, %v; want the learner that there was at the log's start", ms, err)
@@ -239,7 +241,7 @@ func TestPartitionIsCaughtUpByASnapshot(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, all) {
 			t.Fatalf("%s: %d entries, %v; the leader has %d", what, len(got), err, len(all))
 		}
-		if again := f.snapshot(partSnapshots{f.part}); !bytes.Equal(again.Payload, s.Payload) || again.Index != s.Index {
+		if again := f.snapshot(hosting.Snapshots{Part: f.part}); !bytes.Equal(again.Payload, s.Payload) || again.Index != s.Index {
 			t.Fatalf("%s: it hands on a snapshot at %d, it was given one at %d", what, again.Index, s.Index)
 		}
 		if lb, fb := l.part.Bounds(), f.part.Bounds(); fb.Start != lb.Start || fb.High != lb.High {
@@ -290,7 +292,7 @@ func TestReplayForgetsAnotherReplica(t *testing.T) {
 
 // openMetadata opens the rig's metadata group as openMeta does.
 func (r *rig) openMetadata(self id.ReplicaID) (*rig, error) {
-	m := &metaGroup{machine: meta.New(r.events), files: metasnap.New(r.fs, r.node.dir.File(datadir.MetaName)), look: func() {}}
+	m := &metaGroup{machine: meta.New(r.events), files: metasnap.New(r.fs, r.node.dir.File(datadir.MetaName)), look: func() {}, dirty: func() {}, Barrier: barrier.New(barrier.Config{})}
 	m.Desk = petition.New(1, 1, func(data []byte) error {
 		r.group.Lock()
 		_, _, err := r.group.ProposeLocked(data)

@@ -5,6 +5,7 @@ package petition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -40,6 +41,9 @@ const (
 	resendAfter = time.Second
 )
 
+// ErrRepeated: the command was decided, and this node does not know how, since a snapshot told it of what came of it.
+var ErrRepeated = errors.New("metadata: the command was decided while this node was behind; whether it was carried out shows in the metadata")
+
 // Propose returns a command's result. It goes on until ctx ends. With an error the command may be applied all the same, now or
 // later, unless it could not be encoded.
 func (d *Desk) Propose(ctx context.Context, c meta.Command) (meta.Result, error) {
@@ -71,6 +75,9 @@ func (d *Desk) Propose(ctx context.Context, c meta.Command) (meta.Result, error)
 		select {
 		case r := <-reply:
 			timer.Stop()
+			if r.Repeated {
+				return meta.Result{}, ErrRepeated
+			}
 			return r, nil
 		case <-timer.C:
 		case <-again:
@@ -86,7 +93,8 @@ func (d *Desk) Propose(ctx context.Context, c meta.Command) (meta.Result, error)
 }
 
 // Settle answers who waits for an entry. It is told of every one that is applied.
-func (d *Desk) Settle(t ticket.Ticket, r meta.Result) {
+func (d *Desk) Settle(r meta.Result) {
+	t := r.Ticket
 	if t.Node != d.self || t.Boot != d.boot {
 		return
 	}

@@ -17,8 +17,8 @@ func desk(submit func(data []byte) error) *Desk { return New(3, 77, submit) }
 
 // settle does what applying an entry does.
 func settle(d *Desk, data []byte, r meta.Result) {
-	t, _ := ticket.Detach(data)
-	d.Settle(t, r)
+	r.Ticket, _ = ticket.Detach(data)
+	d.Settle(r)
 }
 
 func TestResultComesWithTheEntry(t *testing.T) {
@@ -86,7 +86,7 @@ func TestAnotherProcessesEntryIsNotOurs(t *testing.T) {
 			own, _ := ticket.Detach(data)
 			for _, other := range []ticket.Ticket{{}, {Node: own.Node, Boot: own.Boot + 1, Number: own.Number},
 				{Node: own.Node + 1, Boot: own.Boot, Number: own.Number}, {Node: own.Node, Boot: own.Boot, Number: own.Number + 1}} {
-				d.Settle(other, meta.Result{})
+				d.Settle(meta.Result{Ticket: other})
 			}
 			return nil
 		})
@@ -94,4 +94,16 @@ func TestAnotherProcessesEntryIsNotOurs(t *testing.T) {
 			t.Errorf("%+v, %v", r, err)
 		}
 	})
+}
+
+// TestRepetitionIsNoResult: what was decided before, while this node had no part in it, is not said to have been done, nor refused.
+func TestRepetitionIsNoResult(t *testing.T) {
+	var d *Desk
+	d = desk(func(data []byte) error {
+		settle(d, data, meta.Result{Repeated: true})
+		return nil
+	})
+	if r, err := d.Propose(t.Context(), meta.IssueProducerIDs{Count: 2}); !errors.Is(err, ErrRepeated) {
+		t.Errorf("%+v, %v", r, err)
+	}
 }

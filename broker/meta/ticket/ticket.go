@@ -10,8 +10,9 @@
 //	13      8     number: counts that process's commands
 //	21      ...   the command
 //
-// The state does not depend on tickets. A command that was sent again, since its first sending might have been lost, can be
-// in the log twice: every command is either idempotent or refused the second time, and who waits takes the first result.
+// A command that was sent again, since its first sending might have been lost, can be in the log twice. Carried out a second time it
+// could undo what others did in between: a topic that was deleted would come back, a create that was refused come true. So the
+// state remembers the newest tickets (Memory), and passes over what has one of them.
 package ticket
 
 import (

@@ -30,6 +30,10 @@ type Cluster struct {
 	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
 	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
 
+	// ForwardProduce has a node pass batches on to the node that leads their partition, with the same guarantee, instead of telling
+	// the producer which that is. It serves clients that cannot reach every node, and costs a round trip more.
+	ForwardProduce bool `toml:"forward_produce"`
+
 	// TLS is how the links to the other nodes are secured. Empty: not at all.
 	TLS TLS `toml:"tls"`
 

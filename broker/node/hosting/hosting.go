@@ -95,6 +95,13 @@ func (h *Hosts) Fail(g id.GroupID, err error) {
 	h.Notify()
 }
 
+// Changed is closed at the next change.
+func (h *Hosts) Changed() <-chan struct{} {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.changed
+}
+
 // Notify wakes everyone who waits for a change.
 func (h *Hosts) Notify() {
 	h.mu.Lock()

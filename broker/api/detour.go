@@ -1,0 +1,84 @@
+package api
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"ackline/broker/id"
+	"ackline/broker/meta"
+)
+
+// A produce whose partition is not led here takes a detour, if that is better for its producer than an error. While nobody is
+// known to lead, since leadership is being handed over or the leader has died, it is held: told to look elsewhere, the client
+// would ask for metadata that names nobody, and pause. Once a leader is known it is told which, in the same answer (KIP-951),
+// or the batch is forwarded there if that is configured.
+//
+// What was held is never proposed here, even if this node comes to lead: a later batch of the same producer may have been by then.
+
+const (
+	// holdFor is how long a produce is held at most: an election takes tens of milliseconds.
+	holdFor = 500 * time.Millisecond
+	// holdPoll is how often a held produce looks whether a leader is known: nothing wakes it when a peer announces itself.
+	holdPoll = 5 * time.Millisecond
+	// maxDetours bounds the produces that are on a detour, each of which has a goroutine.
+	maxDetours = 1024
+)
+
+// detours counts those that are under way, and forwards those that are to go elsewhere.
+type detours struct {
+	n       atomic.Int64
+	forward forwards
+}
+
+// detour takes over part i of a request, whose code says why it was not proposed, unless nothing is to be gained.
+func (h *Handler) detour(c *produceCall, i int, t *meta.Topic, number int32, records []byte) {
+	if c.req.Acks == 0 || h.ctx.Err() != nil {
+		return
+	}
+	g := t.Partitions[number].Group
+	if l, ok := h.cfg.Hosts.Leader(g); ok && l.Node != h.cfg.Self && h.cfg.Forward == nil {
+		return // the answer says who
+	}
+	if h.detours.n.Add(1) > maxDetours {
+		h.detours.n.Add(-1)
+		return
+	}
+	timeout := time.Duration(c.req.TimeoutMs) * time.Millisecond
+	c.pending.Add(1)
+	h.async(func() {
+		defer h.detours.n.Add(-1)
+		ctx, cancel := context.WithTimeout(h.ctx, timeout)
+		defer cancel()
+		part, ack := &c.parts[i], &c.acks[i]
+		if _, ok := h.awaitLeader(ctx, g); ok && h.cfg.Forward != nil {
+			r := h.detours.forward.send(ctx, h, g, records)
+			part.code, part.message, ack.Base, ack.LogStart = r.code, r.message, r.base, r.logStart
+		} else {
+			part.code, part.message = codeNotLeader, "" // the answer says who leads, if anybody is known to
+		}
+		if c.settle() {
+			h.answer(c).Reply()
+		}
+	})
+}
+
+// awaitLeader returns the node that leads a group, once it is known and another than this one.
+func (h *Handler) awaitLeader(ctx context.Context, g id.GroupID) (id.NodeID, bool) {
+	ctx, cancel := context.WithTimeout(ctx, holdFor)
+	defer cancel()
+	tick := time.NewTicker(holdPoll)
+	defer tick.Stop()
+	for {
+		changed := h.cfg.Hosts.Changed()
+		if l, ok := h.cfg.Hosts.Leader(g); ok && l.Node != h.cfg.Self {
+			return l.Node, true
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-ctx.Done():
+			return 0, false
+		}
+	}
+}
