@@ -47,6 +47,8 @@ func (h *Handler) deleteOne(ctx context.Context, name *string, topicID [16]byte,
 	case err != nil:
 		message := err.Error()
 		out.ErrorCode, out.ErrorMessage = code(err), &message
+	case result.Refused != nil && name != nil && result.Refused.Code == meta.CodeUnknownTopicID: // somebody else was quicker
+		out.ErrorCode = codeUnknownTopicOrPartition
 	case result.Refused != nil:
 		out.ErrorCode, out.ErrorMessage = int16(result.Refused.Code), &result.Refused.Message
 	}

@@ -29,6 +29,8 @@ type cluster struct {
 	first int          // nodes that it began with
 	tls   []config.TLS // nil: without
 	log   io.Writer    // nil: nobody reads it
+
+	change func(*config.Config) // nil: nothing
 }
 
 func testLog() *slog.Logger {
@@ -119,6 +121,9 @@ func (c *cluster) start(i int) {
 	}
 	if c.tls != nil {
 		cfg.Cluster.TLS = c.tls[i]
+	}
+	if c.change != nil {
+		c.change(&cfg)
 	}
 	log := testLog()
 	if c.log != nil {
