@@ -21,7 +21,7 @@ const (
 	holdFor = 500 * time.Millisecond
 	// holdPoll is how often a held produce looks whether a leader is known: nothing wakes it when a peer announces itself.
 	holdPoll = 5 * time.Millisecond
-	// maxDetours bounds the produces that are on a detour, each of which has a goroutine.
+	// maxDetours bounds the produces that are on a detour.
 	maxDetours = 1024
 )
 
@@ -44,22 +44,24 @@ func (h *Handler) detour(c *produceCall, i int, t *meta.Topic, number int32, rec
 		h.detours.n.Add(-1)
 		return
 	}
-	timeout := time.Duration(c.req.TimeoutMs) * time.Millisecond
+	ctx, cancel := context.WithTimeout(h.ctx, time.Duration(c.req.TimeoutMs)*time.Millisecond)
 	c.pending.Add(1)
-	h.async(func() {
-		defer h.detours.n.Add(-1)
-		ctx, cancel := context.WithTimeout(h.ctx, timeout)
-		defer cancel()
+	end := func(r forwardReply) {
+		cancel()
+		h.detours.n.Add(-1)
 		part, ack := &c.parts[i], &c.acks[i]
-		if _, ok := h.awaitLeader(ctx, g); ok && h.cfg.Forward != nil {
-			r := h.detours.forward.send(ctx, h, g, records)
-			part.code, part.message, ack.Base, ack.LogStart = r.code, r.message, r.base, r.logStart
-		} else {
-			part.code, part.message = codeNotLeader, "" // the answer says who leads, if anybody is known to
-		}
+		part.code, part.message, ack.Base, ack.LogStart = r.code, r.message, r.base, r.logStart
 		if c.settle() {
 			h.answer(c).Reply()
 		}
+	}
+	if h.cfg.Forward != nil {
+		h.detours.forward.push(h, g, &forwardItem{ctx, records, end}) // now, in the order in which they came
+		return
+	}
+	h.async(func() {
+		h.awaitLeader(ctx, g)
+		end(forwardReply{code: codeNotLeader}) // the answer says who leads, if anybody is known to
 	})
 }
 

@@ -32,7 +32,7 @@ type forwardQueue struct{ waiting []*forwardItem } // in a map while its gorouti
 type forwardItem struct {
 	ctx     context.Context
 	records []byte
-	done    chan forwardReply // capacity 1
+	end     func(forwardReply) // called once
 }
 
 type forwardReply struct {
@@ -45,9 +45,8 @@ type forwardReply struct {
 // forwardBytes bounds the batches of one call; one may exceed it.
 const forwardBytes = 1 << 20
 
-// send has a batch forwarded to whoever leads g, behind those that were sent before, and returns what came of it.
-func (f *forwards) send(ctx context.Context, h *Handler, g id.GroupID, records []byte) forwardReply {
-	item := &forwardItem{ctx, records, make(chan forwardReply, 1)}
+// push has a batch forwarded to whoever leads g, behind those that were pushed before.
+func (f *forwards) push(h *Handler, g id.GroupID, item *forwardItem) {
 	f.mu.Lock()
 	if f.queues == nil {
 		f.queues = map[id.GroupID]*forwardQueue{}
@@ -63,7 +62,6 @@ func (f *forwards) send(ctx context.Context, h *Handler, g id.GroupID, records [
 	if first {
 		h.async(func() { f.drain(h, g, q) })
 	}
-	return <-item.done // every item is answered: drain minds its context
 }
 
 // drain forwards what waits for a partition until nothing does.
@@ -85,7 +83,7 @@ func (f *forwards) drain(h *Handler, g id.GroupID, q *forwardQueue) {
 			return
 		}
 		for i, r := range h.forward(g, items) {
-			items[i].done <- r
+			items[i].end(r)
 		}
 	}
 }
@@ -94,8 +92,9 @@ func (f *forwards) drain(h *Handler, g id.GroupID, q *forwardQueue) {
 // again, but not for long.
 func (h *Handler) forward(g id.GroupID, items []*forwardItem) []forwardReply {
 	replies := make([]forwardReply, len(items))
-	all := func(code int16, message string) []forwardReply {
-		for i := range replies {
+	from := 0 // those before are done
+	rest := func(code int16, message string) []forwardReply {
+		for i := from; i < len(items); i++ {
 			replies[i] = forwardReply{code: code, base: -1, logStart: -1, message: message}
 		}
 		return replies
@@ -104,27 +103,33 @@ func (h *Handler) forward(g id.GroupID, items []*forwardItem) []forwardReply {
 	for {
 		to, ok := h.awaitLeader(ctx, g)
 		if !ok {
-			return all(codeNotLeader, "")
+			return rest(codeNotLeader, "")
 		}
-		answer, err := h.cfg.Forward(ctx, to, encodeForward(g, items))
+		answer, err := h.cfg.Forward(ctx, to, encodeForward(g, items[from:]))
 		if err == nil {
-			if err = decodeForwardReplies(answer, replies); err == nil && replies[0].code != codeNotLeader {
-				return replies
+			if err = decodeForwardReplies(answer, replies[from:]); err == nil {
+				for from < len(items) && replies[from].code == 0 {
+					from++
+				}
+				// What was not proposed is tried again, unless it is behind something of which that is not known.
+				if from == len(items) || replies[from].code != codeNotLeader {
+					return replies
+				}
 			}
 		}
 		var notDone interface{ NotDone() bool }
 		if err != nil && !(errors.As(err, &notDone) && notDone.NotDone()) {
-			return all(codeRequestTimedOut, "forwarding it to the partition's leader: "+err.Error())
+			return rest(codeRequestTimedOut, "forwarding it to the partition's leader: "+err.Error())
 		}
 		if time.Now().After(until) {
-			return all(codeNotLeader, "") // its producer may have more luck
+			return rest(codeNotLeader, "") // its producer may have more luck
 		}
 		timer := time.NewTimer(holdPoll) // it is about to lead, or its successor to be known
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return all(codeNotLeader, "")
+			return rest(codeNotLeader, "")
 		}
 	}
 }

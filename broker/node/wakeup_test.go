@@ -14,8 +14,11 @@ import (
 )
 
 // produceFrame is a Produce request of one record of size bytes, acks=all.
-func produceFrame(topic string, size int) []byte {
-	value := make([]byte, size)
+func produceFrame(topic string, size int) []byte { return valueFrame(9, topic, make([]byte, size)) }
+
+// valueFrame is a Produce request of a version, with one record, for partition 0.
+func valueFrame(version int16, topic string, value []byte) []byte {
+	size := len(value)
 	record := binary.AppendVarint([]byte{0}, 0)
 	record = binary.AppendVarint(record, 0)
 	record = binary.AppendVarint(record, -1)
@@ -27,7 +30,7 @@ func produceFrame(topic string, size int) []byte {
 	raw := batch.AppendTo(nil)
 	binary.BigEndian.PutUint32(raw[17:], crc32.Checksum(raw[21:], crc32.MakeTable(crc32.Castagnoli)))
 	req := kmsg.NewPtrProduceRequest()
-	req.Version, req.Acks, req.TimeoutMillis = 9, -1, 10_000
+	req.Version, req.Acks, req.TimeoutMillis = version, -1, 10_000
 	part := kmsg.NewProduceRequestTopicPartition()
 	part.Records = raw
 	t := kmsg.NewProduceRequestTopic()

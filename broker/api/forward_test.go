@@ -1,0 +1,184 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ackline/broker/id"
+)
+
+// elsewhere is Hosts of a node that leads nothing.
+type elsewhere struct {
+	Hosts
+	leader func() (id.NodeID, bool)
+}
+
+func (e elsewhere) Changed() <-chan struct{} { return nil }
+
+func (e elsewhere) Leader(id.GroupID) (Leader, bool) {
+	n, ok := e.leader()
+	return Leader{Node: n, Term: 1}, ok
+}
+
+// notDone is an error of a call that never left.
+type notDone struct{}
+
+func (notDone) Error() string { return "no connection" }
+func (notDone) NotDone() bool { return true }
+
+func forwarding(leader func() (id.NodeID, bool), forward func(ctx context.Context, to id.NodeID, question []byte) ([]byte, error)) *Handler {
+	return New(Config{Self: 1, Hosts: elsewhere{leader: leader}, Forward: forward})
+}
+
+// send waits for what becomes of a batch.
+func send(ctx context.Context, h *Handler, g id.GroupID, records []byte) forwardReply {
+	done := make(chan forwardReply, 1)
+	h.detours.forward.push(h, g, &forwardItem{ctx, records, func(r forwardReply) { done <- r }})
+	return <-done
+}
+
+// done answers a call: every batch is at the offset that its bytes say.
+func done(question []byte) ([]byte, error) {
+	_, batches, err := decodeForward(question)
+	if err != nil {
+		return nil, err
+	}
+	var b []byte
+	for _, batch := range batches {
+		b = appendForwardReply(b, forwardReply{base: id.Offset(batch.records[0])})
+	}
+	return b, nil
+}
+
+// TestForwardedBatchesKeepTheirOrder: calls overtake each other, so of a partition one is under way at a time, and the next takes along
+// what came meanwhile.
+func TestForwardedBatchesKeepTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls [][]byte // the first byte of each batch
+		hold := make(chan struct{})
+		h := forwarding(func() (id.NodeID, bool) { return 2, true }, func(_ context.Context, to id.NodeID, question []byte) ([]byte, error) {
+			g, batches, err := decodeForward(question)
+			if err != nil || g != 7 || to != 2 {
+				return nil, fmt.Errorf("group %d to node %d: %w", g, to, err)
+			}
+			var firsts []byte
+			for _, b := range batches {
+				firsts = append(firsts, b.records[0])
+			}
+			calls = append(calls, firsts)
+			if len(calls) == 1 {
+				<-hold
+			}
+			return done(question)
+		})
+		var wg sync.WaitGroup
+		for i := range byte(6) {
+			wg.Go(func() {
+				if r := send(t.Context(), h, 7, []byte{i, 1, 2}); r.code != 0 || r.base != id.Offset(i) {
+					t.Errorf("batch %d: %+v", i, r)
+				}
+			})
+			synctest.Wait()
+		}
+		close(hold)
+		wg.Wait()
+		if want := [][]byte{{0}, {1, 2, 3, 4, 5}}; !slices.EqualFunc(calls, want, bytes.Equal) {
+			t.Errorf("calls %v, want %v", calls, want)
+		}
+		synctest.Wait()
+		if n := len(h.detours.forward.queues); n != 0 {
+			t.Errorf("%d queues are kept", n)
+		}
+	})
+}
+
+// TestForwardIsTriedAgainOnlyIfNothingWasDone: else a batch could be written twice, and its producer is told that nobody knows.
+func TestForwardIsTriedAgainOnlyIfNothingWasDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		leader := func() (id.NodeID, bool) { return id.NodeID(2 + tries%2), true }
+		h := forwarding(leader, func(_ context.Context, to id.NodeID, question []byte) ([]byte, error) {
+			switch tries++; tries {
+			case 1:
+				return nil, notDone{}
+			case 2:
+				return refuseAll(1, codeNotLeader, ""), nil // it has stopped to lead
+			}
+			return done(question)
+		})
+		if r := send(t.Context(), h, 7, []byte{5}); r.code != 0 || r.base != 5 || tries != 3 {
+			t.Errorf("%+v after %d tries", r, tries)
+		}
+		for what, err := range map[string]error{"the connection was lost": errors.New("the connection ended"), "it says no": fmt.Errorf("node 2: %w", errForward)} {
+			tries = 0
+			h := forwarding(leader, func(context.Context, id.NodeID, []byte) ([]byte, error) { tries++; return nil, err })
+			if r := send(t.Context(), h, 7, []byte{5}); r.code != codeRequestTimedOut || tries != 1 {
+				t.Errorf("%s: %+v after %d tries", what, r, tries)
+			}
+		}
+	})
+}
+
+// TestForwardEnds: a producer is not kept for longer than an election takes, or than it wants to wait.
+func TestForwardEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for what, leader := range map[string]func() (id.NodeID, bool){
+			"nobody leads":        func() (id.NodeID, bool) { return 0, false },
+			"it is about to lead": func() (id.NodeID, bool) { return 1, true },
+			"nobody is reached":   func() (id.NodeID, bool) { return 2, true },
+		} {
+			h := forwarding(leader, func(context.Context, id.NodeID, []byte) ([]byte, error) { return nil, notDone{} })
+			began := time.Now()
+			if r := send(t.Context(), h, 7, []byte{5}); r.code != codeNotLeader || time.Since(began) > 2*holdFor {
+				t.Errorf("%s: %+v after %v", what, r, time.Since(began))
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), holdFor/5)
+			began = time.Now()
+			if r := send(ctx, h, 7, []byte{5}); r.code != codeNotLeader || time.Since(began) > holdFor/2 {
+				t.Errorf("%s, and the producer is in a hurry: %+v after %v", what, r, time.Since(began))
+			}
+			cancel()
+		}
+	})
+}
+
+// FuzzForward reads calls and answers as another node might send them. What can be read encodes to the same bytes.
+func FuzzForward(f *testing.F) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	f.Add(encodeForward(7, []*forwardItem{{ctx: ctx, records: []byte("a batch")}, {ctx: ctx}}))
+	f.Add(appendForwardReply(refuseAll(2, codeNotLeader, "moved"), forwardReply{base: 1 << 40, logStart: 3}))
+	f.Add([]byte{forwardVersion, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if g, batches, err := decodeForward(b); err == nil {
+			var items []*forwardItem
+			for _, batch := range batches {
+				items = append(items, &forwardItem{ctx: context.Background(), records: batch.records})
+			}
+			again := encodeForward(g, items)
+			if len(again) != len(b) || !bytes.Equal(again[:forwardHead], b[:forwardHead]) {
+				t.Errorf("%x is read, and encodes to %x", b, again)
+			}
+		}
+		for n := range 4 {
+			replies := make([]forwardReply, n)
+			if decodeForwardReplies(b, replies) != nil {
+				continue
+			}
+			var again []byte
+			for _, r := range replies {
+				again = appendForwardReply(again, r)
+			}
+			if len(b) < 1<<10 && !bytes.Equal(again, b) {
+				t.Errorf("%d replies %x encode to %x", n, b, again)
+			}
+		}
+	})
+}
