@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"ackline/broker/id"
+	"ackline/broker/node/worklist"
 	"ackline/broker/seglog"
 )
 
@@ -131,16 +133,10 @@ func (n *Node) Checkpoint(ctx context.Context) error {
 	n.saving.Store(true) // before the backlog shrinks: see pollLoop
 	defer n.saving.Store(false)
 	began := time.Now()
-	var waits []<-chan struct{}
-	for _, g := range n.backlog.All(nil) {
-		done, err := n.checkpointGroup(g)
-		if err != nil {
-			n.storageFailed(err)
-			return err
-		}
-		if done != nil {
-			waits = append(waits, done)
-		}
+	waits, err := n.checkpointGroups()
+	if err != nil {
+		n.storageFailed(err)
+		return err
 	}
 	n.backlog.Remove(id.MetadataGroup)
 	done, err := n.meta.checkpoint()
@@ -171,6 +167,25 @@ func (n *Node) Checkpoint(ctx context.Context) error {
 	n.checkpoints.Observe(time.Since(began).Nanoseconds())
 	st, _ := n.wal.State(id.MetadataGroup)
 	return n.meta.files.RemoveOld(st.Flushed)
+}
+
+// checkpointWorkers sync segments side by side: the file system makes several files durable with one flush of the device, which
+// is most of what a partition with a few records costs.
+const checkpointWorkers = 16
+
+// checkpointGroups takes the partitions' part of a checkpoint. After an error some of them have none.
+func (n *Node) checkpointGroups() (waits []<-chan struct{}, err error) {
+	var mu sync.Mutex // guards waits
+	err = worklist.Each(n.backlog.All(nil), checkpointWorkers, func(g id.GroupID) error {
+		done, err := n.checkpointGroup(g)
+		if done != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			waits = append(waits, done)
+		}
+		return err
+	})
+	return waits, err
 }
 
 func (n *Node) checkpointGroup(g id.GroupID) (<-chan struct{}, error) {
