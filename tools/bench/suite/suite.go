@@ -20,6 +20,7 @@ import (
 	"ackline/broker/syncmethod"
 	"ackline/broker/vfs"
 	"ackline/profiles"
+	blocks "ackline/tools/bench/disk"
 	"ackline/tools/bench/launch"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
@@ -111,6 +112,8 @@ func (c *Config) results() (*record.Results, error) {
 	if err := proc.Prefer(); err != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("the client has no precedence over what it measures (%v): with few CPUs more launches will be invalid", err))
 	}
+	c.tell(Progress{Total: c.total(), Step: "writing back what is dirty", Left: c.Suite.Estimate()})
+	blocks.WriteBack()
 	c.tell(Progress{Total: c.total(), Step: "choosing the sync method", Left: c.Suite.Estimate()})
 	err := c.chooseSync(r)
 	for _, sc := range c.Suite.Scenarios {
@@ -245,6 +248,7 @@ func (c *Config) rounds(ctx context.Context, r *record.Results, work, out string
 				return context.Cause(ctx)
 			}
 			began := time.Now()
+			blocks.WriteBack() // what the last one left
 			l, err := c.Launch(ctx, launch.Plan{Suite: c.Suite, Scenario: sc, Number: round + 1,
 				Seed: launch.Mix(c.Seed + uint64(round)<<32 + uint64(i)), Dir: work, Out: out, Device: device(c.Place), Method: r.SyncMethod, Disk: c.Disk,
 				Programs: c.Programs, Progress: func(step string) {
