@@ -8,11 +8,7 @@ import (
 	"ackline/broker/meta"
 	"ackline/broker/node/admin"
 	"ackline/broker/replica"
-	"ackline/broker/transport/call"
 )
-
-// kindAdmin is how what package admin answers with on one node asks others.
-const kindAdmin call.Kind = 2
 
 // adminHost is the node as package admin sees it.
 type adminHost struct {

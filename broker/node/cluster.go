@@ -19,11 +19,13 @@ import (
 	"ackline/broker/transport/frame"
 )
 
-// kindFounding is how nodes that form a cluster tell each other what package founding makes them say.
-const kindFounding call.Kind = 1
-
-// kindForward is how a node passes batches on to the one that leads their partition.
-const kindForward call.Kind = 4
+// What nodes ask each other. The numbers are what nodes of different versions have in common.
+const (
+	kindFounding call.Kind = 1 // what package founding makes nodes that form a cluster say
+	kindAdmin    call.Kind = 2 // what package admin answers with on one node
+	kindBarrier  call.Kind = 3 // whoever leads the metadata, how new it is
+	kindForward  call.Kind = 4 // whoever leads a partition, to append batches
+)
 
 // leaderless says why nothing can be decided at the moment, empty if something can.
 func (n *Node) leaderless() string {

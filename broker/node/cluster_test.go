@@ -284,3 +284,40 @@ func TestReadyMeansThatATopicMayHaveAllReplicas(t *testing.T) {
 		return all
 	})
 }
+
+// TestLeadershipsGoBack: to the nodes that placements name first, once those are back for long enough; and who is told to lead
+// instead leads until then.
+func TestLeadershipsGoBack(t *testing.T) {
+	const partitions = 12
+	c := prepareCluster(t, 3)
+	c.change = func(cfg *config.Config) { cfg.Cluster.BalanceAfterS = 1 }
+	for i := range c.nodes {
+		c.start(i)
+	}
+	c.ready()
+	c.create("events", partitions, 3)
+	each := func() (led [3]int) {
+		l := c.leaders(0)
+		for _, p := range l.Partitions {
+			if p.Leader > 0 {
+				led[p.Leader-1]++
+			}
+		}
+		return led
+	}
+	even := [3]int{partitions / 3, partitions / 3, partitions / 3}
+	until(t, "every node to lead its share", func() bool { return each() == even })
+	for i := range c.nodes {
+		c.stop(i)
+		until(t, "the others to lead", func() bool {
+			led := c.leaders((i + 1) % 3)
+			return led.Leaderless == 0
+		})
+		c.start(i)
+	}
+	c.ready()
+	if led := each(); led[2] != 0 {
+		t.Fatalf("%v: the node that was stopped last leads already", led)
+	}
+	until(t, "every node to lead its share again", func() bool { return each() == even })
+}

@@ -13,7 +13,6 @@ import (
 	"ackline/broker/node/metasnap"
 	"ackline/broker/replica"
 	"ackline/broker/statemachine"
-	"ackline/broker/transport/call"
 )
 
 // metaGroup is the metadata group on this node: the state machine of meta, the raft group under it, and those who wait for
@@ -51,9 +50,6 @@ func (n *Node) newMetaGroup() *metaGroup {
 		}})
 	return m
 }
-
-// kindBarrier is how nodes ask whoever leads the metadata how new it is.
-const kindBarrier call.Kind = 3
 
 // Catalog implements api.Cluster.
 func (m *metaGroup) Catalog() *meta.Catalog { return m.machine.Catalog() }

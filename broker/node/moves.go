@@ -25,8 +25,8 @@ func (n *Node) moveLoop() {
 	defer n.loops.Done()
 	ctx, cancel := n.running()
 	defer cancel()
-	var due <-chan time.Time
-	all := false
+	var due, balance <-chan time.Time
+	all, after := false, time.Duration(n.cfg.Cluster.BalanceAfterS)*time.Second
 	for {
 		select {
 		case <-ctx.Done():
@@ -35,17 +35,25 @@ func (n *Node) moveLoop() {
 			if all = true; due == nil {
 				due = time.After(moveEvery)
 			}
+			if balance == nil && after > 0 {
+				balance = time.After(after)
+			}
+			continue
+		case now := <-balance:
+			balance = nil
+			if again := n.mover.Balance(after, now); again > 0 {
+				balance = time.After(again)
+			}
+			n.engine.Drive()
 			continue
 		case <-due:
 		}
 		n.meet()
 		more := n.mover.Pass(all)
-		if more = n.release(ctx) || more; more {
+		all, due = false, nil
+		if n.release(ctx) || more {
 			due = time.After(moveEvery)
-		} else {
-			due = nil
 		}
-		all = false
 		n.engine.Drive()
 	}
 }

@@ -27,6 +27,9 @@ type Cluster struct {
 	DeadAfterMs int `toml:"dead_after_ms"`
 	// QuietMs is how long a group does nothing before it sends no heartbeats of its own. 0: 1000.
 	QuietMs int `toml:"quiet_ms"`
+	// BalanceAfterS is how long a node must have been back before it is handed what it is meant to lead, in seconds. 0: 300, as
+	// Kafka's leader.imbalance.check.interval.seconds; -1: never.
+	BalanceAfterS int `toml:"balance_after_s"`
 	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
 	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
 
@@ -73,6 +76,7 @@ func (c Cluster) withDefaults() Cluster {
 	setDefault(&c.HeartbeatIntervalMs, 100)
 	setDefault(&c.DeadAfterMs, 1000)
 	setDefault(&c.QuietMs, 1000)
+	setDefault(&c.BalanceAfterS, 300)
 	return c
 }
 
