@@ -25,7 +25,7 @@ func (s *Server) remove(ctx context.Context, r RemoveRequest) (a RemoveAnswer, e
 		return a, httpapi.Refuse(http.StatusServiceUnavailable, "%s", why)
 	}
 	cat := s.host.Catalog()
-	if _, err := nodeKnown(cat, r.Node); err != nil {
+	if _, err := s.known(cat, r.Node); err != nil {
 		return a, err
 	}
 	if r.Node == s.self && len(s.host.Founders()) > 1 {
@@ -102,7 +102,7 @@ func (s *Server) checkTarget(cat *meta.Catalog, r RemoveRequest) error {
 	if r.To == 0 {
 		return nil
 	}
-	to, err := nodeKnown(cat, r.To)
+	to, err := s.known(cat, r.To)
 	if err != nil {
 		return err
 	}

@@ -204,17 +204,24 @@ func (s *Server) askAll(ctx context.Context, q func(id.NodeID) (question, bool))
 	return all, failed
 }
 
-// nodeKnown refuses a node that is none.
-func nodeKnown(cat *meta.Catalog, n id.NodeID) (meta.Node, error) {
+// known refuses a node that is none. Who was started a moment ago cannot tell, and must not: whoever removes a node takes it for done
+// when there is none.
+func (s *Server) known(cat *meta.Catalog, n id.NodeID) (meta.Node, error) {
 	node, ok := cat.Node(n)
-	if !ok {
-		var ids []id.NodeID
-		for _, x := range cat.Nodes() {
-			ids = append(ids, x.ID)
-		}
-		return node, httpapi.Refuse(http.StatusNotFound, "there is no node %d: the cluster has %v", n, ids)
+	if ok {
+		return node, nil
 	}
-	return node, nil
+	settled := s.host.Settled()
+	now := s.host.Catalog() // as of when it was settled, if it is
+	if _, late := now.Node(n); late || !settled {
+		return node, httpapi.Refuse(http.StatusServiceUnavailable, "node %d, which answers here, was just started and has not heard yet whether there is "+
+			"a node %d: ask again, or another node", s.self, n)
+	}
+	var ids []id.NodeID
+	for _, x := range now.Nodes() {
+		ids = append(ids, x.ID)
+	}
+	return node, httpapi.Refuse(http.StatusNotFound, "there is no node %d: the cluster has %v", n, ids)
 }
 
 // propose carries a command to the metadata group, and makes a refusal one for the operator.

@@ -72,7 +72,7 @@ func (a *TransferAnswer) fail(topic string, part int32, why string) {
 func (s *Server) planTransfer(r TransferRequest, out *TransferAnswer) ([]move, error) {
 	cat := s.host.Catalog()
 	if r.To != 0 {
-		if _, err := nodeKnown(cat, r.To); err != nil {
+		if _, err := s.known(cat, r.To); err != nil {
 			return nil, err
 		}
 		if alive, _ := s.host.Reached(r.To); !alive {
@@ -106,7 +106,7 @@ func (s *Server) planTransfer(r TransferRequest, out *TransferAnswer) ([]move, e
 }
 
 func (s *Server) planAll(cat *meta.Catalog, r TransferRequest, out *TransferAnswer) (moves []move, err error) {
-	if _, err := nodeKnown(cat, r.AllFrom); err != nil {
+	if _, err := s.known(cat, r.AllFrom); err != nil {
 		return nil, err
 	}
 	if r.AllFrom == r.To {
