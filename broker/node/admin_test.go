@@ -273,6 +273,32 @@ func TestThreeNodesFourNodesThreeNodes(t *testing.T) {
 	}
 }
 
+// TestRemovalSaidTwiceAtOnce: somebody who has the same node removed at another node, before the first has answered, is not told that
+// something is wrong because the first got there before him.
+func TestRemovalSaidTwiceAtOnce(t *testing.T) {
+	c := newCluster(t, 3)
+	c.ready()
+	c.create("events", 40, 3)
+	four := c.add()
+	until(t, "the fourth to follow the metadata", func() bool { s := c.status(four); return well(s) && len(s.Nodes) == 4 })
+	said := make(chan error, 2)
+	for at := range 2 {
+		go func() { said <- c.ask(at, "/admin/remove", admin.RemoveRequest{Node: 3}, new(admin.RemoveAnswer)) }()
+	}
+	for range 2 {
+		if err := <-said; err != nil && !strings.HasPrefix(err.Error(), "404: there is no node 3") {
+			t.Error(err)
+		}
+	}
+	until(t, "the third to be gone", func() bool {
+		var a admin.RemoveAnswer
+		err := c.ask(0, "/admin/remove", admin.RemoveRequest{Node: 3}, &a)
+		return a.Gone || err != nil && strings.HasPrefix(err.Error(), "404: there is no node 3")
+	})
+	<-c.nodes[2].Ended()
+	c.stop(2)
+}
+
 func TestAdminRefuses(t *testing.T) {
 	c := newCluster(t, 3)
 	c.ready()

@@ -36,10 +36,12 @@ func (s *Server) remove(ctx context.Context, r RemoveRequest) (a RemoveAnswer, e
 		return a, err
 	}
 	for _, m := range moves[:min(len(moves), maxMoves)] {
-		if _, err := s.propose(ctx, m); err != nil {
+		switch _, err := s.propose(ctx, m); {
+		case err == nil:
+			a.Moved++
+		case !s.moved(m): // by the same request, said here or elsewhere before this one ended
 			return a, err
 		}
-		a.Moved++
 	}
 	if _, held := on(cat.MetadataReplicas(), r.Node); held && len(moves) <= maxMoves {
 		if _, err := s.propose(ctx, meta.SetMetadataNode{Node: r.Node}); err != nil {
@@ -62,7 +64,7 @@ func (s *Server) remove(ctx context.Context, r RemoveRequest) (a RemoveAnswer, e
 }
 
 // planMoves gives every replica on a node another place, or says why that cannot be.
-func (s *Server) planMoves(cat *meta.Catalog, r RemoveRequest) (moves []meta.Command, err error) {
+func (s *Server) planMoves(cat *meta.Catalog, r RemoveRequest) (moves []meta.ReplaceReplica, err error) {
 	if err := s.checkTarget(cat, r); err != nil {
 		return nil, err
 	}
@@ -96,6 +98,11 @@ func (s *Server) planMoves(cat *meta.Catalog, r RemoveRequest) (moves []meta.Com
 		}
 	}
 	return moves, nil
+}
+
+// moved tells whether a replica has another place, or its topic is gone, as of now.
+func (s *Server) moved(m meta.ReplaceReplica) bool {
+	return !slices.ContainsFunc(s.host.Catalog().Replicas(m.Group), func(r meta.Replica) bool { return r.ID == m.Old })
 }
 
 func (s *Server) checkTarget(cat *meta.Catalog, r RemoveRequest) error {
