@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,13 +104,20 @@ func describe(t *testing.T, n int, more string, relayed bool) *cluster {
 	return c
 }
 
-// ready waits until every running node is.
-func (c *cluster) ready() {
-	c.t.Helper()
+// running are the nodes that have a process, but some.
+func (c *cluster) running(but ...*node) (list []*node) {
 	for _, n := range c.nodes {
-		if n.proc == nil {
-			continue
+		if n.proc != nil && !slices.Contains(but, n) {
+			list = append(list, n)
 		}
+	}
+	return list
+}
+
+// ready waits until every running node is, but some.
+func (c *cluster) ready(but ...*node) {
+	c.t.Helper()
+	for _, n := range c.running(but...) {
 		reason := ""
 		deadline := time.Now().Add(patience)
 		for ok := false; !ok; time.Sleep(5 * time.Millisecond) {

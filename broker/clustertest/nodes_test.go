@@ -12,20 +12,38 @@ import (
 	"ackline/broker/node/admin"
 )
 
-// admin runs "broker admin" against a node, and returns its exit code and what it said.
-func (n *node) admin(args ...string) (code int, out, errOut string) {
+// saying is what "broker admin" ended with.
+type saying struct {
+	code        int
+	out, errOut string
+}
+
+// say starts "broker admin" against a node; what it ends with comes later.
+func (n *node) say(args ...string) <-chan saying {
 	n.t.Helper()
 	bin, err := broker()
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(bin, append(append([]string{"admin"}, args...), "--http-addr", n.http)...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+	cmd := exec.CommandContext(n.t.Context(), bin, append(append([]string{"admin"}, args...), "--http-addr", n.http)...)
+	cmd.Stdout, cmd.Stderr, cmd.Env = &stdout, &stderr, environ()
+	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
-	return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
+	said := make(chan saying, 1)
+	go func() {
+		cmd.Wait()
+		said <- saying{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	}()
+	return said
+}
+
+// admin runs "broker admin" against a node, and returns its exit code and what it said.
+func (n *node) admin(args ...string) (code int, out, errOut string) {
+	n.t.Helper()
+	s := <-n.say(args...)
+	return s.code, s.out, s.errOut
 }
 
 func (n *node) mustAdmin(args ...string) string {
@@ -46,14 +64,19 @@ func (n *node) status() (s admin.Status, code int) {
 	return s, code
 }
 
-// join makes the cluster expect one more node, asked at an old one, and starts it.
+// join makes the cluster expect one more node, asked at an old one, and starts it. On a relayed cluster what it says to the nodes
+// that run now can be lost, and what they say to it cannot: they learn from the metadata where it is, not from their configuration.
 func (c *cluster) join(at *node) *node {
 	c.t.Helper()
 	id := len(c.nodes) + 1
 	n := newNode(c, id, filepath.Join(c.dir, "broker.toml"))
 	var peers []string
-	for _, p := range c.nodes[:3] {
-		peers = append(peers, strconv.Itoa(p.id)+"@"+p.raft)
+	for _, p := range c.running() {
+		addr := p.raft
+		if c.net != nil {
+			addr = c.net.connect(way{id, p.id}, p.raft)
+		}
+		peers = append(peers, strconv.Itoa(p.id)+"@"+addr)
 	}
 	n.args = append(n.args, "--join", "--peers", strings.Join(peers, ","))
 	at.mustAdmin("add", strconv.Itoa(id), n.raft)

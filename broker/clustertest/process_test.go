@@ -55,6 +55,9 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
+// environ is the environment of the program: with the race detector, each end of one takes a second otherwise.
+func environ() []string { return append(os.Environ(), "GORACE=atexit_sleep_ms=0") }
+
 // spawn starts the program and returns the process, and the first line of its output once that is there: empty if it ended
 // without one.
 func spawn(t *testing.T, args ...string) (*process, string) {
@@ -65,7 +68,7 @@ func spawn(t *testing.T, args ...string) (*process, string) {
 	}
 	p := &process{cmd: exec.Command(bin, args...), log: new(output), exited: make(chan struct{})}
 	p.cmd.Stderr = p.log
-	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0") // which is a second at each end otherwise
+	p.cmd.Env = environ()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -17,8 +17,10 @@ import (
 // the question was sent, its watermark must not lie below the highest known then.
 type watch struct {
 	c    *cluster
+	ctx  context.Context
 	stop context.CancelFunc
 	wg   sync.WaitGroup
+	each map[int]context.CancelFunc // ends the questions to one node; used by the test's goroutine
 
 	mu      sync.Mutex // guards what follows
 	all     [partitions]sight
@@ -36,25 +38,36 @@ type sight struct {
 
 func startWatch(c *cluster) *watch {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &watch{c: c, stop: cancel, by: map[int]*[partitions]sight{}}
+	w := &watch{c: c, ctx: ctx, stop: cancel, each: map[int]context.CancelFunc{}, by: map[int]*[partitions]sight{}}
 	for _, n := range c.nodes {
-		w.by[n.id] = new([partitions]sight) // all of them before anybody looks
-	}
-	for _, n := range c.nodes {
-		cl, err := kgo.NewClient(kgo.SeedBrokers(n.kafka), kgo.DialTimeout(500*time.Millisecond))
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		w.wg.Add(1)
-		go func() {
-			defer w.wg.Done()
-			defer cl.Close()
-			w.follow(ctx, cl, n.id)
-		}()
+		w.add(n)
 	}
 	c.t.Cleanup(cancel)
 	return w
 }
+
+// add asks one more node.
+func (w *watch) add(n *node) {
+	w.c.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(n.kafka), kgo.DialTimeout(500*time.Millisecond))
+	if err != nil {
+		w.c.t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.by[n.id] = new([partitions]sight)
+	w.mu.Unlock()
+	ctx, cancel := context.WithCancel(w.ctx)
+	w.each[n.id] = cancel
+	w.wg.Add(1)
+	go func() {
+		defer w.wg.Done()
+		defer cl.Close()
+		w.follow(ctx, cl, n.id)
+	}()
+}
+
+// drop asks a node no more: somebody else may listen at its address one day.
+func (w *watch) drop(n *node) { w.each[n.id]() }
 
 func (w *watch) follow(ctx context.Context, cl *kgo.Client, node int) {
 	ticker := time.NewTicker(10 * time.Millisecond)
