@@ -119,7 +119,7 @@ func TestWhatComesDuringACheckpointIsFlushed(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(other.open)
-	n.awaitFlushed(150_000)
+	n.awaitFlushed(110_000) // 50,000 of t would be missing; ends of less than 30,000 may be
 }
 
 // gate holds up the first who passes it.
