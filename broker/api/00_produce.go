@@ -119,11 +119,12 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 		c.pending.Add(1)
 		h.pending.Add(1)
 	}
-	part.code, part.message = h.propose(p, t, records, ack)
-	if part.code == 0 {
-		return
+	refusal, message := h.propose(p, t, records, ack)
+	if refusal == 0 {
+		return // and the part is whoever delivers the ack's
 	}
-	if part.code == codeNotLeader {
+	part.code, part.message = refusal, message
+	if refusal == codeNotLeader {
 		h.detour(c, i, t, number, records)
 	}
 	if ack != nil {
