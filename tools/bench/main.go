@@ -46,7 +46,7 @@ type cli struct {
 	Out      string           `default:"out" placeholder:"DIR" help:"Where results go: DIR/<time>/ and DIR/latest (${default})."`
 	AllowFS  []string         `name:"allow-fs" placeholder:"TYPE" help:"Measure on this type of file system although it has no disk of its own (tmpfs, overlay)."`
 	Scenario []string         `placeholder:"NAME" help:"Run only these scenarios of the suite."`
-	Launches int              `placeholder:"N" help:"Run so many launches of every scenario instead of the suite's numbers; fewer than six give no interval."`
+	Launches int              `placeholder:"N" help:"Run so many launches of each scenario instead of the suite's number; what it has fewer of for a reason of its own, such as failover, keeps that. Fewer than six give no interval."`
 	Seed     uint64           `placeholder:"N" help:"Seed of all arrivals and payloads (default: drawn and printed)."`
 	Show     bool             `help:"Print what would be run and for how long, and leave."`
 	Version  kong.VersionFlag `help:"Print the commit and leave."`
@@ -122,10 +122,15 @@ func (c *cli) narrow(s *profiles.Suite) error {
 	if c.Launches < 0 {
 		return fmt.Errorf("--launches %d: want 1 or more", c.Launches)
 	}
-	if c.Launches > 0 && slices.ContainsFunc(s.Scenarios, func(sc profiles.Scenario) bool { return s.LaunchesOf(sc) != c.Launches }) {
-		s.Name, s.Launches, s.BudgetS = s.Name+" (part)", c.Launches, 0
+	if c.Launches > 0 {
+		part := s.Launches != c.Launches
 		for i := range s.Scenarios {
-			s.Scenarios[i].Launches = 0
+			own := &s.Scenarios[i].Launches
+			part = part || *own > c.Launches
+			*own = min(*own, c.Launches)
+		}
+		if s.Launches = c.Launches; part {
+			s.Name, s.BudgetS = s.Name+" (part)", 0
 		}
 	}
 	if len(c.Scenario) == 0 {
