@@ -14,6 +14,8 @@ type Counters struct {
 	ProduceRecords, ProduceBytes atomic.Uint64        // accepted
 	ProduceErrors                ByCode               // partitions in responses
 	ProduceThrottle              *histogram.Histogram // ns, of the responses that told their clients to wait
+	ProduceHeld                  atomic.Uint64        // batches that waited for a leader to be known
+	ProduceForwarded             atomic.Uint64        // batches that were to go to another node
 
 	FetchRequests, FetchBytes atomic.Uint64
 	FetchErrors               ByCode

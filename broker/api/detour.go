@@ -56,9 +56,11 @@ func (h *Handler) detour(c *produceCall, i int, t *meta.Topic, number int32, rec
 		}
 	}
 	if h.cfg.Forward != nil {
+		h.Counters.ProduceForwarded.Add(1)
 		h.detours.forward.push(h, g, &forwardItem{ctx, records, end}) // now, in the order in which they came
 		return
 	}
+	h.Counters.ProduceHeld.Add(1)
 	h.async(func() {
 		h.awaitLeader(ctx, g)
 		end(forwardReply{code: codeNotLeader}) // the answer says who leads, if anybody is known to

@@ -241,6 +241,8 @@ func (f *forwarded) settle() {
 	}
 }
 
+var errStopping = errors.New("the node stops; what it was given may have been written")
+
 // Forwarded carries out a call of another node's: every batch of it is proposed, in order, and the answer says what became of each.
 func (h *Handler) Forwarded(ctx context.Context, from id.NodeID, question []byte) ([]byte, error) {
 	g, batches, err := decodeForward(question)
@@ -287,7 +289,11 @@ func (h *Handler) Forwarded(ctx context.Context, from id.NodeID, question []byte
 	}
 	h.cfg.Drive()
 	f.settle()
-	<-f.done // every ack is delivered, at the latest when it has expired
+	select {
+	case <-f.done: // every ack is delivered, at the latest when it has expired
+	case <-h.ctx.Done():
+		return nil, errStopping
+	}
 	answer := []byte(nil)
 	for i := range replies {
 		r := &replies[i]

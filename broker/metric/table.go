@@ -13,6 +13,8 @@ const (
 	ProduceBytes
 	ProduceRecords
 	ProduceErrors
+	ProduceThrottle
+	ProduceDetours
 	ProduceStage
 	ProduceTotal
 
@@ -111,6 +113,10 @@ var table = [metrics]Def{
 		"Partitions in Produce responses that carry an error, by Kafka's error code."},
 	ProduceStage: {"ackline_produce_duration_seconds", Histogram, Seconds, []string{"stage"},
 		"Time that a Produce request spent in each stage of the write path; the stages add up to the whole."},
+	ProduceThrottle: {"ackline_produce_throttle_seconds", Histogram, Seconds, nil,
+		"How long Produce responses told their clients to wait, of those that did: the ring fills, or memory does."},
+	ProduceDetours: {"ackline_produce_detours_total", Counter, Count, []string{"how"},
+		"Batches whose partition is not led here: held until somebody was known to lead, or forwarded to that node."},
 	ProduceTotal: {"ackline_produce_request_duration_seconds", Histogram, Seconds, nil,
 		"Time from the last byte of a Produce request to the last byte of its reply."},
 

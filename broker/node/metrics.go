@@ -34,6 +34,9 @@ func (n *Node) apiMetrics(s *metric.Set) {
 	s.Counter(metric.ProduceBytes, c.ProduceBytes.Load)
 	s.Counter(metric.ProduceRecords, c.ProduceRecords.Load)
 	s.Counters(metric.ProduceErrors, func(emit func(uint64, ...string)) { c.ProduceErrors.Each(emit) })
+	s.Histogram(metric.ProduceThrottle, c.ProduceThrottle.Snapshot)
+	s.Counter(metric.ProduceDetours, c.ProduceHeld.Load, "held")
+	s.Counter(metric.ProduceDetours, c.ProduceForwarded.Load, "forwarded")
 	for i := stage.Decode; i < stage.Count; i++ {
 		s.Histogram(metric.ProduceStage, n.stages.Stage(i).Snapshot, i.String())
 	}

@@ -251,6 +251,17 @@ func (c *Cluster) Topic(ctx context.Context, name string) (Topic, error) {
 	return Topic{}, fmt.Errorf("topic %q: %w", name, ErrNoTopic)
 }
 
+// Led is Topic, which waits while a partition has no leader: who is asked may not have heard yet of one that another node knows.
+func (c *Cluster) Led(ctx context.Context, name string) (t Topic, err error) {
+	_ = c.retry(ctx, func() error {
+		if t, err = c.Topic(ctx, name); errors.Is(err, ErrNoLeader) {
+			return err
+		}
+		return nil
+	})
+	return t, err
+}
+
 func (c *Cluster) metadata(ctx context.Context, topic string) (*kmsg.MetadataResponse, error) {
 	resp, err := c.any(ctx, func() kmsg.Request {
 		r := kmsg.NewPtrMetadataRequest()

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -66,6 +67,38 @@ func TestSurvivesItsSeed(t *testing.T) {
 	b.Move("t", 0, 2)
 	if top, err := c.Topic(ctx, "t"); err != nil || top.Partitions[0].Leader != 2 {
 		t.Errorf("%+v, %v", top, err)
+	}
+}
+
+// TestLedWaitsForALeader, and not for a topic that is not there.
+func TestLedWaitsForALeader(t *testing.T) {
+	ctx := context.Background()
+	b := brokertest.Start(t, 2)
+	b.Create("t", 2)
+	c := ask(t, b.Addr())
+	if _, err := c.Led(ctx, "none"); !errors.Is(err, ErrNoTopic) {
+		t.Errorf("a topic that is not there: %v", err)
+	}
+	if _, err := c.Topic(ctx, "t"); err != nil { // learns both brokers
+		t.Fatal(err)
+	}
+	b.Kill(1)
+	led := make(chan error, 1)
+	go func() {
+		top, err := c.Led(ctx, "t")
+		if err == nil && top.Partitions[0].Leader != 2 {
+			err = fmt.Errorf("%+v", top)
+		}
+		led <- err
+	}()
+	select {
+	case err := <-led:
+		t.Fatalf("with partition 0 led by the dead node: %v", err)
+	case <-time.After(100 * time.Millisecond): // some tries
+	}
+	b.Move("t", 0, 2)
+	if err := <-led; err != nil {
+		t.Error(err)
 	}
 }
 

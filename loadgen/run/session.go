@@ -103,7 +103,7 @@ func (s *Session) findTopic(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	s.topic, err = s.cl.Topic(ctx, s.cfg.Topic)
+	s.topic, err = s.cl.Led(ctx, s.cfg.Topic)
 	if errors.Is(err, cluster.ErrNoTopic) {
 		return fmt.Errorf("%w: create it first, or let it be created (--create)", err)
 	}

@@ -18,9 +18,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"ackline/broker/id"
 	"ackline/broker/meta"
+	"ackline/broker/seglog"
 	"ackline/broker/vfs"
 )
 
@@ -115,7 +117,12 @@ func (d *Dir) write(f File, b []byte) (File, error) {
 	f.Sum = crc64.Checksum(b, ecma)
 	d.writing.Lock()
 	defer d.writing.Unlock()
-	if err := vfs.WriteFileAtomic(d.fs, path.Join(d.path, f.name()), b); err != nil {
+	err := vfs.WriteFileAtomic(d.fs, path.Join(d.path, f.name()), b)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		// Even from a sync: no record names the file yet, so nothing is lost with it.
+		return File{}, fmt.Errorf("snapshot of the metadata: %w: %w", seglog.ErrNoSpace, err)
+	}
+	if err != nil {
 		return File{}, fmt.Errorf("snapshot of the metadata: %w", err)
 	}
 	return f, nil

@@ -150,7 +150,7 @@ func (r *run) watch(ctx context.Context, cancel context.CancelCauseFunc, p *prob
 
 // all runs the incidents.
 func (r *run) all(ctx context.Context, sorts []record.IncidentSort) error {
-	if err := r.acknowledged(ctx, pace.Now()); err != nil {
+	if err := r.acknowledged(ctx, pace.Now(), r.watchers); err != nil {
 		return err
 	}
 	if err := sleep(ctx, r.Quiet); err != nil {
@@ -205,16 +205,19 @@ func (r *run) away(ctx context.Context, node int, s record.IncidentSort) error {
 		if err := r.Nodes.Pause(node); err != nil {
 			return err
 		}
-		err := errors.Join(r.acknowledged(ctx, pace.Now()), sleep(ctx, r.PauseFor))
-		return errors.Join(err, r.Nodes.Resume(node)) // whatever happens: a paused process cannot be asked to end
+		// The client as people use it waits for the paused node's answer longer than the pause takes: that is its gap.
+		err := errors.Join(r.acknowledged(ctx, pace.Now(), r.watchers[:1]), sleep(ctx, r.PauseFor))
+		if err = errors.Join(err, r.Nodes.Resume(node)); err != nil { // whatever happens: a paused process cannot be asked to end
+			return err
+		}
 	}
-	return r.acknowledged(ctx, pace.Now())
+	return r.acknowledged(ctx, pace.Now(), r.watchers)
 }
 
-// acknowledged waits until every probe has had a record acknowledged that was sent after a moment: by somebody who was there then.
-func (r *run) acknowledged(ctx context.Context, after int64) error {
+// acknowledged waits until these probes have had a record acknowledged that was sent after a moment: by somebody who was there then.
+func (r *run) acknowledged(ctx context.Context, after int64, watchers []*watcher) error {
 	deadline := time.Now().Add(r.Limit)
-	for _, w := range r.watchers {
+	for _, w := range watchers {
 		for w.probe.LastSent() <= after {
 			if time.Now().After(deadline) {
 				return fmt.Errorf("nothing was acknowledged for %v", r.Limit)

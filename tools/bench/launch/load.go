@@ -171,7 +171,7 @@ func (l *produceLoad) caughtUp(ctx context.Context, addr string, others int64) (
 		return time.Time{}, err
 	}
 	for {
-		t, err := c.Topic(ctx, topic)
+		t, err := c.Led(ctx, topic)
 		if err != nil {
 			return time.Time{}, err
 		}

@@ -77,7 +77,7 @@ func Open(ctx context.Context, cfg Config) (*Probe, error) {
 	if p.cluster, err = cluster.New(cfg.Brokers, cfg.Timeout); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
-	t, err := p.cluster.Topic(ctx, cfg.Topic)
+	t, err := p.cluster.Led(ctx, cfg.Topic)
 	if err == nil {
 		p.start, err = p.cluster.EndOffsets(ctx, t)
 	}
