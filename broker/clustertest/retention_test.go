@@ -74,7 +74,9 @@ func TestFollowerReturnsBehindTheLogStart(t *testing.T) {
 	c.node(2).stop()
 	c.node(1).start()
 	c.ready()
-	c.readToEnd(ctx, topic, c.logStart(admin, topic), written)
+	start := int64(-1)
+	until(t, "somebody to say where the log begins", func() bool { start = c.logStart(admin, topic); return start >= 0 })
+	c.readToEnd(ctx, topic, start, written)
 	if leaders := c.leaders(ctx, admin, topic); leaders != 3 {
 		t.Errorf("node %d leads, and only node 3 has all records", leaders)
 	}
