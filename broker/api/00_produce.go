@@ -36,6 +36,7 @@ type producePart struct {
 	number  int32
 	code    int16
 	message string
+	held    bool // until somebody was known to lead
 }
 
 // produce proposes every batch of a request. The reply goes out when the last of them is decided; the WAL is driven by
@@ -107,7 +108,7 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 	p, missing := h.locate(t, number)
 	if missing != 0 {
 		if part.code = missing; missing == codeNotLeader {
-			h.detour(c, i, t, number, records)
+			h.detour(c, i, t, number, records, nil)
 		}
 		return
 	}
@@ -119,13 +120,12 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 		c.pending.Add(1)
 		h.pending.Add(1)
 	}
-	refusal, message := h.propose(p, t, records, ack)
-	if refusal == 0 {
+	err := h.propose(p, t, records, ack)
+	if err == nil {
 		return // and the part is whoever delivers the ack's
 	}
-	part.code, part.message = refusal, message
-	if refusal == codeNotLeader {
-		h.detour(c, i, t, number, records)
+	if part.code, part.message = code(err), err.Error(); part.code == codeNotLeader {
+		h.detour(c, i, t, number, records, err)
 	}
 	if ack != nil {
 		c.pending.Add(-1)
@@ -133,29 +133,30 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 	}
 }
 
-// propose checks a batch and proposes it. With a code it was not proposed, and the ack, if there is one, will not be delivered.
-func (h *Handler) propose(p *partition.Partition, t *meta.Topic, records []byte, ack *partition.Ack) (refusal int16, message string) {
+// propose checks a batch and proposes it. With an error it was not proposed, and the ack, if there is one, will not be delivered.
+func (h *Handler) propose(p *partition.Partition, t *meta.Topic, records []byte, ack *partition.Ack) error {
 	if limit := int(t.Settings.MaxMessageBytes); len(records) > limit {
-		return codeMessageTooLarge, "the batch is larger than the topic's max.message.bytes"
+		return &kwire.BatchError{Code: codeMessageTooLarge, Reason: "the batch is larger than the topic's max.message.bytes"}
 	}
 	// What topics have by default is more than a small ring takes.
 	if limit := int(h.cfg.Limits.MaxMessageBytes); limit > 0 && len(records) > limit {
-		return codeMessageTooLarge, fmt.Sprintf("the batch has %d bytes; this node's wal.batch_bytes allow %d", len(records), limit)
+		return &kwire.BatchError{Code: codeMessageTooLarge,
+			Reason: fmt.Sprintf("the batch has %d bytes; this node's wal.batch_bytes allow %d", len(records), limit)}
 	}
 	info, err := kwire.ParseBatch(records)
 	if err != nil {
-		return code(err), err.Error()
+		return err
 	}
 	err = p.Append(records, info, t.Settings.SegmentBytes, ack)
 	if ack != nil && (errors.Is(err, partition.ErrOutOfOrder) || errors.Is(err, partition.ErrFenced)) {
 		err = p.Refuse(err, ack)
 	}
 	if err != nil {
-		return code(err), err.Error()
+		return err
 	}
 	h.Counters.ProduceRecords.Add(uint64(info.Count))
 	h.Counters.ProduceBytes.Add(uint64(len(records)))
-	return 0, ""
+	return nil
 }
 
 // settle takes one from pending and tells whether the request is decided.
@@ -230,7 +231,7 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 				h.Counters.ProduceErrors.Add(part.code)
 			}
 			if part.code == codeNotLeader {
-				hints = h.hint(&out, t.name, hints)
+				hints = h.hint(&out, t.name, part.held, hints)
 			}
 			e.Partition(out)
 			i++
@@ -243,9 +244,9 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 	return r
 }
 
-// hint names who leads instead.
-func (h *Handler) hint(out *kwire.ProducePartition, topic []byte, hints []kwire.Endpoint) []kwire.Endpoint {
-	l, at, ok := h.successor(h.cfg.Cluster.Catalog().Topic(topic), out.Partition)
+// hint names who leads instead. What was held may be for this node by now.
+func (h *Handler) hint(out *kwire.ProducePartition, topic []byte, held bool, hints []kwire.Endpoint) []kwire.Endpoint {
+	l, at, ok := h.successor(h.cfg.Cluster.Catalog().Topic(topic), out.Partition, held)
 	if !ok {
 		return hints
 	}

@@ -195,7 +195,7 @@ func (h *Handler) readPartition(t *meta.Topic, q *kmsg.FetchRequestTopicPartitio
 
 // fetchHint names who leads instead.
 func (h *Handler) fetchHint(resp *kmsg.FetchResponse, rp *kmsg.FetchResponseTopicPartition, t *meta.Topic) {
-	l, at, ok := h.successor(t, rp.Partition)
+	l, at, ok := h.successor(t, rp.Partition, false)
 	if !ok {
 		return
 	}

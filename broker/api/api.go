@@ -124,16 +124,20 @@ func (h *Handler) Close() {
 	h.waits.Wait()
 }
 
+// enter makes Close wait for waits.Done, unless it has begun to.
+func (h *Handler) enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.waits.Add(1)
+	}
+	return !h.closed
+}
+
 // async runs f, which may have to wait, on a goroutine of its own. Once the handler is closed it runs f at once: whatever f waits
 // for ends with ctx.
 func (h *Handler) async(f func()) {
-	h.mu.Lock()
-	closed := h.closed
-	if !closed {
-		h.waits.Add(1)
-	}
-	h.mu.Unlock()
-	if closed {
+	if !h.enter() {
 		f()
 		return
 	}

@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
 	"ackline/broker/id"
 	"ackline/broker/meta"
+	"ackline/broker/replica"
 )
 
 // A produce whose partition is not led here takes a detour, if that is better for its producer than an error. While nobody is
@@ -31,14 +33,20 @@ type detours struct {
 	forward forwards
 }
 
-// detour takes over part i of a request, whose code says why it was not proposed, unless nothing is to be gained.
-func (h *Handler) detour(c *produceCall, i int, t *meta.Topic, number int32, records []byte) {
+// detour takes over part i of a request, whose code says that it is not led here, unless nothing is to be gained. why is the error of
+// proposing it; nil if it was not even tried.
+func (h *Handler) detour(c *produceCall, i int, t *meta.Topic, number int32, records []byte, why error) {
 	if c.req.Acks == 0 || h.ctx.Err() != nil {
 		return
 	}
 	g := t.Partitions[number].Group
-	if l, ok := h.cfg.Hosts.Leader(g); ok && l.Node != h.cfg.Self && h.cfg.Forward == nil {
+	l, ok := h.cfg.Hosts.Leader(g)
+	if ok && l.Node != h.cfg.Self && h.cfg.Forward == nil {
 		return // the answer says who
+	}
+	var after id.Term // a leadership of this node's that is being handed over is not waited for
+	if errors.Is(why, replica.ErrMoving) {
+		after = l.Term
 	}
 	if h.detours.n.Add(1) > maxDetours {
 		h.detours.n.Add(-1)
@@ -50,32 +58,33 @@ func (h *Handler) detour(c *produceCall, i int, t *meta.Topic, number int32, rec
 		cancel()
 		h.detours.n.Add(-1)
 		part, ack := &c.parts[i], &c.acks[i]
-		part.code, part.message, ack.Base, ack.LogStart = r.code, r.message, r.base, r.logStart
+		part.code, part.message, part.held, ack.Base, ack.LogStart = r.code, r.message, true, r.base, r.logStart
 		if c.settle() {
 			h.answer(c).Reply()
 		}
 	}
 	if h.cfg.Forward != nil {
 		h.Counters.ProduceForwarded.Add(1)
-		h.detours.forward.push(h, g, &forwardItem{ctx, records, end}) // now, in the order in which they came
+		h.detours.forward.push(h, g, &forwardItem{ctx, after, records, end}) // now, in the order in which they came
 		return
 	}
 	h.Counters.ProduceHeld.Add(1)
 	h.async(func() {
-		h.awaitLeader(ctx, g)
+		h.awaitLeader(ctx, g, after)
 		end(forwardReply{code: codeNotLeader}) // the answer says who leads, if anybody is known to
 	})
 }
 
-// awaitLeader returns the node that leads a group, once it is known and another than this one.
-func (h *Handler) awaitLeader(ctx context.Context, g id.GroupID) (id.NodeID, bool) {
+// awaitLeader returns the node that leads a group, once it is known: another, or this one in a later term than after. This one too,
+// since who was held while it was elected would be held for nothing.
+func (h *Handler) awaitLeader(ctx context.Context, g id.GroupID, after id.Term) (id.NodeID, bool) {
 	ctx, cancel := context.WithTimeout(ctx, holdFor)
 	defer cancel()
 	tick := time.NewTicker(holdPoll)
 	defer tick.Stop()
 	for {
 		changed := h.cfg.Hosts.Changed()
-		if l, ok := h.cfg.Hosts.Leader(g); ok && l.Node != h.cfg.Self {
+		if l, ok := h.cfg.Hosts.Leader(g); ok && (l.Node != h.cfg.Self || l.Term > after) {
 			return l.Node, true
 		}
 		select {

@@ -31,6 +31,7 @@ type forwardQueue struct{ waiting []*forwardItem } // in a map while its gorouti
 
 type forwardItem struct {
 	ctx     context.Context
+	after   id.Term // see awaitLeader
 	records []byte
 	end     func(forwardReply) // called once
 }
@@ -99,10 +100,10 @@ func (h *Handler) forward(g id.GroupID, items []*forwardItem) []forwardReply {
 		}
 		return replies
 	}
-	ctx, until := items[0].ctx, time.Now().Add(holdFor)
+	ctx, until := patient(items), time.Now().Add(holdFor)
 	for {
-		to, ok := h.awaitLeader(ctx, g)
-		if !ok {
+		to, ok := h.awaitLeader(ctx, g, items[from].after)
+		if !ok || to == h.cfg.Self { // whose producer sends it again, here
 			return rest(codeNotLeader, "")
 		}
 		answer, err := h.cfg.Forward(ctx, to, encodeForward(g, items[from:]))
@@ -132,6 +133,18 @@ func (h *Handler) forward(g id.GroupID, items []*forwardItem) []forwardReply {
 			return rest(codeNotLeader, "")
 		}
 	}
+}
+
+// patient is the context of whoever waits longest: each batch has its own time-out where it is proposed.
+func patient(items []*forwardItem) context.Context {
+	longest := items[0].ctx
+	for _, it := range items[1:] {
+		at, ok := it.ctx.Deadline()
+		if most, bounded := longest.Deadline(); bounded && (!ok || at.After(most)) {
+			longest = it.ctx
+		}
+	}
+	return longest
 }
 
 // A forwarded call, little-endian. The answer has, for each batch in order, its code 2, base offset 8, log start 8, and a message with
@@ -249,13 +262,7 @@ func (h *Handler) Forwarded(ctx context.Context, from id.NodeID, question []byte
 	if err != nil {
 		return nil, fmt.Errorf("node %d: %w", from, err)
 	}
-	h.mu.Lock()
-	closed := h.closed
-	if !closed {
-		h.waits.Add(1)
-	}
-	h.mu.Unlock()
-	if closed {
+	if !h.enter() {
 		return refuseAll(len(batches), codeNotLeader, ""), nil
 	}
 	defer h.waits.Done()
@@ -276,7 +283,8 @@ func (h *Handler) Forwarded(ctx context.Context, from id.NodeID, question []byte
 		ack.Deadline = h.cfg.Now() + int64(b.waitMs)*1e6
 		f.pending.Add(1)
 		h.pending.Add(1)
-		if replies[i].code, replies[i].message = h.propose(p, t, bytes.Clone(b.records), ack); replies[i].code != 0 {
+		if err := h.propose(p, t, bytes.Clone(b.records), ack); err != nil {
+			replies[i].code, replies[i].message = code(err), err.Error()
 			f.pending.Add(-1)
 			h.pending.Add(-1)
 			if replies[i].code == codeNotLeader { // nothing behind it may be proposed before it

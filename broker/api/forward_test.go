@@ -18,13 +18,18 @@ import (
 type elsewhere struct {
 	Hosts
 	leader func() (id.NodeID, bool)
+	term   func() id.Term // nil: 1
 }
 
 func (e elsewhere) Changed() <-chan struct{} { return nil }
 
 func (e elsewhere) Leader(id.GroupID) (Leader, bool) {
 	n, ok := e.leader()
-	return Leader{Node: n, Term: 1}, ok
+	l := Leader{Node: n, Term: 1}
+	if e.term != nil {
+		l.Term = e.term()
+	}
+	return l, ok
 }
 
 // notDone is an error of a call that never left.
@@ -40,7 +45,7 @@ func forwarding(leader func() (id.NodeID, bool), forward func(ctx context.Contex
 // send waits for what becomes of a batch.
 func send(ctx context.Context, h *Handler, g id.GroupID, records []byte) forwardReply {
 	done := make(chan forwardReply, 1)
-	h.detours.forward.push(h, g, &forwardItem{ctx, records, func(r forwardReply) { done <- r }})
+	h.detours.forward.push(h, g, &forwardItem{ctx, 0, records, func(r forwardReply) { done <- r }})
 	return <-done
 }
 
@@ -145,6 +150,47 @@ func TestForwardEnds(t *testing.T) {
 				t.Errorf("%s, and the producer is in a hurry: %+v after %v", what, r, time.Since(began))
 			}
 			cancel()
+		}
+	})
+}
+
+// TestHoldEndsWithAnyLeader: this node too, if it has been elected meanwhile; not while it leads and is handing that over.
+func TestHoldEndsWithAnyLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const at = 40 * time.Millisecond
+		for what, c := range map[string]struct {
+			before, then id.NodeID // 0: nobody is known
+			term         id.Term   // then; 1 before
+			after        id.Term
+			ends         bool
+		}{
+			"another is elected":                       {0, 2, 2, 0, true},
+			"this one is elected":                      {0, 1, 2, 0, true},
+			"this one hands over":                      {1, 2, 2, 1, true},
+			"this one hands over, and leads again":     {1, 1, 2, 1, true},
+			"this one hands over, and nobody takes it": {1, 1, 1, 1, false},
+			"nobody is elected":                        {0, 0, 2, 0, false},
+		} {
+			began := time.Now()
+			late := func() bool { return time.Since(began) >= at }
+			e := elsewhere{leader: func() (id.NodeID, bool) {
+				n := c.before
+				if late() {
+					n = c.then
+				}
+				return n, n != 0
+			}, term: func() id.Term {
+				if late() {
+					return c.term
+				}
+				return 1
+			}}
+			h := New(Config{Self: 1, Hosts: e})
+			to, ok := h.awaitLeader(t.Context(), 7, c.after)
+			took := time.Since(began)
+			if ok != c.ends || ok && (to != c.then || took < at || took > at+holdPoll) || !ok && took != holdFor {
+				t.Errorf("%s: node %d, %t after %v", what, to, ok, took)
+			}
 		}
 	})
 }

@@ -31,13 +31,13 @@ func (h *Handler) controller(c *meta.Catalog) int32 {
 
 // successor tells a client that asked the wrong node whom to ask, so that it need not ask for metadata first (KIP-951). It is
 // false if nobody is known, or this node: then it is about to lead, or stops to, and its name would send the client around
-// in a circle.
-func (h *Handler) successor(t *meta.Topic, number int32) (l Leader, at kwire.Endpoint, ok bool) {
+// in a circle, unless it waited here for that to be over.
+func (h *Handler) successor(t *meta.Topic, number int32, waited bool) (l Leader, at kwire.Endpoint, ok bool) {
 	if t == nil || number < 0 || int(number) >= len(t.Partitions) {
 		return l, at, false
 	}
 	l, ok = h.cfg.Hosts.Leader(t.Partitions[number].Group)
-	if !ok || l.Node == h.cfg.Self {
+	if !ok || l.Node == h.cfg.Self && !waited {
 		return l, at, false
 	}
 	n, ok := h.cfg.Cluster.Catalog().Node(l.Node)
