@@ -40,7 +40,7 @@ const (
 )
 
 func (k EventKind) String() string {
-	return map[EventKind]string{GroupCreated: "created", GroupReplaced: "replaced", GroupDeleted: "deleted"}[k]
+	return cmp.Or(map[EventKind]string{GroupCreated: "created", GroupReplaced: "replaced", GroupDeleted: "deleted"}[k], fmt.Sprintf("event kind %d", uint8(k)))
 }
 
 // Event is one group that changed.

@@ -150,7 +150,7 @@ func (n *Node) openGroup(cat *meta.Catalog, t *meta.Topic, i int32, self id.Repl
 		return errors.Join(err, log.Close())
 	}
 	st := n.groupState(g, conf, applied)
-	host := &hosting.Host{Part: part, Look: n.lookAgain}
+	host := &hosting.Watch{Part: part, Look: n.lookAgain}
 	c := n.groupConfig(g, self, founders)
 	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), hosting.Snapshots{Part: part}, host
 	c.DataCRC = partition.DataCRC

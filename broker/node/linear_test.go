@@ -138,6 +138,31 @@ func TestAnyNodeKnowsWhatAnotherAcknowledged(t *testing.T) {
 	}
 }
 
+// TestNameModelRefuses: the check of the next test can fail.
+func TestNameModelRefuses(t *testing.T) {
+	at := func(op nameOp, out nameAnswer, call, back int64) porcupine.Operation {
+		return porcupine.Operation{Input: nameInput{op, "a"}, Output: out, Call: call, Return: back}
+	}
+	forever := int64(time.Hour)
+	for what, c := range map[string]struct {
+		history []porcupine.Operation
+		ok      bool
+	}{
+		"a topic that was created is there":        {[]porcupine.Operation{at(opCreate, done, 0, 1), at(opLook, there, 2, 3)}, true},
+		"a topic that was created is absent":       {[]porcupine.Operation{at(opCreate, done, 0, 1), at(opLook, absent, 2, 3)}, false},
+		"it is looked for meanwhile":               {[]porcupine.Operation{at(opCreate, done, 0, 3), at(opLook, absent, 1, 2)}, true},
+		"a deleted topic is there":                 {[]porcupine.Operation{at(opCreate, done, 0, 1), at(opDelete, done, 2, 3), at(opLook, there, 4, 5)}, false},
+		"it came back by a create of unknown fate": {[]porcupine.Operation{at(opCreate, unknown, 0, forever), at(opLook, absent, 1, 2), at(opLook, there, 3, 4)}, true},
+		"that is carried out twice": {[]porcupine.Operation{at(opCreate, unknown, 0, forever), at(opLook, there, 1, 2), at(opDelete, done, 3, 4),
+			at(opLook, there, 5, 6)}, false},
+		"two creates of one name": {[]porcupine.Operation{at(opCreate, done, 0, 1), at(opCreate, done, 2, 3)}, false},
+	} {
+		if ok := porcupine.CheckOperations(nameModel.ToModel(), c.history); ok != c.ok {
+			t.Errorf("%s: %t, want %t", what, ok, c.ok)
+		}
+	}
+}
+
 // TestMetadataIsLinearizable: clients create, delete and look up topics at any node, while the metadata's leader changes and nodes
 // come and go. What they are told is what one sequence of these commands would have told them.
 func TestMetadataIsLinearizable(t *testing.T) {

@@ -110,7 +110,7 @@ func (r *rig) openPart(self id.ReplicaID) *rig {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	host := &hosting.Host{Part: part, Look: func() {}}
+	host := &hosting.Watch{Part: part, Look: func() {}}
 	c := r.config(rigGroup, self)
 	c.Applier, c.Observer, c.History, c.Snapshots, c.Host = part, part, part.History(), hosting.Snapshots{Part: part}, host
 	r.start(c, r.node.groupState(rigGroup, conf, applied))

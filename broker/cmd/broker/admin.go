@@ -61,10 +61,14 @@ type transferCmd struct {
 
 // Help implements kong.HelpProvider.
 func (transferCmd) Help() string {
-	return `Nothing is lost and nothing is written twice: producers are told the new leader. A leader stays until it is moved again, stops, or dies.
+	return `Nothing is lost and nothing is written twice: producers are told the new leader. A leader stays until it is moved again, goes back, stops, or dies.
 
   broker admin transfer events/0 --to 2
-  broker admin transfer --all-from 3          before work on node 3's machine`
+  broker admin transfer --all-from 3          before work on node 3's machine
+
+Leaderships go back to the nodes that are meant to have them after
+cluster.balance_after_s, unless that is -1: do the work before, or stop the node,
+which hands over by itself.`
 }
 
 type addCmd struct {

@@ -23,18 +23,18 @@ func (s Snapshots) Restore(at replica.Snapshot) error {
 	return s.Part.RestoreLocked(at.Index, at.Term, at.Conf, at.Payload)
 }
 
-// Host tells a partition of its group's configurations: it stores with each segment the one as of its start.
-type Host struct {
+// Watch tells a partition of its group's configurations: it stores with each segment the one as of its start.
+type Watch struct {
 	Part *partition.Partition
 	Look func() // who leads, or who is a member, has changed
 
 	group *replica.Group // nil until Join
 }
 
-var _ replica.Host = (*Host)(nil)
+var _ replica.Host = (*Watch)(nil)
 
 // Join gives the partition its group. Nothing may have been stepped yet.
-func (h *Host) Join(g *replica.Group) {
+func (h *Watch) Join(g *replica.Group) {
 	h.group = g
 	h.Part.Join(g)
 	g.Lock()
@@ -43,17 +43,17 @@ func (h *Host) Join(g *replica.Group) {
 }
 
 // Ticks implements replica.Host.
-func (h *Host) Ticks(id.GroupID, bool) {}
+func (h *Watch) Ticks(id.GroupID, bool) {}
 
 // Leader implements replica.Host.
-func (h *Host) Leader(_ id.GroupID, s replica.Status) {
+func (h *Watch) Leader(_ id.GroupID, s replica.Status) {
 	if s.IsLead {
 		h.Look()
 	}
 }
 
 // Configured implements replica.Host.
-func (h *Host) Configured(_ id.GroupID, at id.Index, _ membership.Members) {
+func (h *Watch) Configured(_ id.GroupID, at id.Index, _ membership.Members) {
 	if h.group != nil {
 		h.Part.Configured(at, h.group.ConfLocked())
 		h.Look()
