@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -35,6 +36,52 @@ func TestDeathIsFoundByARefusedRedial(t *testing.T) {
 	if a.told("new") != 0 {
 		t.Errorf("the same incarnation is new: %v", a.history())
 	}
+}
+
+// A process that dies may close its connections first and what it listens on then: the first redial is taken and reset.
+func TestDeathIsFoundByTheSecondRedial(t *testing.T) {
+	const redial = 5 * time.Second
+	var ahead atomic.Int64
+	var resets atomic.Int32
+	a, b := couple(t, func(c *Config) {
+		if c.Node != 1 {
+			return
+		}
+		c.RedialMin, c.RedialMax = redial, redial
+		c.Now = func() int64 { return now() + ahead.Load() }
+		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			if resets.Add(-1) >= 0 {
+				return dialReset(t)
+			}
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}
+	})
+	ahead.Store(int64(redial)) // the connections have lasted
+	resets.Store(3)            // one of each class
+	began := time.Now()
+	b.Close()
+	a.await("down 2 refused")
+	if took := time.Since(began); took >= redial/2 || resets.Load() >= 0 {
+		t.Errorf("it took %v; %d dials were to be reset", took, resets.Load())
+	}
+}
+
+// dialReset returns a connection that is reset by who has accepted it.
+func dialReset(t *testing.T) (net.Conn, error) {
+	ln, err := net.Listen("tcp", anywhere)
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	nc, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	in, err := ln.Accept()
+	if err == nil {
+		err = errors.Join(in.(*net.TCPConn).SetLinger(0), in.Close())
+	}
+	return nc, err
 }
 
 // A machine that goes says nothing: only its heartbeats are missed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -147,12 +148,16 @@ func (p *peer) hangUp() {
 	}
 }
 
+// dyingDials is how often a peer is dialled anew, soon, when the dial behind a connection that lasted was reset: a process that dies
+// may close its connections before it closes what it listens on.
+const dyingDials = 3
+
 // keep keeps one connection to a peer: it dials, waits for the connection's end and dials again, until the peer goes. The
 // first dial after a connection that lasted is made at once: that it is refused is how death is found.
 func (t *Transport) keep(p *peer, c frame.Class) {
 	l := p.line(c)
 	backoff := pace.NewBackoff(t.cfg.RedialMin, t.cfg.RedialMax, t.cfg.Seed, uint64(p.id)<<8|uint64(c))
-	for p.ctx.Err() == nil {
+	for dying := 0; p.ctx.Err() == nil; {
 		lasted, err := t.connect(p, c)
 		if p.ctx.Err() != nil {
 			return
@@ -160,12 +165,17 @@ func (t *Transport) keep(p *peer, c frame.Class) {
 		t.tell(p, c, err)
 		if lasted >= t.cfg.RedialMax {
 			backoff.Reset()
+			dying = dyingDials
 			continue
 		}
 		if l.Expect(false) {
 			t.watch.lost(p.id, c)
 		}
-		wait := time.NewTimer(backoff.Next())
+		pause := t.cfg.RedialMin / 10
+		if dying--; dying < 0 || !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+			dying, pause = 0, backoff.Next()
+		}
+		wait := time.NewTimer(pause)
 		select {
 		case <-wait.C:
 		case <-p.wake[c]:
