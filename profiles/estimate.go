@@ -20,8 +20,9 @@ const (
 	nodeOverhead      = 700 * time.Millisecond
 	partitionOverhead = time.Millisecond
 
-	// takeOver is about how long an incident lasts until franz-go as people use it writes again and the node is back.
-	takeOver = 4 * time.Second
+	// takeOver is about how long passes from an incident to the rest behind it: franz-go as people use it writes again, the node is
+	// back, and that client would look for a leader once more.
+	takeOver = 6 * time.Second
 
 	// LibrarySlices is how many slices of LibrarySliceMs a launch has.
 	LibrarySlices = 5

@@ -47,6 +47,9 @@ type Config struct {
 	Limit time.Duration
 	// Quiet is how long the probes run before the first incident.
 	Quiet time.Duration
+	// Apart is how long all clients write again, at least, before the next incident. A library that has just looked for a leader
+	// does not look again so soon: with less the gap of an incident is the last one's.
+	Apart time.Duration
 	// Rest is how long all is left alone after an incident, on average: from half of it to half more, drawn evenly.
 	Rest time.Duration
 	Seed uint64
@@ -180,6 +183,7 @@ func (r *run) incident(ctx context.Context, i, total int, s record.IncidentSort)
 	if err := r.away(ctx, node, s); err != nil {
 		return err
 	}
+	back := pace.Now()
 	if s != record.Pause {
 		if err := r.Nodes.Start(ctx, node); err != nil {
 			return err
@@ -189,6 +193,9 @@ func (r *run) incident(ctx context.Context, i, total int, s record.IncidentSort)
 		return err
 	}
 	r.out = append(r.out, record.Incident{Sort: s, Node: node + 1, Led: led, BackMs: float64(pace.Now()-began) / 1e6})
+	if err := sleep(ctx, r.Apart-time.Duration(pace.Now()-back)); err != nil {
+		return err
+	}
 	return sleep(ctx, r.Rest/2+time.Duration(r.rng.Int64N(int64(r.Rest)+1)))
 }
 

@@ -103,10 +103,14 @@ func setup(t *testing.T, f *fake) Config {
 func TestGapsAreAsLongAsNobodyLeads(t *testing.T) {
 	f := &fake{away: 120 * time.Millisecond}
 	c := setup(t, f)
-	c.Kills, c.Pauses, c.Stops = 2, 2, 2
+	c.Kills, c.Pauses, c.Stops, c.Apart = 2, 2, 2, 200*time.Millisecond
+	began := time.Now()
 	r, err := Run(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 6*(f.away+c.Apart) {
+		t.Errorf("six incidents in %v: not %v apart", took, c.Apart)
 	}
 	sorts := map[record.IncidentSort]int{}
 	for i, x := range r.Incidents {

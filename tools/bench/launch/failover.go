@@ -3,6 +3,7 @@ package launch
 import (
 	"context"
 	"errors"
+	"time"
 
 	"ackline/loadgen/cluster"
 	"ackline/tools/bench/failover"
@@ -13,6 +14,9 @@ import (
 
 // ballast is the topic whose partitions the node that goes away leads beside the one that is written to.
 const ballast = "ballast"
+
+// apart is a little more than franz-go with its defaults lets pass between two requests for metadata.
+const apart = 5500 * time.Millisecond
 
 // failover measures for how long nobody can write when the node that leads goes away.
 func (l *launch) failover(ctx context.Context) error {
@@ -38,7 +42,7 @@ func (l *launch) failover(ctx context.Context) error {
 			defer func() { err = errors.Join(err, probes[i].Close()) }()
 		}
 		found, err := failover.Run(ctx, failover.Config{Nodes: l.nodes(b), Tuned: probes[0], Library: probes[1], Kills: w.KillIncidents,
-			Pauses: w.PauseIncidents, Stops: w.StopIncidents, PauseFor: w.Pause(), Limit: w.ProbeLimit(), Quiet: w.Quiet(), Rest: w.Rest(),
+			Pauses: w.PauseIncidents, Stops: w.StopIncidents, PauseFor: w.Pause(), Limit: w.ProbeLimit(), Quiet: w.Quiet(), Apart: apart, Rest: w.Rest(),
 			Seed: l.sub(6), Step: l.step})
 		if err != nil {
 			return err
