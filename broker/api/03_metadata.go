@@ -6,23 +6,42 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"ackline/broker/id"
 	"ackline/broker/meta"
 	"ackline/broker/server"
 )
 
-// metadata tells where partitions are. Of what it does not know it makes sure first, elsewhere, and there creates it if it may.
+// metadata tells where partitions are. Of what it does not know it makes sure first, elsewhere, and there creates it if it may. While
+// the leader of a partition that is asked for is being elected the answer is held: libraries look for a leader as soon as theirs is
+// gone, and one that is told of none asks again much later, franz-go after five seconds.
 func (h *Handler) metadata(r *server.Request, q *kmsg.MetadataRequest) {
-	if h.knows(q) {
-		h.reply(r, h.describeTopics(q, nil))
-		return
+	known := h.knows(q)
+	if known {
+		if resp, electing := h.describeTopics(q, nil); electing == 0 {
+			h.reply(r, resp)
+			return
+		}
 	}
 	h.wait(r, 0, func(ctx context.Context) kmsg.Response {
-		behind := h.catchUp(ctx)
-		for _, name := range h.missing(q) {
-			// Whether it worked shows in the answer.
-			h.createTopic(ctx, meta.TopicRequest{Name: name, Partitions: -1, ReplicationFactor: -1}, false)
+		var behind error
+		if !known {
+			behind = h.catchUp(ctx)
+			for _, name := range h.missing(q) {
+				// Whether it worked shows in the answer.
+				h.createTopic(ctx, meta.TopicRequest{Name: name, Partitions: -1, ReplicationFactor: -1}, false)
+			}
 		}
-		return h.describeTopics(q, behind)
+		resp, electing := h.describeTopics(q, behind)
+		if electing != 0 {
+			h.Counters.MetadataHeld.Add(1)
+			h.hold(ctx, func() bool {
+				if l, ok := h.cfg.Hosts.Leader(electing); ok && h.cfg.Hosts.Alive(l.Node) {
+					resp, electing = h.describeTopics(q, behind)
+				}
+				return electing == 0
+			})
+		}
+		return resp
 	})
 }
 
@@ -30,9 +49,8 @@ func (h *Handler) metadata(r *server.Request, q *kmsg.MetadataRequest) {
 func (h *Handler) knows(q *kmsg.MetadataRequest) bool {
 	cat := h.cfg.Cluster.Catalog()
 	for i := range q.Topics {
-		switch t := &q.Topics[i]; {
-		case t.Topic != nil && cat.TopicNamed(*t.Topic) == nil && meta.CheckTopicName(*t.Topic) == nil,
-			t.Topic == nil && cat.TopicByID(t.TopicID) == nil:
+		t := &q.Topics[i]
+		if findTopic(cat, t) == nil && (t.Topic == nil || meta.CheckTopicName(*t.Topic) == nil) {
 			return false
 		}
 	}
@@ -53,10 +71,11 @@ func (h *Handler) missing(q *kmsg.MetadataRequest) (names []string) {
 	return names
 }
 
-// describeTopics answers from the catalog. behind is why it may lack what others know, nil if it does not.
-func (h *Handler) describeTopics(q *kmsg.MetadataRequest, behind error) kmsg.Response {
+// describeTopics answers from the catalog. behind is why it may lack what others know, nil if it does not. electing is a partition of
+// the topics that are asked for by name or id which has no leader, or a leader that may be dead, and will have one; 0 if there is none.
+func (h *Handler) describeTopics(q *kmsg.MetadataRequest, behind error) (resp *kmsg.MetadataResponse, electing id.GroupID) {
 	cat := h.cfg.Cluster.Catalog()
-	resp := q.ResponseKind().(*kmsg.MetadataResponse)
+	resp = q.ResponseKind().(*kmsg.MetadataResponse)
 	for _, n := range cat.Nodes() {
 		if n.Incarnation == 0 {
 			continue // it is expected
@@ -76,31 +95,55 @@ func (h *Handler) describeTopics(q *kmsg.MetadataRequest, behind error) kmsg.Res
 		for _, t := range cat.Topics() {
 			resp.Topics = append(resp.Topics, h.describeTopic(t))
 		}
-		return resp
+		return resp, 0
 	}
 	for i := range q.Topics {
-		resp.Topics = append(resp.Topics, h.findTopic(cat, &q.Topics[i], behind))
+		t := findTopic(cat, &q.Topics[i])
+		if t == nil {
+			resp.Topics = append(resp.Topics, h.noTopic(&q.Topics[i], behind))
+			continue
+		}
+		out := h.describeTopic(t)
+		for n := range out.Partitions {
+			l := id.NodeID(out.Partitions[n].Leader)
+			if (l < 0 || !h.cfg.Hosts.Alive(l)) && h.quorate(t.Partitions[n].Replicas) {
+				electing = t.Partitions[n].Group
+			}
+		}
+		resp.Topics = append(resp.Topics, out)
 	}
-	return resp
+	return resp, electing
 }
 
-func (h *Handler) findTopic(cat *meta.Catalog, q *kmsg.MetadataRequestTopic, behind error) kmsg.MetadataResponseTopic {
+// quorate tells whether most replicas are on nodes that live, so that one of them can be elected.
+func (h *Handler) quorate(replicas []meta.Replica) bool {
+	alive := 0
+	for _, r := range replicas {
+		if h.cfg.Hosts.Alive(r.Node) {
+			alive++
+		}
+	}
+	return alive > len(replicas)/2
+}
+
+func findTopic(cat *meta.Catalog, q *kmsg.MetadataRequestTopic) *meta.Topic {
 	if q.Topic != nil {
-		if t := cat.TopicNamed(*q.Topic); t != nil {
-			return h.describeTopic(t)
-		}
-		none := kmsg.NewMetadataResponseTopic()
-		none.Topic, none.ErrorCode = q.Topic, h.absent(codeUnknownTopicOrPartition, behind)
-		if meta.CheckTopicName(*q.Topic) != nil {
-			none.ErrorCode = int16(meta.CodeInvalidTopic)
-		}
+		return cat.TopicNamed(*q.Topic)
+	}
+	return cat.TopicByID(q.TopicID)
+}
+
+// noTopic is what is said of a topic that the catalog does not have.
+func (h *Handler) noTopic(q *kmsg.MetadataRequestTopic, behind error) kmsg.MetadataResponseTopic {
+	none := kmsg.NewMetadataResponseTopic()
+	if q.Topic == nil {
+		none.TopicID, none.ErrorCode = q.TopicID, h.absent(codeUnknownTopicID, behind)
 		return none
 	}
-	if t := cat.TopicByID(q.TopicID); t != nil {
-		return h.describeTopic(t)
+	none.Topic, none.ErrorCode = q.Topic, h.absent(codeUnknownTopicOrPartition, behind)
+	if meta.CheckTopicName(*q.Topic) != nil {
+		none.ErrorCode = int16(meta.CodeInvalidTopic)
 	}
-	none := kmsg.NewMetadataResponseTopic()
-	none.TopicID, none.ErrorCode = q.TopicID, h.absent(codeUnknownTopicID, behind)
 	return none
 }
 

@@ -44,6 +44,8 @@ type Hosts interface {
 	Partition(g id.GroupID) *partition.Partition
 	// Leader returns who leads a group, here or elsewhere; false when nobody is known to.
 	Leader(g id.GroupID) (Leader, bool)
+	// Alive tells whether a node is there, as far as this one can see now.
+	Alive(n id.NodeID) bool
 	// Changed is closed when something changes here: a group is opened or closed, or has another leader.
 	Changed() <-chan struct{}
 	// AwaitOpen returns once this node's replicas of a topic are open and those that it should lead have a leader.

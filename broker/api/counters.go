@@ -17,6 +17,8 @@ type Counters struct {
 	ProduceHeld                  atomic.Uint64        // batches that waited for a leader to be known
 	ProduceForwarded             atomic.Uint64        // batches that were to go to another node
 
+	MetadataHeld atomic.Uint64 // requests that waited for an election
+
 	FetchRequests, FetchBytes atomic.Uint64
 	FetchErrors               ByCode
 	FetchDuration             *histogram.Histogram // ns, waits included

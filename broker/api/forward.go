@@ -3,13 +3,13 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"ackline/broker/api/forward"
 	"ackline/broker/id"
 	"ackline/broker/partition"
 )
@@ -33,14 +33,7 @@ type forwardItem struct {
 	ctx     context.Context
 	after   id.Term // see awaitLeader
 	records []byte
-	end     func(forwardReply) // called once
-}
-
-type forwardReply struct {
-	code     int16
-	base     id.Offset
-	logStart id.Offset
-	message  string
+	end     func(forward.Reply) // called once
 }
 
 // forwardBytes bounds the batches of one call; one may exceed it.
@@ -91,12 +84,12 @@ func (f *forwards) drain(h *Handler, g id.GroupID, q *forwardQueue) {
 
 // forward returns what became of each item. Where nothing was done, because that node does not lead or cannot be asked, it tries
 // again, but not for long.
-func (h *Handler) forward(g id.GroupID, items []*forwardItem) []forwardReply {
-	replies := make([]forwardReply, len(items))
+func (h *Handler) forward(g id.GroupID, items []*forwardItem) []forward.Reply {
+	replies := make([]forward.Reply, len(items))
 	from := 0 // those before are done
-	rest := func(code int16, message string) []forwardReply {
+	rest := func(code int16, message string) []forward.Reply {
 		for i := from; i < len(items); i++ {
-			replies[i] = forwardReply{code: code, base: -1, logStart: -1, message: message}
+			replies[i] = forward.Reply{Code: code, Base: -1, LogStart: -1, Message: message}
 		}
 		return replies
 	}
@@ -106,14 +99,14 @@ func (h *Handler) forward(g id.GroupID, items []*forwardItem) []forwardReply {
 		if !ok || to == h.cfg.Self { // whose producer sends it again, here
 			return rest(codeNotLeader, "")
 		}
-		answer, err := h.cfg.Forward(ctx, to, encodeForward(g, items[from:]))
+		answer, err := h.cfg.Forward(ctx, to, forward.Call(g, batches(items[from:])))
 		if err == nil {
-			if err = decodeForwardReplies(answer, replies[from:]); err == nil {
-				for from < len(items) && replies[from].code == 0 {
+			if err = forward.ParseReplies(answer, replies[from:]); err == nil {
+				for from < len(items) && replies[from].Code == 0 {
 					from++
 				}
 				// What was not proposed is tried again, unless it is behind something of which that is not known.
-				if from == len(items) || replies[from].code != codeNotLeader {
+				if from == len(items) || replies[from].Code != codeNotLeader {
 					return replies
 				}
 			}
@@ -147,99 +140,17 @@ func patient(items []*forwardItem) context.Context {
 	return longest
 }
 
-// A forwarded call, little-endian. The answer has, for each batch in order, its code 2, base offset 8, log start 8, and a message with
-// its length in two bytes.
-//
-//	offset  size  field
-//	0       1     version, 1
-//	1       8     group
-//	9       4     number of batches
-//	13      ...   each: how long its producer waits, in ms, 4; length 4; bytes
-const (
-	forwardVersion = 1
-	forwardHead    = 13
-	forwardEach    = 8
-	replyEach      = 20
-)
-
-func encodeForward(g id.GroupID, items []*forwardItem) []byte {
-	le := binary.LittleEndian
-	size := forwardHead
-	for _, it := range items {
-		size += forwardEach + len(it.records)
-	}
-	b := append(make([]byte, 0, size), forwardVersion)
-	b = le.AppendUint64(b, uint64(g))
-	b = le.AppendUint32(b, uint32(len(items)))
-	for _, it := range items {
+// batches are what a call says of items.
+func batches(items []*forwardItem) []forward.Batch {
+	out := make([]forward.Batch, len(items))
+	for i, it := range items {
 		ms := int64(1)
 		if at, ok := it.ctx.Deadline(); ok {
 			ms = max(1, min(time.Until(at).Milliseconds(), 1<<31-1))
 		}
-		b = le.AppendUint32(b, uint32(ms))
-		b = le.AppendUint32(b, uint32(len(it.records)))
-		b = append(b, it.records...)
+		out[i] = forward.Batch{WaitMs: int32(ms), Records: it.records}
 	}
-	return b
-}
-
-// forwardedBatch is one that another node forwards. Its bytes are the call's.
-type forwardedBatch struct {
-	waitMs  int32
-	records []byte
-}
-
-var errForward = errors.New("a forwarded produce that cannot be read")
-
-func decodeForward(b []byte) (g id.GroupID, batches []forwardedBatch, err error) {
-	le := binary.LittleEndian
-	if len(b) < forwardHead || b[0] != forwardVersion {
-		return 0, nil, errForward
-	}
-	g = id.GroupID(le.Uint64(b[1:]))
-	n := int64(le.Uint32(b[9:]))
-	b = b[forwardHead:]
-	if n == 0 || n > int64(len(b)/forwardEach) {
-		return 0, nil, errForward
-	}
-	for range n {
-		if len(b) < forwardEach || uint64(le.Uint32(b[4:])) > uint64(len(b)-forwardEach) {
-			return 0, nil, errForward
-		}
-		end := forwardEach + int(le.Uint32(b[4:]))
-		batches = append(batches, forwardedBatch{int32(le.Uint32(b) & (1<<31 - 1)), b[forwardEach:end]})
-		b = b[end:]
-	}
-	if len(b) > 0 {
-		return 0, nil, errForward
-	}
-	return g, batches, nil
-}
-
-func appendForwardReply(b []byte, r forwardReply) []byte {
-	le := binary.LittleEndian
-	b = le.AppendUint16(b, uint16(r.code))
-	b = le.AppendUint64(b, uint64(r.base))
-	b = le.AppendUint64(b, uint64(r.logStart))
-	message := r.message[:min(len(r.message), 1<<10)]
-	b = le.AppendUint16(b, uint16(len(message)))
-	return append(b, message...)
-}
-
-func decodeForwardReplies(b []byte, replies []forwardReply) error {
-	le := binary.LittleEndian
-	for i := range replies {
-		if len(b) < replyEach || int(le.Uint16(b[18:])) > len(b)-replyEach {
-			return errForward
-		}
-		end := replyEach + int(le.Uint16(b[18:]))
-		replies[i] = forwardReply{int16(le.Uint16(b)), id.Offset(le.Uint64(b[2:])), id.Offset(le.Uint64(b[10:])), string(b[replyEach:end])}
-		b = b[end:]
-	}
-	if len(b) > 0 {
-		return errForward
-	}
-	return nil
+	return out
 }
 
 // forwarded is a call under way at the node that leads: it owns the acks of its batches.
@@ -258,38 +169,38 @@ var errStopping = errors.New("the node stops; what it was given may have been wr
 
 // Forwarded carries out a call of another node's: every batch of it is proposed, in order, and the answer says what became of each.
 func (h *Handler) Forwarded(ctx context.Context, from id.NodeID, question []byte) ([]byte, error) {
-	g, batches, err := decodeForward(question)
+	g, batches, err := forward.ParseCall(question)
 	if err != nil {
 		return nil, fmt.Errorf("node %d: %w", from, err)
 	}
 	if !h.enter() {
-		return refuseAll(len(batches), codeNotLeader, ""), nil
+		return forward.Refused(len(batches), codeNotLeader), nil
 	}
 	defer h.waits.Done()
 	t, number := h.cfg.Cluster.Catalog().Group(g)
 	p, missing := h.locate(t, number)
 	switch {
 	case missing != 0:
-		return refuseAll(len(batches), codeNotLeader, ""), nil // it is not led here, whatever it is
+		return forward.Refused(len(batches), codeNotLeader), nil // it is not led here, whatever it is
 	case h.cfg.Writable() != nil:
-		return refuseAll(len(batches), codeStorageError, ""), nil
+		return forward.Refused(len(batches), codeStorageError), nil
 	}
 	f := &forwarded{done: make(chan struct{})}
 	f.pending.Store(1)
-	acks, replies := make([]partition.Ack, len(batches)), make([]forwardReply, len(batches))
+	acks, replies := make([]partition.Ack, len(batches)), make([]forward.Reply, len(batches))
 	for i, b := range batches {
 		ack := &acks[i]
 		ack.Owner, ack.Part = f, i
-		ack.Deadline = h.cfg.Now() + int64(b.waitMs)*1e6
+		ack.Deadline = h.cfg.Now() + int64(b.WaitMs)*1e6
 		f.pending.Add(1)
 		h.pending.Add(1)
-		if err := h.propose(p, t, bytes.Clone(b.records), ack); err != nil {
-			replies[i].code, replies[i].message = code(err), err.Error()
+		if err := h.propose(p, t, bytes.Clone(b.Records), ack); err != nil {
+			replies[i].Code, replies[i].Message = code(err), err.Error()
 			f.pending.Add(-1)
 			h.pending.Add(-1)
-			if replies[i].code == codeNotLeader { // nothing behind it may be proposed before it
+			if replies[i].Code == codeNotLeader { // nothing behind it may be proposed before it
 				for j := i; j < len(batches); j++ {
-					replies[j].code = codeNotLeader
+					replies[j].Code = codeNotLeader
 				}
 				break
 			}
@@ -306,21 +217,14 @@ func (h *Handler) Forwarded(ctx context.Context, from id.NodeID, question []byte
 	for i := range replies {
 		r := &replies[i]
 		switch ack := &acks[i]; {
-		case r.code != 0:
-			r.base, r.logStart = -1, -1
+		case r.Code != 0:
+			r.Base, r.LogStart = -1, -1
 		case ack.Err != nil:
-			r.code, r.base, r.logStart, r.message = code(ack.Err), -1, -1, ack.Err.Error()
+			r.Code, r.Base, r.LogStart, r.Message = code(ack.Err), -1, -1, ack.Err.Error()
 		default:
-			r.base, r.logStart = ack.Base, ack.LogStart
+			r.Base, r.LogStart = ack.Base, ack.LogStart
 		}
-		answer = appendForwardReply(answer, *r)
+		answer = r.Append(answer)
 	}
 	return answer, nil
-}
-
-func refuseAll(n int, code int16, message string) (b []byte) {
-	for range n {
-		b = appendForwardReply(b, forwardReply{code: code, base: -1, logStart: -1, message: message})
-	}
-	return b
 }

@@ -49,6 +49,9 @@ func (e *Engine) Forget(g id.GroupID) {
 	delete(e.announced.m, g)
 }
 
+// Alive tells whether a node is not known to be dead.
+func (e *Engine) Alive(n id.NodeID) bool { return !e.news.isDead(n) }
+
 // Leader is who leads a group.
 type Leader struct {
 	Node    id.NodeID

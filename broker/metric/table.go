@@ -15,6 +15,7 @@ const (
 	ProduceErrors
 	ProduceThrottle
 	ProduceDetours
+	MetadataHeld
 	ProduceStage
 	ProduceTotal
 
@@ -117,6 +118,8 @@ var table = [metrics]Def{
 		"How long Produce responses told their clients to wait, of those that did: the ring fills, or memory does."},
 	ProduceDetours: {"ackline_produce_detours_total", Counter, Count, []string{"how"},
 		"Batches whose partition is not led here: held until somebody was known to lead, or forwarded to that node."},
+	MetadataHeld: {"ackline_metadata_held_total", Counter, Count, nil,
+		"Metadata requests that were answered when a partition that they ask for had been given a leader, or too late for that."},
 	ProduceTotal: {"ackline_produce_request_duration_seconds", Histogram, Seconds, nil,
 		"Time from the last byte of a Produce request to the last byte of its reply."},
 

@@ -123,8 +123,8 @@ func (n *Node) openLinks() error {
 	n.links.Answer(kindFounding, func(_ context.Context, from id.NodeID, b []byte) ([]byte, error) { return n.founder.Answer(from, b) })
 	n.links.Answer(kindAdmin, n.admin.Answer)
 	n.links.Answer(kindBarrier, n.meta.Answer)
-	n.links.Answer(kindForward, func(ctx context.Context, from id.NodeID, b []byte) ([]byte, error) {
-		return n.handler.Forwarded(ctx, from, b)
+	n.links.Answer(kindForward, func(c context.Context, from id.NodeID, b []byte) ([]byte, error) {
+		return n.handler.Forwarded(c, from, b)
 	})
 	n.forget = func(p id.NodeID) {
 		n.links.RemovePeer(p) // which tells nobody
@@ -230,10 +230,7 @@ func (n *Node) registration() meta.Node {
 		Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone}
 }
 
-const (
-	enrolMin = 2 * time.Millisecond
-	enrolMax = 250 * time.Millisecond
-)
+const enrolMin, enrolMax = 2 * time.Millisecond, 250 * time.Millisecond
 
 // tell proposes a command whose result is of no interest.
 func (n *Node) tell(ctx context.Context, c meta.Command) error {
@@ -301,6 +298,7 @@ func (n *Node) handOver(ctx context.Context) {
 	if err := n.engine.TransferAll(ctx); err != nil {
 		n.log.Warn("not everything that this node leads could be handed over before it stops", "err", err)
 	}
+	n.handler.Redirect(ctx)
 }
 
 // awaited tells whether the metadata may yet say that a replica belongs here: ids are issued in order, so of those that were

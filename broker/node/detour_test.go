@@ -1,7 +1,10 @@
 package node_test
 
 import (
+	"bufio"
 	"fmt"
+	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -90,6 +93,128 @@ func TestProduceIsHeldDuringAHandOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestStoppingNodeSendsItsProducersOn: a producer whose leader is told to stop hears from it who leads next, before its connection ends.
+func TestStoppingNodeSendsItsProducersOn(t *testing.T) {
+	c := newCluster(t, 3)
+	c.ready()
+	c.create("events", 1, 3)
+	for range 3 {
+		from := c.leader("events")
+		w := dial(t, c.nodes[from-1])
+		w.send(valueFrame(hinted, "events", make([]byte, 100)))
+		if part, _ := w.written(); part.ErrorCode != 0 { // and the connection has been accepted
+			t.Fatalf("code %d", part.ErrorCode)
+		}
+		stopped := make(chan struct{})
+		go func() {
+			c.stop(int(from - 1))
+			close(stopped)
+		}()
+		for {
+			w.send(valueFrame(hinted, "events", make([]byte, 100)))
+			part, brokers := w.written()
+			if part.ErrorCode == 0 || part.ErrorCode == kerr.RequestTimedOut.Code {
+				continue
+			}
+			if to := part.CurrentLeader.LeaderID; part.ErrorCode != kerr.NotLeaderForPartition.Code || to <= 0 || to == int32(from) || len(brokers) == 0 {
+				t.Fatalf("code %d, leader %d instead of node %d", part.ErrorCode, to, from)
+			}
+			break
+		}
+		<-stopped
+		c.start(int(from - 1))
+		c.ready()
+	}
+}
+
+// TestMetadataNamesALeaderDuringAnElection: who asks for a topic while its leadership moves is told of a leader, the old one or
+// the new, and never that there is none.
+func TestMetadataNamesALeaderDuringAnElection(t *testing.T) {
+	c := newCluster(t, 3)
+	c.ready()
+	c.create("events", 1, 3)
+	var asking sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range c.nodes {
+		w := dial(t, c.nodes[i])
+		asking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				w.send(metadataFrame("events"))
+				if part := w.metadata(); part.ErrorCode != 0 || part.Leader <= 0 {
+					t.Errorf("node %d says code %d, leader %d", i+1, part.ErrorCode, part.Leader)
+					return
+				}
+			}
+		})
+	}
+	for range 10 {
+		if err := c.transfer("events", c.leader("events")%3+1); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	asking.Wait()
+
+	// No election can be won now, so there is nothing to wait for.
+	c.stop(1)
+	c.stop(2)
+	until(t, "the last node to lead nothing", func() bool { return c.leaders(0).Leaderless > 0 })
+	before := c.held(0)
+	w := dial(t, c.nodes[0])
+	w.send(metadataFrame("events"))
+	if part := w.metadata(); part.ErrorCode != kerr.LeaderNotAvailable.Code {
+		t.Errorf("code %d without a majority", part.ErrorCode)
+	}
+	if before == 0 || c.held(0) != before {
+		t.Errorf("%v requests were held during elections, then %v", before, c.held(0)-before)
+	}
+}
+
+// metadata reads the reply to a metadataFrame.
+func (w *wire) metadata() kmsg.MetadataResponseTopicPartition {
+	w.t.Helper()
+	resp := kmsg.NewMetadataResponse()
+	resp.Version = metadataVersion
+	if err := resp.ReadFrom(w.body()); err != nil {
+		w.t.Fatal(err)
+	}
+	return resp.Topics[0].Partitions[0]
+}
+
+// held is how many Metadata requests a node has held.
+func (c *cluster) held(i int) (held float64) {
+	c.t.Helper()
+	resp, err := http.Get("http://" + c.nodes[i].HTTPAddr() + "/metrics")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if n, err := fmt.Sscanf(lines.Text(), "ackline_metadata_held_total %g", &held); n == 1 && err == nil {
+			return held
+		}
+	}
+	c.t.Fatal("there is no ackline_metadata_held_total")
+	return 0
+}
+
+const metadataVersion = 7
+
+func metadataFrame(topic string) []byte {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = metadataVersion
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = &topic
+	req.Topics = append(req.Topics, t)
+	return kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)
 }
 
 // TestForwardedProduceIsAsGoodAsADirectOne: a producer that reaches one node only, which does not lead, has its batches acknowledged in the

@@ -298,6 +298,9 @@ func (n *Node) Leader(g id.GroupID) (api.Leader, bool) {
 	return api.Leader{Node: l.Node, Term: l.Term}, ok
 }
 
+// Alive implements api.Hosts: with a node whose connection has just ended it is as if it were dead, until it is back or found dead.
+func (n *Node) Alive(p id.NodeID) bool { return n.links.Connected(p) && n.engine.Alive(p) }
+
 // Changed implements api.Hosts.
 func (n *Node) Changed() <-chan struct{} { return n.hosts.Changed() }
 

@@ -37,6 +37,7 @@ func (n *Node) apiMetrics(s *metric.Set) {
 	s.Histogram(metric.ProduceThrottle, c.ProduceThrottle.Snapshot)
 	s.Counter(metric.ProduceDetours, c.ProduceHeld.Load, "held")
 	s.Counter(metric.ProduceDetours, c.ProduceForwarded.Load, "forwarded")
+	s.Counter(metric.MetadataHeld, c.MetadataHeld.Load)
 	for i := stage.Decode; i < stage.Count; i++ {
 		s.Histogram(metric.ProduceStage, n.stages.Stage(i).Snapshot, i.String())
 	}

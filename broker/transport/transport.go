@@ -245,6 +245,16 @@ func (t *Transport) RemovePeer(n id.NodeID) {
 
 func (t *Transport) peer(n id.NodeID) *peer { return (*t.peers.Load())[n] }
 
+// Connected tells whether there is a control connection to a node now. One that was alive and is not connected has just died, most
+// likely, and will be told of as dead as soon as that is certain. A node is connected with itself; a nil Transport is one's that is alone.
+func (t *Transport) Connected(n id.NodeID) bool {
+	if t == nil || n == t.cfg.Node {
+		return true
+	}
+	p := t.peer(n)
+	return p != nil && p.links[frame.Control].Connected()
+}
+
 // Enqueue takes messages for a node. It is cheap, never waits, and may be called with locks held; they are sent by the
 // next Flush. A message that cannot be sent is dropped, and Callbacks.Unreachable hears of it.
 func (t *Transport) Enqueue(to id.NodeID, g id.GroupID, ms []pb.Message) {

@@ -11,7 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ackline/broker/api/forward"
 	"ackline/broker/id"
+	"ackline/broker/kwire"
 )
 
 // elsewhere is Hosts of a node that leads nothing.
@@ -43,21 +45,21 @@ func forwarding(leader func() (id.NodeID, bool), forward func(ctx context.Contex
 }
 
 // send waits for what becomes of a batch.
-func send(ctx context.Context, h *Handler, g id.GroupID, records []byte) forwardReply {
-	done := make(chan forwardReply, 1)
-	h.detours.forward.push(h, g, &forwardItem{ctx, 0, records, func(r forwardReply) { done <- r }})
+func send(ctx context.Context, h *Handler, g id.GroupID, records []byte) forward.Reply {
+	done := make(chan forward.Reply, 1)
+	h.detours.forward.push(h, g, &forwardItem{ctx, 0, records, func(r forward.Reply) { done <- r }})
 	return <-done
 }
 
 // done answers a call: every batch is at the offset that its bytes say.
 func done(question []byte) ([]byte, error) {
-	_, batches, err := decodeForward(question)
+	_, batches, err := forward.ParseCall(question)
 	if err != nil {
 		return nil, err
 	}
 	var b []byte
 	for _, batch := range batches {
-		b = appendForwardReply(b, forwardReply{base: id.Offset(batch.records[0])})
+		b = (&forward.Reply{Base: id.Offset(batch.Records[0])}).Append(b)
 	}
 	return b, nil
 }
@@ -69,13 +71,13 @@ func TestForwardedBatchesKeepTheirOrder(t *testing.T) {
 		var calls [][]byte // the first byte of each batch
 		hold := make(chan struct{})
 		h := forwarding(func() (id.NodeID, bool) { return 2, true }, func(_ context.Context, to id.NodeID, question []byte) ([]byte, error) {
-			g, batches, err := decodeForward(question)
+			g, batches, err := forward.ParseCall(question)
 			if err != nil || g != 7 || to != 2 {
 				return nil, fmt.Errorf("group %d to node %d: %w", g, to, err)
 			}
 			var firsts []byte
 			for _, b := range batches {
-				firsts = append(firsts, b.records[0])
+				firsts = append(firsts, b.Records[0])
 			}
 			calls = append(calls, firsts)
 			if len(calls) == 1 {
@@ -86,7 +88,7 @@ func TestForwardedBatchesKeepTheirOrder(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range byte(6) {
 			wg.Go(func() {
-				if r := send(t.Context(), h, 7, []byte{i, 1, 2}); r.code != 0 || r.base != id.Offset(i) {
+				if r := send(t.Context(), h, 7, []byte{i, 1, 2}); r.Code != 0 || r.Base != id.Offset(i) {
 					t.Errorf("batch %d: %+v", i, r)
 				}
 			})
@@ -114,17 +116,17 @@ func TestForwardIsTriedAgainOnlyIfNothingWasDone(t *testing.T) {
 			case 1:
 				return nil, notDone{}
 			case 2:
-				return refuseAll(1, codeNotLeader, ""), nil // it has stopped to lead
+				return forward.Refused(1, codeNotLeader), nil // it has stopped to lead
 			}
 			return done(question)
 		})
-		if r := send(t.Context(), h, 7, []byte{5}); r.code != 0 || r.base != 5 || tries != 3 {
+		if r := send(t.Context(), h, 7, []byte{5}); r.Code != 0 || r.Base != 5 || tries != 3 {
 			t.Errorf("%+v after %d tries", r, tries)
 		}
-		for what, err := range map[string]error{"the connection was lost": errors.New("the connection ended"), "it says no": fmt.Errorf("node 2: %w", errForward)} {
+		for what, err := range map[string]error{"the connection was lost": errors.New("the connection ended"), "it says no": fmt.Errorf("node 2: %w", forward.ErrMalformed)} {
 			tries = 0
 			h := forwarding(leader, func(context.Context, id.NodeID, []byte) ([]byte, error) { tries++; return nil, err })
-			if r := send(t.Context(), h, 7, []byte{5}); r.code != codeRequestTimedOut || tries != 1 {
+			if r := send(t.Context(), h, 7, []byte{5}); r.Code != codeRequestTimedOut || tries != 1 {
 				t.Errorf("%s: %+v after %d tries", what, r, tries)
 			}
 		}
@@ -141,15 +143,47 @@ func TestForwardEnds(t *testing.T) {
 		} {
 			h := forwarding(leader, func(context.Context, id.NodeID, []byte) ([]byte, error) { return nil, notDone{} })
 			began := time.Now()
-			if r := send(t.Context(), h, 7, []byte{5}); r.code != codeNotLeader || time.Since(began) > 2*holdFor {
+			if r := send(t.Context(), h, 7, []byte{5}); r.Code != codeNotLeader || time.Since(began) > 2*holdFor {
 				t.Errorf("%s: %+v after %v", what, r, time.Since(began))
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), holdFor/5)
 			began = time.Now()
-			if r := send(ctx, h, 7, []byte{5}); r.code != codeNotLeader || time.Since(began) > holdFor/2 {
+			if r := send(ctx, h, 7, []byte{5}); r.Code != codeNotLeader || time.Since(began) > holdFor/2 {
 				t.Errorf("%s, and the producer is in a hurry: %+v after %v", what, r, time.Since(began))
 			}
 			cancel()
+		}
+	})
+}
+
+// TestRedirectWaitsForProducers: until none has come for a while, and not for one that never looks at its answers.
+func TestRedirectWaitsForProducers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct{ until, want time.Duration }{
+			{0, redirectQuiet},
+			{3 * redirectQuiet, 4 * redirectQuiet},
+			{time.Minute, redirectFor},
+		} {
+			h := New(Config{})
+			began := time.Now()
+			go func() {
+				for time.Since(began) < min(c.until, 2*redirectFor) {
+					h.Counters.Requests[kwire.KeyProduce].Add(1)
+					time.Sleep(redirectQuiet / 2)
+				}
+			}()
+			h.Redirect(t.Context())
+			if took := time.Since(began); took < c.want-redirectQuiet/2 || took > c.want+redirectQuiet/2 {
+				t.Errorf("producers came for %v: it took %v, want %v", c.until, took, c.want)
+			}
+			time.Sleep(2 * redirectFor)
+		}
+		h := New(Config{})
+		h.detours.n.Add(1) // one is held
+		began := time.Now()
+		h.Redirect(t.Context())
+		if took := time.Since(began); took != redirectFor {
+			t.Errorf("while a produce was held it took %v", took)
 		}
 	})
 }
@@ -190,40 +224,6 @@ func TestHoldEndsWithAnyLeader(t *testing.T) {
 			took := time.Since(began)
 			if ok != c.ends || ok && (to != c.then || took < at || took > at+holdPoll) || !ok && took != holdFor {
 				t.Errorf("%s: node %d, %t after %v", what, to, ok, took)
-			}
-		}
-	})
-}
-
-// FuzzForward reads calls and answers as another node might send them. What can be read encodes to the same bytes.
-func FuzzForward(f *testing.F) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	f.Add(encodeForward(7, []*forwardItem{{ctx: ctx, records: []byte("a batch")}, {ctx: ctx}}))
-	f.Add(appendForwardReply(refuseAll(2, codeNotLeader, "moved"), forwardReply{base: 1 << 40, logStart: 3}))
-	f.Add([]byte{forwardVersion, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if g, batches, err := decodeForward(b); err == nil {
-			var items []*forwardItem
-			for _, batch := range batches {
-				items = append(items, &forwardItem{ctx: context.Background(), records: batch.records})
-			}
-			again := encodeForward(g, items)
-			if len(again) != len(b) || !bytes.Equal(again[:forwardHead], b[:forwardHead]) {
-				t.Errorf("%x is read, and encodes to %x", b, again)
-			}
-		}
-		for n := range 4 {
-			replies := make([]forwardReply, n)
-			if decodeForwardReplies(b, replies) != nil {
-				continue
-			}
-			var again []byte
-			for _, r := range replies {
-				again = appendForwardReply(again, r)
-			}
-			if len(b) < 1<<10 && !bytes.Equal(again, b) {
-				t.Errorf("%d replies %x encode to %x", n, b, again)
 			}
 		}
 	})
