@@ -60,6 +60,11 @@ type cli struct {
 	Burst    int     `default:"32" help:"With --arrivals bursts: how many arrive at once (${default})."`
 	Seed     uint64  `default:"1" help:"Selects the Poisson arrivals (${default})."`
 
+	RampTo   float64       `placeholder:"RATE" help:"Change the rate in a straight line from --rate to this one, which then stays. Needs --ramp-over and a --warm-up of a fixed length."`
+	RampOver time.Duration `placeholder:"DURATION" help:"How long the ramp takes."`
+	On       time.Duration `placeholder:"DURATION" help:"Let operations arrive for so long, at --rate, then not for as long as --off says, and so on."`
+	Off      time.Duration `placeholder:"DURATION" help:"How long none arrives."`
+
 	Connections       int           `default:"1" help:"TCP connections (${default})."`
 	InFlight          int           `default:"1" help:"Operations without an answer per connection (${default}). An arrival that finds no room waits; that is its backlog."`
 	Threads           int           `default:"0" help:"Threads of load; 0: one per CPU for one in flight, else half as many (${default})."`
@@ -73,6 +78,7 @@ type cli struct {
 
 	For    time.Duration `default:"15s" help:"Length of the measured window (${default}). p99 needs 10,000 operations."`
 	WarmUp string        `default:"auto" help:"auto runs the load until its median stands still, for at most 30 s; a duration is run and discarded (${default})."`
+	Gap    time.Duration `default:"100ms" help:"List every stretch longer than this in which operations of a partition were due and none was acknowledged (${default})."`
 	Judge  float64       `default:"99" placeholder:"P" help:"The run is INVALID without enough operations for this percentile; 0 asks for none (${default})."`
 	Check  bool          `default:"true" negatable:"" help:"Read everything back afterwards (on)."`
 	Spin   time.Duration `default:"250us" help:"How long a thread may spin before an arrival, because sleeping threads wake late; 0 never spins (${default})."`
@@ -156,8 +162,9 @@ func (c *cli) plan() (loadrun.Config, loadrun.Spec, error) {
 	if cfg.Floor == "" && len(cfg.Brokers) == 0 {
 		return cfg, loadrun.Spec{}, errors.New("give --brokers host:port, or --floor host:port")
 	}
-	spec := loadrun.Spec{For: c.For, Percentile: c.Judge,
-		Arrivals: pace.Spec{Kind: pace.Kind(c.Arrivals), RatePerSecond: c.Rate, Burst: c.Burst, Seed: c.Seed}}
+	spec := loadrun.Spec{For: c.For, Percentile: c.Judge, Gap: c.Gap,
+		Arrivals: pace.Spec{Kind: pace.Kind(c.Arrivals), RatePerSecond: c.Rate, Burst: c.Burst, Seed: c.Seed,
+			Shape: pace.Shape{RampTo: c.RampTo, RampOver: c.RampOver, On: c.On, Off: c.Off}}}
 	if c.WarmUp == "auto" {
 		spec.WarmUp = 30 * time.Second
 		return cfg, spec, nil

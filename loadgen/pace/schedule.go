@@ -34,6 +34,8 @@ type Spec struct {
 	Burst int `json:"burst,omitempty"`
 	// Seed selects the Poisson arrivals. Every value, 0 included, is a seed.
 	Seed uint64 `json:"seed"`
+	// Shape makes the rate change over time. Not for Closed.
+	Shape Shape `json:"shape,omitzero"`
 }
 
 // maxRate bounds the rate to one arrival per nanosecond, the unit of the clock.
@@ -46,6 +48,9 @@ const defaultBurst = 32
 func (s Spec) Validate() error {
 	switch s.Kind {
 	case Closed:
+		if !s.Shape.IsZero() {
+			return fmt.Errorf("arrivals %s: a ramp or times that are off are of a schedule, and a closed loop has none", s.Kind)
+		}
 		return nil
 	case Constant, Poisson, Bursts:
 	default:
@@ -56,6 +61,9 @@ func (s Spec) Validate() error {
 	}
 	if s.Burst < 0 {
 		return fmt.Errorf("arrivals %s: burst %d: want 0 (which means %d) or more", s.Kind, s.Burst, defaultBurst)
+	}
+	if err := s.Shape.validate(); err != nil {
+		return fmt.Errorf("arrivals %s: %w", s.Kind, err)
 	}
 	return nil
 }
@@ -70,7 +78,7 @@ func (s Spec) Stream(worker, workers int) *Stream {
 	if worker < 0 || worker >= workers {
 		panic(fmt.Sprintf("pace: worker %d of %d", worker, workers))
 	}
-	st := &Stream{kind: s.Kind, i: int64(worker), step: int64(workers)}
+	st := &Stream{kind: s.Kind, i: int64(worker), step: int64(workers), shape: s.Shape, rate: s.RatePerSecond, shaped: !s.Shape.IsZero()}
 	switch s.Kind {
 	case Constant, Bursts:
 		st.gapNS = 1e9 / s.RatePerSecond
@@ -100,11 +108,24 @@ type Stream struct {
 	burst int64
 	sumNS float64 // time of the last arrival (Poisson); 2^53 ns is 104 days, so no precision is lost
 	rng   uint64
+
+	shaped bool
+	shape  Shape
+	rate   float64 // of the whole schedule, per second
 }
 
 // Next returns the next arrival in nanoseconds from the start of the schedule; never less than the one before. A
 // Closed stream always answers 0: there is always an arrival waiting.
 func (s *Stream) Next() int64 {
+	t := s.even()
+	if s.shaped {
+		t = s.shape.at(t, s.rate)
+	}
+	return t
+}
+
+// even is the next arrival at the even rate.
+func (s *Stream) even() int64 {
 	switch s.kind {
 	case Constant, Bursts:
 		// Multiplied, not summed: arrival i is a function of i alone, with no error that grows.

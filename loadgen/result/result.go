@@ -30,11 +30,16 @@ type Result struct {
 	Target    Target           `json:"target"`
 	Generator Generator        `json:"generator"`
 
-	Counts  Counts        `json:"counts"`
-	WarmUp  *WarmUp       `json:"warm_up,omitempty"`
-	Latency *Latency      `json:"latency,omitempty"` // nil when the check failed: such a run has no latency
-	Series  []Second      `json:"series,omitempty"`
-	Check   *check.Report `json:"check,omitempty"`
+	Counts  Counts   `json:"counts"`
+	WarmUp  *WarmUp  `json:"warm_up,omitempty"`
+	Latency *Latency `json:"latency,omitempty"` // nil when the check failed: such a run has no latency
+	Series  []Second `json:"series,omitempty"`
+	// Outages are the stretches of the window in which operations of a partition were due and for longer than GapMs none was
+	// acknowledged. ByPartition is what came to each.
+	GapMs       float64          `json:"gap_ms"`
+	Outages     []Outage         `json:"outages,omitempty"`
+	ByPartition []PartitionCount `json:"by_partition,omitempty"`
+	Check       *check.Report    `json:"check,omitempty"`
 }
 
 // Format is the version of Result's JSON. It changes when a field changes its meaning.
@@ -65,6 +70,8 @@ type Counts struct {
 	AllRecords int64    `json:"all_records"`
 	AllFailed  int64    `json:"all_failed"`
 	Errors     []string `json:"errors,omitempty"` // the first few distinct ones
+	// ByCode counts Failed by client.ErrorCode, and what never found room as "unsent".
+	ByCode map[string]int64 `json:"failed_by_code,omitempty"`
 }
 
 // Rate is acknowledged operations per second.

@@ -3,6 +3,8 @@ package result
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"ackline/loadgen/hist"
@@ -61,8 +63,50 @@ func (r *Result) counts(b *strings.Builder) {
 		fmt.Fprintf(b, " (%d of them never found room)", c.Unsent)
 	}
 	b.WriteString("\n")
+	if len(c.ByCode) > 0 {
+		b.WriteString("  failed:")
+		for i, code := range slices.Sorted(maps.Keys(c.ByCode)) {
+			if i > 0 {
+				b.WriteString(",")
+			}
+			fmt.Fprintf(b, " %s %d", code, c.ByCode[code])
+		}
+		b.WriteString("\n")
+	}
 	for _, e := range c.Errors {
 		fmt.Fprintf(b, "  error: %s\n", e)
+	}
+	r.outages(b)
+	if n := len(r.ByPartition); n > 1 {
+		fmt.Fprintf(b, "  %s: the busiest had %.2f times the median's operations\n", plural(n, "partition"), Skew(r.ByPartition))
+	}
+}
+
+// maxOutages is how many a summary lists; the JSON has all.
+const maxOutages = 5
+
+func (r *Result) outages(b *strings.Builder) {
+	if len(r.Outages) == 0 {
+		return
+	}
+	total := 0.0
+	for _, o := range r.Outages {
+		total += o.Seconds
+	}
+	fmt.Fprintf(b, "  %s without an acknowledgement for more than %g ms: %.3f s in all\n", plural(len(r.Outages), "stretch", "es"), r.GapMs, total)
+	for i, o := range r.Outages {
+		if i == maxOutages {
+			fmt.Fprintf(b, "    and %d more\n", len(r.Outages)-i)
+			break
+		}
+		where, open := fmt.Sprintf("partition %d", o.Partitions[0]), ""
+		if len(o.Partitions) > 1 {
+			where = plural(len(o.Partitions), "partition")
+		}
+		if o.Open {
+			open = ", to the end"
+		}
+		fmt.Fprintf(b, "    at %.3f s for %.3f s, %s%s\n", o.StartSeconds, o.Seconds, where, open)
 	}
 }
 
@@ -138,9 +182,10 @@ func (r *Result) verdict(b *strings.Builder) {
 	}
 }
 
-func plural(n int, what string) string {
+// plural counts things; ending is theirs if it is not an s.
+func plural(n int, what string, ending ...string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d %s%s", n, what, append(ending, "s")[0])
 }

@@ -154,11 +154,21 @@ type Spec struct {
 	WarmUp time.Duration `json:"warm_up,omitempty"`
 	// Percentile is the one that the run must have enough samples for; 0 judges none, 99 is a run's default.
 	Percentile float64 `json:"percentile,omitempty"`
+	// Gap is the least stretch without an acknowledgement that counts as an outage of its partition. 0 means 100 ms.
+	Gap time.Duration `json:"gap,omitempty"`
 	// Seconds is called with the histograms of every second, in order, for an interval log; they are reused afterwards. warm: it
 	// lies before the measured window. nil is allowed.
 	Seconds func(start, end time.Time, warm bool, set *hist.Set) `json:"-"`
 	// Progress is called about once a second, from a goroutine that is not in the way; nil is allowed.
 	Progress func(Progress) `json:"-"`
+}
+
+// gap is Gap, or what 0 means.
+func (s *Spec) gap() time.Duration {
+	if s.Gap == 0 {
+		return 100 * time.Millisecond
+	}
+	return s.Gap
 }
 
 // Validate says what is wrong with s.
@@ -169,8 +179,11 @@ func (s Spec) Validate() error {
 	if s.For <= 0 || s.For > 7*24*time.Hour {
 		return fmt.Errorf("a measured window of %v: want more than 0 and at most a week", s.For)
 	}
-	if s.Count < 0 || s.Discard < 0 || s.WarmUp < 0 {
-		return fmt.Errorf("count %d, discard %v, warm-up %v: none may be negative", s.Count, s.Discard, s.WarmUp)
+	if s.Count < 0 || s.Discard < 0 || s.WarmUp < 0 || s.Gap < 0 {
+		return fmt.Errorf("count %d, discard %v, warm-up %v, gap %v: none may be negative", s.Count, s.Discard, s.WarmUp, s.Gap)
+	}
+	if s.WarmUp > 0 && !s.Arrivals.Shape.IsZero() {
+		return errors.New("a rate that changes never settles: give a warm-up of a fixed length, or of none")
 	}
 	if math.IsNaN(s.Percentile) || s.Percentile < 0 || s.Percentile >= 100 {
 		return fmt.Errorf("percentile %g: want 0 (none) or more, and less than 100", s.Percentile)

@@ -24,10 +24,17 @@ type idle struct {
 	submit bool        // work is done in Submit, else in Wait
 	ops    []client.Op
 	n      int
+
+	streams []client.Stream // nil: one
 }
 
-func (d *idle) Workers() []client.Worker    { return []client.Worker{d} }
-func (d *idle) Streams() []client.Stream    { return []client.Stream{{}} }
+func (d *idle) Workers() []client.Worker { return []client.Worker{d} }
+func (d *idle) Streams() []client.Stream {
+	if d.streams != nil {
+		return d.streams
+	}
+	return []client.Stream{{}}
+}
 func (d *idle) Effective() client.Effective { return client.Effective{InFlight: d.room, Threads: 1} }
 func (d *idle) Close() error                { return nil }
 func (d *idle) Room() int                   { return d.room - len(d.ops) }

@@ -24,7 +24,44 @@ type recorder struct {
 	arrivals              int64
 	allAcked, allRecords  int64
 	allFailed             int64
-	errors                []string // the first few distinct ones
+	errors                []string         // the first few distinct ones
+	codes                 map[string]int64 // of measured operations, by client.ErrorCode
+	streams               []stream         // by client.Op.Stream
+	gapNS                 int64            // what is longer than this is a gap
+	gaps                  []gap
+}
+
+// stream is what a recorder keeps of a client.Stream. Times are CLOCK_MONOTONIC, ns.
+type stream struct {
+	measured int64 // acknowledged
+	acked    int64 // when the last acknowledgement was in hand
+	failing  int64 // when the first operation was due that failed since then; 0: none has
+}
+
+// gap is a stretch in which operations of a stream were due and none was acknowledged.
+type gap struct {
+	stream   uint32
+	from, to int64
+}
+
+// maxGaps bounds the gaps that a recorder remembers. A run has more if they are short and many: then they are its latency.
+const maxGaps = 1 << 16
+
+// due notes an operation's end for its stream. What was due first waited longest, but not since before the last acknowledgement.
+func (r *recorder) due(op *client.Op) {
+	s := &r.streams[op.Stream]
+	from := op.Intended
+	if s.failing != 0 {
+		from = min(from, s.failing)
+	}
+	if op.Err != nil {
+		s.failing = from
+		return
+	}
+	if from = max(from, s.acked); op.Acked-from > r.gapNS && len(r.gaps) < maxGaps {
+		r.gaps = append(r.gaps, gap{op.Stream, from, op.Acked})
+	}
+	s.acked, s.failing = max(s.acked, op.Acked), 0
 }
 
 // second is one worker's share of one second.
@@ -37,13 +74,15 @@ type second struct {
 }
 
 const (
+	unsentCode  = "unsent" // in Counts.ByCode
 	maxErrors   = 5
 	secondDepth = 8 // seconds that a worker may be ahead of the collector before it allocates a new one
 )
 
-func newRecorder() *recorder {
+func newRecorder(streams int, gapNS int64) *recorder {
 	return &recorder{set: hist.NewSet(), delays: hist.NewDelay(), slow: newSlowest(maxSlow), second: &second{set: hist.NewSet()},
-		full: make(chan *second, secondDepth), free: make(chan *second, secondDepth)}
+		full: make(chan *second, secondDepth), free: make(chan *second, secondDepth),
+		codes: map[string]int64{}, streams: make([]stream, streams), gapNS: gapNS}
 }
 
 // turn makes number the current second, unless a later one already is, and hands the one before over. It neither blocks nor wakes anybody: the collector looks
@@ -69,10 +108,12 @@ func (r *recorder) turn(number int64) {
 
 // op enters an operation that was answered or failed. measured: it belongs to the window; shown: it belongs into its second.
 func (r *recorder) op(op *client.Op, measured, shown bool) {
+	r.due(op)
 	if op.Err != nil {
 		r.allFailed++
 		r.note(op.Err)
 		if measured {
+			r.codes[client.ErrorCode(op.Err)]++
 			r.failed++
 			r.set.Fail(op.Intended, op.Ready, op.Sent)
 		}
@@ -86,6 +127,7 @@ func (r *recorder) op(op *client.Op, measured, shown bool) {
 	r.allRecords += int64(op.Records)
 	if measured {
 		r.acked++
+		r.streams[op.Stream].measured++
 		r.records += int64(op.Records)
 		r.bytes += op.Bytes
 		r.set.Record(op.Intended, op.Ready, op.Sent, op.Acked)

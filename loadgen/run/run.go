@@ -41,7 +41,7 @@ func Run(ctx context.Context, cfg Config, spec Spec, ev Events) (*result.Result,
 	}
 	r.Effective = s.Effective()
 	r.Counts, r.Series, r.WarmUp, r.Generator = slice.Counts, slice.Series, slice.WarmUp, slice.Generator
-	r.Latency = slice.Latency()
+	r.Latency, r.Outages, r.ByPartition, r.GapMs = slice.Latency(), slice.Outages, slice.ByPartition, float64(spec.gap())/1e6
 	if slice.Interrupted && slice.Counts.AllAcked == 0 {
 		return nil, errors.Join(errors.New("interrupted before anything was acknowledged"), s.Close())
 	}

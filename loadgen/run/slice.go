@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -16,13 +17,15 @@ import (
 
 // Slice is what one stretch of load gave.
 type Slice struct {
-	Set       *hist.Set // of the operations whose intended time lies in the window
-	Counts    result.Counts
-	Series    []result.Second
-	WarmUp    *result.WarmUp
-	Generator result.Generator
-	Tail      result.Tail
-	TimeoutNS int64
+	Set         *hist.Set // of the operations whose intended time lies in the window
+	Counts      result.Counts
+	Series      []result.Second
+	Outages     []result.Outage
+	ByPartition []result.PartitionCount
+	WarmUp      *result.WarmUp
+	Generator   result.Generator
+	Tail        result.Tail
+	TimeoutNS   int64
 
 	EndToEnd   *hist.Hist // nil without a consumer
 	Delivery   *hist.Hist
@@ -89,6 +92,7 @@ func (s *Session) Slice(ctx context.Context, spec Spec) (*Slice, error) {
 		from = to // nothing was measured
 	}
 	s.sum(out, recs, float64(to-from)/1e9)
+	s.partitions(out, recs, result.Span{From: from, To: to}, spec.gap())
 	if err := s.circumstances(out, mon, before, result.Span{From: from, To: to}, ws); err != nil {
 		return nil, err
 	}
@@ -102,7 +106,7 @@ func (s *Session) crew(spec Spec) []*worker {
 	ws := make([]*worker, len(drivers))
 	for i, d := range drivers {
 		ws[i] = &worker{driver: d, stream: spec.Arrivals.Stream(i, len(drivers)), open: spec.Arrivals.Open(), ledger: s.ledger, join: s.join,
-			pacer: &pace.Pacer{MaxSpinNS: max(s.cfg.SpinMax.Nanoseconds(), 0)}, rec: newRecorder(), quota: share(spec.Count, i, len(drivers))}
+			pacer: &pace.Pacer{MaxSpinNS: max(s.cfg.SpinMax.Nanoseconds(), 0)}, rec: newRecorder(len(s.driver.Streams()), spec.gap().Nanoseconds()), quota: share(spec.Count, i, len(drivers))}
 	}
 	return ws
 }
@@ -175,6 +179,18 @@ func (s *Session) sum(out *Slice, recs []*recorder, seconds float64) {
 				c.Errors = append(c.Errors, e)
 			}
 		}
+		for code, n := range r.codes {
+			if c.ByCode == nil {
+				c.ByCode = map[string]int64{}
+			}
+			c.ByCode[code] += n
+		}
+		if r.unsent > 0 {
+			if c.ByCode == nil {
+				c.ByCode = map[string]int64{}
+			}
+			c.ByCode[unsentCode] += r.unsent
+		}
 		out.Tail.Ops = append(out.Tail.Ops, r.slow.ops...)
 	}
 	if s.cfg.Workload == Produce {
@@ -184,6 +200,30 @@ func (s *Session) sum(out *Slice, recs []*recorder, seconds float64) {
 	out.Tail.Total = out.Set.Response.Count()
 	out.Tail.Percentile = out.percentile
 	out.Tail.Ops = complete(out.Tail.Ops, recs)
+}
+
+// partitions fills in what came to each partition, and when nothing came from it.
+func (s *Session) partitions(out *Slice, recs []*recorder, window result.Span, least time.Duration) {
+	streams := s.driver.Streams()
+	counts := map[int32]int64{}
+	var gaps []result.Gap
+	for _, r := range recs {
+		for i := range r.streams {
+			x := &r.streams[i]
+			counts[streams[i].Partition] += x.measured
+			if x.failing != 0 {
+				gaps = append(gaps, result.Gap{Partition: streams[i].Partition, From: max(x.failing, x.acked), To: window.To, Open: true})
+			}
+		}
+		for _, g := range r.gaps {
+			gaps = append(gaps, result.Gap{Partition: streams[g.stream].Partition, From: g.from, To: g.to})
+		}
+	}
+	out.Outages = result.Outages(gaps, window, least.Nanoseconds())
+	for p, n := range counts {
+		out.ByPartition = append(out.ByPartition, result.PartitionCount{Partition: p, Acked: n})
+	}
+	slices.SortFunc(out.ByPartition, func(a, b result.PartitionCount) int { return cmp.Compare(a.Partition, b.Partition) })
 }
 
 // complete drops operations that are faster than the slowest one that some worker had to forget, so that the rest is all there is.

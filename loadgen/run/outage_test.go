@@ -1,0 +1,92 @@
+package run
+
+import (
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"ackline/loadgen/client"
+	"ackline/loadgen/hist"
+	"ackline/loadgen/pace"
+	"ackline/loadgen/result"
+)
+
+// A system that stands still for one second of ten is seen by every arrival that was due in that second: of a thousand a second, 5% waited for
+// half a second and more, 1% for nine tenths. A closed loop sends one operation in that second, and shows nothing but its maximum.
+func TestStallOfASecond(t *testing.T) {
+	for name, c := range map[string]struct {
+		arrivals pace.Spec
+		seen     bool
+	}{
+		"open":   {pace.Spec{Kind: pace.Poisson, RatePerSecond: 1000, Seed: 4}, true},
+		"closed": {closed, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			delay := new(atomic.Int64)
+			s := open(t, Config{Floor: floorServer(t, delay)})
+			time.AfterFunc(4*time.Second, func() {
+				delay.Store(int64(time.Second))
+				time.Sleep(500 * time.Millisecond)
+				delay.Store(0)
+			})
+			out := slice(t, s, Spec{Arrivals: c.arrivals, For: 10 * time.Second, Percentile: 99})
+			v := out.Verdict()
+			for _, r := range v.Reasons {
+				if r.Code != result.Starved && r.Code != result.CPULimit && r.Code != result.Garbage { // which may be the machine's doing
+					t.Errorf("%+v", r)
+				}
+			}
+			p := func(p float64) time.Duration { return time.Duration(out.Set.Response.Percentile(p, 0).NS) }
+			if !c.seen {
+				if most := time.Duration(out.Set.Response.Max()); p(99) > 100*time.Millisecond || most < 900*time.Millisecond {
+					t.Errorf("p99 %v, max %v: a closed loop hides a stall", p(99), most)
+				}
+				return
+			}
+			if p(95) < 450*time.Millisecond || p(95) > 550*time.Millisecond || p(99) < 850*time.Millisecond || p(99) > 950*time.Millisecond {
+				t.Errorf("p95 %v, p99 %v, want about 0.5 s and 0.9 s", p(95), p(99))
+			}
+			if o := out.Outages; len(o) != 1 || o[0].Seconds < 0.9 || o[0].Seconds > 1.2 || o[0].StartSeconds < 3.9 || o[0].StartSeconds > 4.3 || o[0].Open {
+				t.Errorf("outages %+v, want one of a second at 4 s", o)
+			}
+		})
+	}
+}
+
+// What fails is counted by its kind, and a partition from which nothing comes any more has an outage up to the end.
+func TestFailuresAreCountedByCode(t *testing.T) {
+	r := newRecorder(2, int64(100*time.Millisecond))
+	ms := int64(time.Millisecond)
+	op := func(stream uint32, intended, acked int64, err error) {
+		r.op(&client.Op{Stream: stream, Intended: intended * ms, Ready: intended * ms, Sent: intended * ms, Acked: acked * ms, Err: err, Records: 1}, true, true)
+	}
+	op(0, 1000, 1001, nil)
+	op(1, 1000, 1001, nil)
+	op(0, 1002, 0, client.ErrTimeout)
+	op(0, 1003, 0, kerr.NotLeaderForPartition)
+	op(0, 1100, 1300, nil)              // the first that was due then is the one of 1002
+	op(1, 1250, 1251, nil)              // nothing was due before
+	op(0, 1310, 0, errors.New("reset")) // and nothing comes after
+	op(0, 1400, 0, client.ErrAbandoned)
+	s := sessionOf(&idle{room: 1, streams: []client.Stream{{Partition: 7}, {Partition: 9}}})
+	out := &Slice{Set: hist.NewSet()}
+	s.sum(out, []*recorder{r}, 1)
+	s.partitions(out, []*recorder{r}, result.Span{From: 1000 * ms, To: 2000 * ms}, 100*time.Millisecond)
+	if want := map[string]int64{"timeout": 1, "NOT_LEADER_FOR_PARTITION": 1, "connection": 1, "abandoned": 1}; !maps.Equal(out.Counts.ByCode, want) {
+		t.Errorf("%v, want %v", out.Counts.ByCode, want)
+	}
+	want := []result.Outage{{StartSeconds: 0.002, Seconds: 0.298, Partitions: []int32{7}}, {StartSeconds: 0.31, Seconds: 0.69, Partitions: []int32{7}, Open: true}}
+	if !reflect.DeepEqual(out.Outages, want) {
+		t.Errorf("outages %+v, want %+v", out.Outages, want)
+	}
+	if c := out.ByPartition; !slices.Equal(c, []result.PartitionCount{{Partition: 7, Acked: 2}, {Partition: 9, Acked: 2}}) {
+		t.Errorf("%+v", c)
+	}
+}
