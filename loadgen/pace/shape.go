@@ -9,8 +9,7 @@ import (
 // Shape changes the rate of a schedule over time. The zero Shape changes nothing.
 //
 // It is a map of time, applied to the arrivals of a schedule at an even rate: arrival i of the shaped schedule comes when the shaped
-// rate's integral reaches what the even rate's has at arrival i. So a shaped Poisson schedule is the Poisson process of that rate (the time-change theorem;
-// Çinlar, Introduction to Stochastic Processes, 1975, section 4.7), a shaped constant one is evenly spaced in what has arrived, and
+// rate's integral reaches what the even rate's has at arrival i. So a shaped Poisson schedule is the Poisson process of that rate (the time-change theorem), a shaped constant one is evenly spaced in what has arrived, and
 // both stay pure functions of time and seed.
 type Shape struct {
 	// RampTo is the rate per second that is reached, in a straight line from RatePerSecond, after RampOver, and kept from then on.
