@@ -280,7 +280,9 @@ func TestRemovalSaidTwiceAtOnce(t *testing.T) {
 	c.ready()
 	c.create("events", 40, 3)
 	four := c.add()
-	until(t, "the fourth to follow the metadata", func() bool { s := c.status(four); return well(s) && len(s.Nodes) == 4 })
+	for _, at := range []int{0, 1, four} { // those that are asked have to reach the one that takes the replicas
+		until(t, "the fourth to be part of it", func() bool { s := c.status(at); return well(s) && len(s.Nodes) == 4 })
+	}
 	said := make(chan error, 2)
 	for at := range 2 {
 		go func() { said <- c.ask(at, "/admin/remove", admin.RemoveRequest{Node: 3}, new(admin.RemoveAnswer)) }()

@@ -258,19 +258,21 @@ func (g *Group) Collect(b *wal.Batch) {
 	g.mu.Lock()
 	g.collecting = true
 	now := g.cfg.Now()
-	if ck := g.checkpoint; ck != nil {
+	ck := g.checkpoint
+	if ck != nil {
 		g.checkpoint = nil
 		b.Checkpoint(g.cfg.Group, g.cfg.Replica, ck.flushed, ck.term, g.hardBeforeQueue(), ck.payload)
 		g.inflight = append(g.inflight, store{batch: b.LSN(), collected: now, done: ck.done})
 	}
 	full := b.CheckpointsOnly()
-	if g.stopped == nil && !full {
+	behind := ck != nil // a large entry and a large checkpoint are too much for one batch
+	if g.stopped == nil && !full && (!behind || b.Room() > 0) {
 		g.stepProposals(b.Room())
 	}
 	n := 0
 	for ; n < len(g.queue); n++ {
 		s := &g.queue[n]
-		if full && s.snapshot == nil || !full && n > 0 && b.Room() <= 0 {
+		if full && s.snapshot == nil || !full && (behind || n > 0) && b.Room() <= 0 {
 			break
 		}
 		g.collect(b, s)

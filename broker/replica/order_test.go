@@ -73,3 +73,18 @@ func TestResponsesDoNotOvertakeEntriesInFlight(t *testing.T) {
 		t.Fatalf("after the write entry %d is applied last, want %d", last.Index, i)
 	}
 }
+
+// TestCheckpointAndALargeEntry are more than a batch takes, behind a batch's worth of others: the entry waits for the next one.
+func TestCheckpointAndALargeEntry(t *testing.T) {
+	c := newNet(t, 1)
+	p := c.elect(1)
+	c.fill(p, 3)
+	at, most := p.group.Status(), int(p.wal.LargestBatch()/2)
+	done := p.group.Checkpoint(at.Applied, at.Term, make([]byte, most))
+	i := c.mustPropose(p, string(make([]byte, most)))
+	p.wal.Drive()
+	<-done
+	if last := p.applied[len(p.applied)-1]; last.Index != i || p.group.Err() != nil {
+		t.Fatalf("entry %d is applied last, want %d; the group's error: %v", last.Index, i, p.group.Err())
+	}
+}

@@ -154,15 +154,20 @@ func (g *group) cost() int64 {
 	return fixed + int64(len(g.base.payload)) + g.bytes + int64(len(g.entries))*(ring.EntryHeaderSize+8)
 }
 
-// move writes the records of the first groups of pins again, as many as make an ordinary batch, and returns how many.
+// move writes the records of the first groups of pins again, as many as make an ordinary batch, and returns how many. A group
+// may have grown since the plan was made: what counts is what was loaded.
 func (w *WAL) move(pins []pin) (n int, err error) {
 	var all []moved
 	for size := int64(0); n < len(pins) && (n == 0 || size+pins[n].cost <= int64(w.opt.BatchBytes)); n++ {
-		size += pins[n].cost
 		m, err := w.load(pins[n].group)
 		if err != nil {
 			return n, err
 		}
+		cost := m.state.cost()
+		if size > 0 && size+cost > int64(w.opt.BatchBytes) {
+			break
+		}
+		size += cost
 		all = append(all, m)
 	}
 	if !w.queue.acquire() {
@@ -174,7 +179,8 @@ func (w *WAL) move(pins []pin) (n int, err error) {
 	for i := range all {
 		w.index.rewrite(b, &all[i])
 	}
-	if free := w.file.Size() - int64(tail-head); b.b.Records() > 0 && vfs.RoundUp(int64(b.b.Len())) <= free {
+	free := w.file.Size() - int64(tail-head) - reserveReclaim*w.queue.largest
+	if b.b.Records() > 0 && vfs.RoundUp(int64(b.b.Len())) <= free {
 		w.commit(b)
 	}
 	if w.queue.release(w.last.End()) {
@@ -191,12 +197,14 @@ type moved struct {
 	entries []Entry
 }
 
-// load reads a group's live records without the writer's role, so that no batch waits for the read.
+// load reads a group's live records without the writer's role, so that no batch waits for the read. A group that is gone, or
+// has grown beyond what a batch takes, comes back without any, and so stays where it is: it is not quiet, and has its
+// checkpoint to wait for.
 func (w *WAL) load(n id.GroupID) (moved, error) {
 	for {
 		w.index.mu.RLock()
 		g := w.index.groups[n]
-		if g == nil {
+		if g == nil || vfs.RoundUp(g.cost()) > w.queue.largest {
 			w.index.mu.RUnlock()
 			return moved{group: n}, nil
 		}

@@ -78,6 +78,53 @@ func TestQuietGroupsMove(t *testing.T) {
 	wantEntries(t, w, 1, tail)
 }
 
+// A group that was small when Reclaim made its plan, and is larger than a batch when its turn comes, stays where it is.
+func TestGroupGrowsWhileOthersMove(t *testing.T) {
+	var w *WAL
+	var s source
+	grown := id.Index(0)
+	grow := func() {
+		for largest := w.queue.largest; w.index.groups[2].cost() <= largest; {
+			grown++
+			s.add(w, func(b *Batch) { b.Entries(2, 1, ents(grown, 1, string(make([]byte, 3000)))) })
+			w.Drive()
+		}
+	}
+	o := testOptions(vfs.NewMem())
+	o.Inline, o.RingBytes = true, 4*testRing
+	reads := 0
+	w = hooked(t, o, func(op vfs.Op) error {
+		if op.Kind == vfs.OpRead {
+			if reads++; reads == 1 { // of the first group's entries
+				grow()
+			}
+		}
+		return nil
+	})
+	grown++
+	s.add(w, func(b *Batch) {
+		b.Entries(1, 1, ents(1, 1, "quiet"))
+		b.Entries(2, 1, ents(grown, 1, "not for long"))
+	})
+	for last := id.Index(1); reads == 0; last++ {
+		s.add(w, func(b *Batch) {
+			b.Entries(9, 1, ents(last, 1, string(make([]byte, 3000))))
+			b.Checkpoint(9, 1, last, 1, hard(1, 1, last), nil)
+		})
+		w.Drive()
+		if err := w.Reclaim(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := w.index.groups[1].oldest()
+	if second := w.index.groups[2].oldest(); first <= second || grown < 2 {
+		t.Errorf("the first group's oldest record is at LSN %d, that of the second, which grew by %d entries, at %d", first, grown-1, second)
+	}
+	if w.Last(2) != grown {
+		t.Errorf("the second group ends at %d, want %d", w.Last(2), grown)
+	}
+}
+
 // A ring full of entries takes no more, still takes the checkpoint, and goes on by itself once that has freed it.
 func TestFullRing(t *testing.T) {
 	w, _ := mustOpen(t, testOptions(vfs.NewMem()))
