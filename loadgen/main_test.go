@@ -34,8 +34,12 @@ func TestUsage(t *testing.T) {
 		t.Errorf("--version: %d, %q", code, out)
 	}
 	code, out, _ := do(t, "--help")
-	if code != exitValid || !strings.Contains(out, "Exit codes:") || !strings.Contains(out, "--records-per-request") || !strings.Contains(out, "loadgen --brokers") {
+	if code != exitValid || !strings.Contains(out, "Exit codes:") || !strings.Contains(out, "loadgen run --help") || !strings.Contains(out, "loadgen --brokers") {
 		t.Errorf("--help: %d, %q", code, out)
+	}
+	code, out, _ = do(t, "run", "--help")
+	if code != exitValid || !strings.Contains(out, "--records-per-request") || !strings.Contains(out, "When operations begin") || !strings.Contains(out, "INVALID") {
+		t.Errorf("run --help: %d, %q", code, out)
 	}
 	for _, c := range []struct {
 		args []string
