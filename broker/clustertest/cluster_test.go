@@ -154,7 +154,7 @@ func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
 	for i, n := range c.nodes {
 		seeds[i] = n.kafka
 	}
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.AlwaysRetryEOF(), kgo.MetadataMinAge(10 * time.Millisecond),
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.AlwaysRetryEOF(), kgo.MetadataMinAge(10 * time.Millisecond), kgo.MetadataMaxAge(lookAgain),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }), kgo.RetryTimeout(patience),
 		kgo.RequestTimeoutOverhead(500 * time.Millisecond), kgo.DialTimeout(500 * time.Millisecond)}, opts...)...)
 	if err != nil {

@@ -218,10 +218,10 @@ func (l *load) check() {
 	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets})
 	var next [partitions]int64
 	var order [partitions]map[int]int
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	for behind(next, want) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience) // of one answer: how many it takes is up to how long the test ran
 		fetches := cl.PollFetches(ctx)
+		cancel()
 		if err := fetches.Err(); err != nil {
 			l.c.t.Fatalf("read %v of %v: %v", next, want, err)
 		}

@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// lookAgain is how often a client asks who the nodes are. Here all of a cluster's nodes may be others within seconds, and one that
+// asked only when something fails would know none that is left.
+const lookAgain = time.Second
+
 // patience is what only a hanging test exceeds, however little of the machine it gets.
 const patience = time.Minute
 

@@ -61,8 +61,9 @@ func (p *Peers) Set(n id.NodeID, reached bool, now time.Time) {
 }
 
 // Refused notes that a peer does not know this node as a member of the cluster. One may be behind; it tells whether most of them say
-// so, without having been reached since.
-func (p *Peers) Refused(by id.NodeID) (most bool) {
+// so, without having been reached since. Of peers that are configured the cluster may have done without for long, and their silence
+// says nothing: those that this node's own metadata names are asked for, or all if it names none. expected says whom it names.
+func (p *Peers) Refused(by id.NodeID, expected func(id.NodeID) (known bool, with id.Incarnation)) (most bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, known := p.m[by]
@@ -71,14 +72,30 @@ func (p *Peers) Refused(by id.NodeID) (most bool) {
 	}
 	s.refused = true
 	p.m[by] = s
-	count := 0
-	for _, s := range p.m {
-		if s.refused {
-			count++
+	var all, named tally
+	for n, s := range p.m {
+		all.add(s.refused)
+		if known, _ := expected(n); known {
+			named.add(s.refused)
 		}
 	}
-	return 2*count > len(p.m)
+	if named.of > 0 {
+		return named.most()
+	}
+	return all.most()
 }
+
+// tally counts peers, and how many of them refuse.
+type tally struct{ refuse, of int }
+
+func (t *tally) add(refuses bool) {
+	t.of++
+	if refuses {
+		t.refuse++
+	}
+}
+
+func (t *tally) most() bool { return 2*t.refuse > t.of }
 
 // State tells whether a peer is reached, and since when that is so; the zero time for one that never was. It is false for whoever
 // is no peer.

@@ -34,16 +34,32 @@ func TestMissing(t *testing.T) {
 	p.Add(2, "b:2")
 	want("2 at b:2, 4 at d:1")
 	for _, by := range []id.NodeID{2, 2, 9} {
-		if p.Refused(by) {
+		if p.Refused(by, nobody) {
 			t.Error("one of three is most of them")
 		}
 	}
 	p.Set(2, true, at)
-	if p.Refused(3) || !p.Refused(4) {
+	if p.Refused(3, nobody) || !p.Refused(4, nobody) {
 		t.Error("one that was reached since still counts, or two of three are not most of them")
 	}
 	p.Remove(2)
 	want("4 at d:1")
+}
+
+// nobody is named by a node's metadata when it has none yet.
+func nobody(id.NodeID) (bool, id.Incarnation) { return false, 0 }
+
+// TestRefusedByAllThatAreLeft: a node that was removed is started with the peers of long ago, most of which are gone, and knows the
+// others from its metadata.
+func TestRefusedByAllThatAreLeft(t *testing.T) {
+	p := New(map[id.NodeID]string{2: "b:1", 6: "f:1", 8: "h:1", 11: "k:1", 14: "n:1", 15: "o:1"})
+	named := func(n id.NodeID) (bool, id.Incarnation) { return n >= 9, 1 }
+	if p.Refused(2, named) || p.Refused(11, named) {
+		t.Error("one of three that count is most of them")
+	}
+	if !p.Refused(14, named) {
+		t.Error("two of the three that the metadata names are not most of them")
+	}
 }
 
 func TestOwn(t *testing.T) {
