@@ -34,6 +34,9 @@ func (r RegisterNode) apply(c *change) Result {
 		return refused(CodeDuplicateNode, "node %d is registered with another data directory "+
 			"(incarnation %#x, this one has %#x): start it on that directory, or under a new node id", n.ID, c.nodes[i].Incarnation, n.Incarnation)
 	}
+	if !found && n.Incarnation != 0 && !slices.ContainsFunc(c.metadata, func(r Replica) bool { return r.Node == n.ID }) {
+		return refused(CodeNodeNotRegistered, "node %d is not a node of the cluster: it was removed, or never added", n.ID)
+	}
 	for _, other := range c.nodes {
 		if other.ID != n.ID && (other.KafkaAddr == n.KafkaAddr && n.KafkaAddr != "" || other.RaftAddr == n.RaftAddr) {
 			return refused(CodeDuplicateNode, "node %d has the addresses %s and %s, node %d announces %s and %s: "+
@@ -53,12 +56,7 @@ func (r RemoveNode) apply(c *change) Result {
 	if !found {
 		return refused(CodeNodeNotRegistered, "node %d is not registered", r.Node)
 	}
-	held := 0
-	for _, replica := range c.metadata {
-		if replica.Node == r.Node {
-			held++
-		}
-	}
+	held := len(slices.DeleteFunc(slices.Clone(c.metadata), func(m Replica) bool { return m.Node != r.Node }))
 	for _, candidate := range c.Candidates() {
 		if candidate.Node == r.Node {
 			held += candidate.Replicas

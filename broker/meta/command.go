@@ -108,7 +108,8 @@ type (
 
 	// RegisterNode adds a node or changes the addresses of a known one. A known id with another incarnation is
 	// refused: the disk that held its replicas, and its votes, is gone. Incarnation 0 announces a node that is to join:
-	// it holds nothing until it registers itself.
+	// it holds nothing until it registers itself. A node that founds the cluster needs no announcement; any other that is
+	// not known is refused: what a node said before it was removed may arrive behind its removal.
 	RegisterNode struct{ Node Node }
 
 	// RemoveNode forgets a node that holds no replica any more.

@@ -32,9 +32,19 @@ func founded(t testing.TB, n int) *cluster {
 	c := newCluster(t)
 	c.do(Bootstrap{Level: 1, ClusterID: "test-cluster", Replicas: []Replica{{Node: 1, ID: 1}}})
 	for i := 1; i <= n; i++ {
-		c.do(RegisterNode{Node: node(i)})
+		c.join(i)
 	}
 	return c
+}
+
+// join has a node come, and announces it first unless it is a founder.
+func (c *cluster) join(i int) {
+	announced := node(i)
+	announced.Incarnation = 0
+	if !slices.ContainsFunc(c.catalog().MetadataReplicas(), func(r Replica) bool { return r.Node == announced.ID }) {
+		c.do(RegisterNode{Node: announced})
+	}
+	c.do(RegisterNode{Node: node(i)})
 }
 
 func node(i int) Node {

@@ -26,7 +26,7 @@ func TestTranscript(t *testing.T) {
 	c.create("logs", 1, 1)
 	plan, refused := c.catalog().PlanAddPartitions(PartitionsRequest{Topic: orders.ID, Total: 3}, Limits{})
 	c.planned(plan, refused)
-	c.do(RegisterNode{Node: node(4)})
+	c.join(4)
 	old := c.catalog().TopicByID(orders.ID).Partitions[0].Replicas[2]
 	moved := c.do(ReplaceReplica{Group: 2, Old: old.ID, Node: 4})
 	c.do(ReplaceReplica{Group: 2, Old: moved.Replica.ID, Node: 4}) // the same node, under an id that has no votes
@@ -137,8 +137,9 @@ func TestRefusals(t *testing.T) {
 	wrongDisk := node(2)
 	wrongDisk.Incarnation++
 	sameAddr := node(4)
+	sameAddr.Incarnation = 0
 	sameAddr.KafkaAddr = node(1).KafkaAddr
-	c.do(RegisterNode{Node: node(5)})
+	c.join(5)
 	for _, test := range []struct {
 		name    string
 		command Command
@@ -259,7 +260,10 @@ func TestMetadataNodes(t *testing.T) {
 	c.do(SetMetadataNode{Node: 1})
 	c.do(SetMetadataNode{Node: 1})
 	c.do(RemoveNode{Node: 1})
-	c.do(RegisterNode{Node: node(1)})
+	if got := c.try(RegisterNode{Node: node(1)}).Refused; got == nil || got.Code != CodeNodeNotRegistered || !strings.Contains(got.Error(), "removed") {
+		t.Errorf("what a node said of itself before it was removed arrives behind its removal: %v", got)
+	}
+	c.join(1)
 	c.do(SetMetadataNode{Node: 3})
 	c.do(SetMetadataNode{Node: 1, Member: true})
 	want := "replaced group 1 on 1@1 2@2\nreplaced group 1 on 1@1 2@2 3@3\nreplaced group 1 on 2@2 3@3 gone 1@1\n" +

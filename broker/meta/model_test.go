@@ -68,6 +68,9 @@ func (m *model) apply(c Command) bool {
 		if known && old.Incarnation != 0 && old.Incarnation != c.Node.Incarnation {
 			return false
 		}
+		if !known && c.Node.Incarnation != 0 && m.metadata[c.Node.ID] == 0 {
+			return false
+		}
 		m.nodes[c.Node.ID] = c.Node
 	case RemoveNode:
 		for _, t := range m.topics {

@@ -477,7 +477,7 @@ func TestMetadataSnapshotCrash(t *testing.T) {
 func TestMetadataKeepsTheSnapshotThatTheWALNames(t *testing.T) {
 	l := foundedMeta(t)
 	old := l.files()
-	l.command(meta.RegisterNode{Node: meta.Node{ID: 2, Incarnation: 6, KafkaAddr: "b:1", RaftAddr: "b:1"}})
+	l.command(meta.RegisterNode{Node: meta.Node{ID: 2, RaftAddr: "b:1"}})
 	if _, err := l.meta.checkpoint(); err != nil { // without a write of the WAL
 		t.Fatal(err)
 	}

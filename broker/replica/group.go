@@ -62,6 +62,7 @@ type Group struct {
 	peers     peers.Book
 	leadAt    id.Index // the term's own first entry
 	confIndex id.Index // until it is applied, raft takes no configuration change
+	confEnd   id.Index // the log's end when the last one took effect; see SettledLocked
 	snaps     snapshots
 	reads     readindex.Queue
 
@@ -70,7 +71,7 @@ type Group struct {
 	intercept   bool // heartbeats' responses go to intercepted, and not to the Sender
 	intercepted []pb.Message
 
-	counters Counters
+	counters peers.Counters
 }
 
 // Status is what a group tells about itself.

@@ -26,7 +26,7 @@ func (g *Group) setConf(cs pb.ConfState, at id.Index) {
 			g.refuse(id.ReplicaID(r))
 		}
 	}
-	g.conf = cs
+	g.conf, g.confEnd = cs, g.log.LastIndex()
 	g.solo = len(now) == 1 && len(cs.Voters) == 1 && cs.Voters[0] == uint64(g.cfg.Replica)
 	if g.status.IsLead {
 		g.peers.Reset(now, g.cfg.Replica)
@@ -71,6 +71,17 @@ func (g *Group) Change(cs ...membership.Change) (id.Index, id.Term, error) {
 		return 0, 0, fmt.Errorf("group %d: %w", g.cfg.Group, err)
 	}
 	return g.proposeConf(membership.Proposal(cs...))
+}
+
+// SettledLocked tells whether the configuration outlives this leader, if it is one: a majority has an entry that was appended when it
+// was in effect, and with that the word that it is. Before, those who are left when the leader dies may not know that a change is
+// done, and go on counting on replicas that it removed: these have to stay. If nothing else is written, an empty entry is proposed;
+// ask again.
+func (g *Group) SettledLocked() bool {
+	if g.status.IsLead && g.status.Commit <= g.confEnd && g.nextIndex() <= g.confEnd+1 {
+		_, _, _ = g.proposeLocked(pb.Entry{})
+	}
+	return g.status.IsLead && g.status.Commit > g.confEnd
 }
 
 // changing tells whether raft would refuse a change, and put an empty entry in its place.

@@ -219,3 +219,53 @@ func (n *net) tickOnce() {
 		n.deliver(m)
 	}
 }
+
+// TestRemovedReplicaStaysUntilThatIsSettled: a leader dies at the first moment at which it says that a replica is out for good, and
+// the replica goes. Those who are left must not count on it, or nobody can be elected among them.
+func TestRemovedReplicaStaysUntilThatIsSettled(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		c := newNet(t, 3)
+		p := c.elect(1)
+		c.start(4, newDisk(), 3)
+		c.mustChange(p, membership.Change{Replica: 4, To: membership.Learner})
+		c.fill(p, 20)
+		c.tick()
+		out := func() bool {
+			p.group.Lock()
+			defer p.group.Unlock()
+			m, err := p.group.ConfLocked().Members()
+			return err == nil && !m.Joint() && !m.Has(3) && p.group.SettledLocked()
+		}
+		if _, _, err := p.group.Change(membership.Change{Replica: 4, To: membership.Voter}, membership.Change{Replica: 3, To: membership.None}); err != nil {
+			t.Fatal(err)
+		}
+		for k := 0; !out(); k++ {
+			if busy && k%3 == 0 {
+				c.mustPropose(p, number(k))
+			}
+			p.wal.Drive()
+			if len(c.queue) == 0 {
+				if k > 10_000 {
+					t.Fatal("the change is never settled")
+				}
+				continue
+			}
+			m := c.queue[0]
+			c.queue = c.queue[1:]
+			c.deliver(m)
+			if q := c.peers[id.ReplicaID(m.To)]; q != nil {
+				q.wal.Drive()
+			}
+		}
+		c.queue = nil
+		delete(c.peers, 1)
+		delete(c.peers, 3)
+		for k := 0; c.leader() == nil; k++ {
+			if k > 200 {
+				t.Fatalf("busy %t: nobody leads; 2 has %+v, 4 has %+v", busy, c.peers[2].members, c.peers[4].members)
+			}
+			c.tick()
+		}
+		c.wantMembers(membership.Members{Voters: []id.ReplicaID{1, 2, 4}}, 2, 4)
+	}
+}

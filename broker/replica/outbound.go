@@ -3,20 +3,12 @@ package replica
 import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
+	"ackline/broker/replica/peers"
 	"ackline/broker/replica/quietword"
 )
 
-// Counters count what a group sends and refuses. They only go up.
-type Counters struct {
-	Sent      uint64 // messages for other replicas, snapshots not included
-	HeldBack  uint64 // appends that carried nothing but a commit index
-	Alone     uint64 // of these, those that were sent after all
-	Snapshots uint64 // handed to the Sender
-	Refused   uint64 // messages that came and were refused
-}
-
 // Counters returns the group's counters.
-func (g *Group) Counters() Counters {
+func (g *Group) Counters() peers.Counters {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.counters

@@ -7,10 +7,11 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/replica"
+	"ackline/broker/replica/peers"
 )
 
 // sent adds up what all replicas sent.
-func (n *net) sent() (total replica.Counters) {
+func (n *net) sent() (total peers.Counters) {
 	for _, p := range n.all() {
 		c := p.group.Counters()
 		total.Sent += c.Sent

@@ -93,7 +93,7 @@ func (g *Group) store(m *pb.Message) {
 	}
 	// A batch of the WAL has a bound, and a burst of messages none that this node sets: each part fits, and is whole by itself.
 	for rest := m.Entries; ; {
-		n := g.fitting(rest)
+		n := raftlog.Fitting(rest, g.cfg.WAL.LargestBatch()/4)
 		part := store{entries: rest[:n:n], hard: hard, hasHard: true}
 		if rest = rest[n:]; len(rest) == 0 {
 			part.responses = m.Responses
@@ -105,17 +105,6 @@ func (g *Group) store(m *pb.Message) {
 	}
 	g.signal()
 }
-
-// fitting is how many of some entries, one at least if there are any, one store takes.
-func (g *Group) fitting(es []pb.Entry) (n int) {
-	for room := g.cfg.WAL.LargestBatch() / 4; n < len(es) && (n == 0 || room >= int64(len(es[n].Data))); n++ {
-		room -= int64(len(es[n].Data)) + entryOverhead
-	}
-	return n
-}
-
-// entryOverhead is at least what an entry takes in the WAL beside its data.
-const entryOverhead = 64
 
 // signal enlists the group with the WAL. Not while Collect runs: it takes what is queued, and signals for what it leaves.
 // Enlisting from there would make every inline batch wake the syncer for nothing, two futex calls and a thread's wake-up.

@@ -308,7 +308,8 @@ func TestAdmit(t *testing.T) {
 		return meta.RegisterNode{Node: meta.Node{ID: n, Incarnation: inc, KafkaAddr: fmt.Sprintf("n%d:1", n), RaftAddr: fmt.Sprintf("n%d:2", n)}}
 	}
 	do(reg(2, 12))
-	do(reg(3, 77)) // it came back, as new
+	do(reg(3, 0)) // it was announced again
+	do(reg(3, 77))
 	check("registered", 2, 12, "")
 	check("registered", 2, 99, "another data directory")
 	check("registered anew", 3, 77, "")

@@ -152,14 +152,19 @@ func Members(g *replica.Group) (membership.Members, replica.Status) {
 	return m, st
 }
 
-// Gone tells what a leader knows of a replica that does not belong to its group any more: it is out of the configuration, which is
-// not about to change, in this term. It is false if the node does not lead the group.
+// Gone tells what a leader knows of a replica that does not belong to its group any more: it is out of the configuration for good,
+// whatever becomes of this leader. It is false if the node does not lead the group.
 func Gone(group *replica.Group, r id.ReplicaID) (term id.Term, gone bool) {
 	if group == nil {
 		return 0, false
 	}
 	m, st := Members(group)
-	return st.Term, st.IsLead && !m.Joint() && !m.Has(r)
+	if !st.IsLead || m.Joint() || m.Has(r) {
+		return st.Term, false
+	}
+	group.Lock()
+	defer group.Unlock()
+	return st.Term, group.StatusLocked().Term == st.Term && group.SettledLocked()
 }
 
 // Watch is a replica.Host that has whoever moves look again when a group's leader or members change.

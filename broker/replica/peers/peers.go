@@ -47,6 +47,15 @@ func (p *Peer) Beats(m *pb.Message) {
 	}
 }
 
+// Counters count what a group sends to its peers and refuses of them. They only go up.
+type Counters struct {
+	Sent      uint64 // messages for other replicas, snapshots not included
+	HeldBack  uint64 // appends that carried nothing but a commit index
+	Alone     uint64 // of these, those that were sent after all
+	Snapshots uint64 // handed to the Sender
+	Refused   uint64 // messages that came and were refused
+}
+
 // Book has all of a leader's peers; it is empty at a follower.
 type Book struct{ list []Peer }
 

@@ -272,3 +272,14 @@ func AppendEntries(dst []wal.Entry, es []pb.Entry) []wal.Entry {
 	}
 	return dst
 }
+
+// Fitting is how many of some entries, one at least if there are any, one part of a WAL batch takes that has room for so many bytes.
+func Fitting(es []pb.Entry, room int64) (n int) {
+	for ; n < len(es) && (n == 0 || room >= int64(len(es[n].Data))); n++ {
+		room -= int64(len(es[n].Data)) + entryOverhead
+	}
+	return n
+}
+
+// entryOverhead is at least what an entry takes in the WAL beside its data.
+const entryOverhead = 64
