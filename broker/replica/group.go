@@ -11,11 +11,11 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/replica/candidacy"
-	"ackline/broker/replica/nolog"
 	"ackline/broker/replica/peers"
 	"ackline/broker/replica/proposals"
 	"ackline/broker/replica/raftlog"
 	"ackline/broker/replica/readindex"
+	"ackline/broker/replica/settings"
 	"ackline/broker/wal"
 )
 
@@ -87,8 +87,9 @@ type Status struct {
 
 // store is one raft MsgStorageAppend on its way to the disk.
 type store struct {
-	batch     id.LSN // set once collected
-	entries   []pb.Entry
+	batch     id.LSN     // set once collected
+	entries   []pb.Entry // until it is collected
+	first     id.Index   // of the entries; 0: it has none
 	hard      wal.HardState
 	hasHard   bool
 	snapshot  *Snapshot // before the entries
@@ -146,30 +147,11 @@ func NewGroup(cfg Config, st State) (*Group, error) {
 	return g, nil
 }
 
-// inflightBytes is what a follower may have been sent and not answered. What one lacks that comes back is read from the disk with the
-// group's lock held, as much as this at first: those who write wait meanwhile.
-const inflightBytes = 8 << 20
-
 func (g *Group) newRaft() (*raft.RawNode, error) {
-	return raft.NewRawNode(&raft.Config{
-		ID:                        uint64(g.cfg.Replica),
-		ElectionTick:              g.cfg.ElectionTicks,
-		HeartbeatTick:             g.cfg.HeartbeatTicks,
-		Storage:                   storage{g},
-		Applied:                   uint64(g.applied),
-		AsyncStorageWrites:        true,
-		MaxSizePerMsg:             1 << 20,
-		MaxCommittedSizePerReady:  4 << 20,
-		MaxUncommittedEntriesSize: 0, // bounded by Config.UncommittedBytes before raft sees a proposal
-		MaxInflightMsgs:           256,
-		MaxInflightBytes:          inflightBytes,
-		CheckQuorum:               true,
-		PreVote:                   true,
-		ReadOnlyOption:            raft.ReadOnlySafe,
-		Logger:                    nolog.Logger,
-		DisableProposalForwarding: true,
-		StepDownOnRemoval:         true,
-	})
+	c := settings.Config()
+	c.ID, c.Storage, c.Applied = uint64(g.cfg.Replica), storage{g}, uint64(g.applied)
+	c.ElectionTick, c.HeartbeatTick = g.cfg.ElectionTicks, g.cfg.HeartbeatTicks
+	return raft.NewRawNode(&c)
 }
 
 // Lock takes the group's lock, for the Locked methods and for the machine's own state.
@@ -333,6 +315,7 @@ func (g *Group) Durable(end id.LSN) {
 		if s.snapshot != nil {
 			g.restore(s.snapshot)
 		}
+		g.renew(s.responses, g.inflight[n+1:])
 		g.stepResponses(s.responses)
 		for _, done := range s.done {
 			close(done)
@@ -345,6 +328,20 @@ func (g *Group) Durable(end id.LSN) {
 		g.handleReady()
 	}
 	g.Unlock()
+}
+
+// renew lets raft know of entries that became durable after its term had changed. It ignores what was to be answered in an earlier
+// term, for what is queued behind may have replaced them, and waits for the write that records the new term; but in a full ring that
+// write waits for entries to be applied, these among them. Nothing behind them replaces any here, so it may know.
+func (g *Group) renew(ms []pb.Message, behind []store) {
+	for i := range ms {
+		m := &ms[i]
+		replaces := func(s store) bool { return s.first != 0 && s.first <= id.Index(m.Index) }
+		if m.Type == pb.MsgStorageAppendResp && m.Index != 0 && m.Term < uint64(g.status.Term) &&
+			!slices.ContainsFunc(behind, replaces) && !slices.ContainsFunc(g.queue, replaces) {
+			m.Term = uint64(g.status.Term)
+		}
+	}
 }
 
 // stepResponses delivers what raft wanted delivered once a write is durable: to itself and to other nodes.

@@ -95,6 +95,9 @@ func (g *Group) store(m *pb.Message) {
 	for rest := m.Entries; ; {
 		n := raftlog.Fitting(rest, g.cfg.WAL.LargestBatch()/4)
 		part := store{entries: rest[:n:n], hard: hard, hasHard: true}
+		if n > 0 {
+			part.first = id.Index(rest[0].Index)
+		}
 		if rest = rest[n:]; len(rest) == 0 {
 			part.responses = m.Responses
 			g.queue = append(g.queue, part)

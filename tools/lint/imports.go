@@ -53,7 +53,7 @@ var only = map[string][]string{
 	"broker/replica/candidacy":   {"broker/id"},
 	"broker/replica/membership":  {"broker/id"},
 	"broker/replica/readindex":   {},
-	"broker/replica/nolog":       {},
+	"broker/replica/settings":    {},
 	"broker/replica/quietword":   {"broker/id"},
 	"broker/cmd/broker":          {"broker/id", "broker/node", "broker/node/admin", "broker/node/config", "tools/version"},
 	"tools/stats":                {},
