@@ -21,6 +21,7 @@ type produceCall struct {
 	req     kwire.ProduceRequest
 	topics  []produceTopic
 	parts   []producePart
+	told    kwire.StageTimes
 	acks    []partition.Ack // one per part, never moved while pending
 	// pending counts the acks that are out, and one for the goroutine that still hands out.
 	pending atomic.Int32
@@ -240,8 +241,24 @@ func (h *Handler) answer(c *produceCall) *server.Request {
 	if last != nil {
 		r.Clock[stage.Queue], r.Clock[stage.Sync], r.Clock[stage.Quorum] = last.Collected, last.Synced, last.Committed
 	}
-	r.Buf = e.End(throttleMs, hints)
+	var told *kwire.StageTimes
+	if c.req.AsksStages {
+		c.told = stageTimes(&r.Clock)
+		told = &c.told
+	}
+	r.Buf = e.End(throttleMs, hints, told)
 	return r
+}
+
+// stageTimes is what a client is told that asks for it. A batch that was collected before the request was there is an older one:
+// others made the quorum before this node's disk had the request's own.
+func stageTimes(c *stage.Clock) kwire.StageTimes {
+	t := kwire.StageTimes{Decode: c.Since(stage.Decode), Propose: c.Since(stage.Propose), Queue: -1, Sync: -1, Quorum: c.Since(stage.Quorum),
+		Encode: stage.Now() - c[stage.Read]}
+	if c[stage.Queue] >= c[stage.Decode] {
+		t.Queue, t.Sync = c.Since(stage.Queue), c.Since(stage.Sync)
+	}
+	return t
 }
 
 // hint names who leads instead. What was held may be for this node by now.

@@ -75,6 +75,7 @@ func FuzzProduce(f *testing.F) {
 	for v := int16(3); v <= 11; v++ {
 		f.Add(v, randomRequest(rng, KeyProduce, v).AppendTo(nil))
 		f.Add(v, onePartition(v).Body)
+		f.Add(v, asking(v, []byte{StagesVersion}).Body)
 	}
 	f.Fuzz(func(t *testing.T, version int16, body []byte) {
 		h := Header{Key: KeyProduce, Version: version, Body: body}

@@ -17,8 +17,9 @@ type ProduceRequest struct {
 	TransactionalID []byte // nil when null
 	Acks            int16  // -1, 0 or 1; not checked here
 	TimeoutMs       int32
-	Topics          int // number of topics in the request, those without partitions included
-	Partitions      int // number of partitions in the request
+	Topics          int  // number of topics in the request, those without partitions included
+	Partitions      int  // number of partitions in the request
+	AsksStages      bool // the client wants to be told StageTimes
 
 	w        walker
 	topic    []byte
@@ -98,9 +99,11 @@ func (p *ProduceRequest) check() string {
 			return reason
 		}
 	}
+	tags := p.w.b
 	if reason := p.endOfStructure(); reason != "" {
 		return reason
 	}
+	p.AsksStages = p.w.flexible && tags[0] != 0 && asksStages(tags)
 	if n := len(p.w.b); n > 0 {
 		return fmt.Sprintf("%d bytes after the end of the request", n)
 	}

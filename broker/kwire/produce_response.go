@@ -38,7 +38,7 @@ type Endpoint struct {
 //	var e kwire.ProduceResponse
 //	e.Begin(buf, h, topics)
 //	e.Topic(name, partitions); e.Partition(…) …   as often as announced
-//	buf = e.End(throttleMs, endpoints)
+//	buf = e.End(throttleMs, endpoints, stages)
 type ProduceResponse struct {
 	dst        []byte
 	at         int
@@ -117,33 +117,48 @@ func (e *ProduceResponse) currentLeader(d []byte, p ProducePartition) []byte {
 }
 
 // End finishes the frame and returns the buffer. The endpoints are those of the leaders that were named; versions
-// before 10 do not carry them.
-func (e *ProduceResponse) End(throttleMs int32, endpoints []Endpoint) []byte {
+// before 10 do not carry them. stages is for a request that AsksStages, and nil for any other.
+func (e *ProduceResponse) End(throttleMs int32, endpoints []Endpoint, stages *StageTimes) []byte {
 	e.endTopic()
 	if e.topics != 0 {
 		panic(fmt.Sprintf("kwire: Produce response ended %d topics short of what was announced", e.topics))
 	}
 	d := binary.BigEndian.AppendUint32(e.dst, uint32(throttleMs))
 	if e.flexible {
-		if e.version < produceHintsFrom || len(endpoints) == 0 {
-			d = append(d, 0)
-		} else {
-			d = appendEndpoints(d, endpoints)
-		}
+		d = e.tags(d, endpoints, stages)
 	}
 	EndResponse(d, e.at)
 	*e = ProduceResponse{}
 	return d
 }
 
-// appendEndpoints appends the response's tag section: tag 0 is NodeEndpoints, an array.
+// tags appends the response's tag section, in the order of the tags' numbers.
+func (e *ProduceResponse) tags(d []byte, endpoints []Endpoint, stages *StageTimes) []byte {
+	n, named := byte(0), e.version >= produceHintsFrom && len(endpoints) > 0
+	if named {
+		n++
+	}
+	if stages != nil {
+		n++
+	}
+	d = append(d, n)
+	if named {
+		d = appendEndpoints(d, endpoints)
+	}
+	if stages != nil {
+		d = appendStages(d, stages)
+	}
+	return d
+}
+
+// appendEndpoints appends tag 0 of the response: NodeEndpoints, an array.
 func appendEndpoints(d []byte, endpoints []Endpoint) []byte {
 	size := uvarintLen(len(endpoints) + 1)
 	for i := range endpoints {
 		n := &endpoints[i]
 		size += 4 + uvarintLen(len(n.Host)+1) + len(n.Host) + 4 + uvarintLen(len(n.Rack)+1) + len(n.Rack) + 1
 	}
-	d = append(d, 1, 0)
+	d = append(d, 0)
 	d = binary.AppendUvarint(d, uint64(size))
 	from := len(d)
 	d = binary.AppendUvarint(d, uint64(len(endpoints)+1))

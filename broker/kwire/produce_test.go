@@ -24,6 +24,9 @@ func sameAsKmsg(t *testing.T, p *ProduceRequest, want *kmsg.ProduceRequest) {
 	if p.Acks != want.Acks || p.TimeoutMs != want.TimeoutMillis || p.Topics != len(want.Topics) {
 		t.Fatalf("got %d %d %d, want %+v", p.Acks, p.TimeoutMs, p.Topics, want)
 	}
+	if p.AsksStages != asks(want.UnknownTags) {
+		t.Fatalf("AsksStages is %v", p.AsksStages)
+	}
 	if (p.TransactionalID == nil) != (want.TransactionID == nil) ||
 		want.TransactionID != nil && string(p.TransactionalID) != *want.TransactionID {
 		t.Fatalf("transactional id %q, want %v", p.TransactionalID, want.TransactionID)
@@ -143,7 +146,7 @@ func TestProduceDoesNotAllocate(t *testing.T) {
 				e.Topic(topic, 1)
 				e.Partition(ProducePartition{Partition: partition, Base: i.Base, AppendTime: -1, Code: CodeNotLeader, LeaderID: 1})
 			}
-			buf = e.End(0, endpoints)[:0]
+			buf = e.End(0, endpoints, nil)[:0]
 		}); n != 0 {
 			t.Errorf("%v allocations", n)
 		}
@@ -186,7 +189,7 @@ func TestProduceResponseAgreesWithKmsg(t *testing.T) {
 					want.Brokers = append(want.Brokers, b)
 				}
 			}
-			got := e.End(want.ThrottleMillis, endpoints)
+			got := e.End(want.ThrottleMillis, endpoints, nil)
 			if w := AppendResponse([]byte("before"), h, want); !bytes.Equal(got, w) {
 				t.Fatalf("%+v\ngot  %x\nwant %x", want, got, w)
 			}
@@ -220,9 +223,9 @@ func TestProduceResponseCountsWhatIsAnnounced(t *testing.T) {
 	h := Header{Key: KeyProduce, Version: 9}
 	for name, f := range map[string]func(e *ProduceResponse){
 		"topic too many":       func(e *ProduceResponse) { e.Topic(nil, 0); e.Topic(nil, 0) },
-		"topic missing":        func(e *ProduceResponse) { e.End(0, nil) },
+		"topic missing":        func(e *ProduceResponse) { e.End(0, nil, nil) },
 		"partition too many":   func(e *ProduceResponse) { e.Topic(nil, 0); e.Partition(ProducePartition{}) },
-		"partition missing":    func(e *ProduceResponse) { e.Topic(nil, 1); e.End(0, nil) },
+		"partition missing":    func(e *ProduceResponse) { e.Topic(nil, 1); e.End(0, nil, nil) },
 		"version not produced": func(e *ProduceResponse) { e.Begin(nil, Header{Key: KeyProduce, Version: 2}, 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -261,6 +264,6 @@ func BenchmarkProduceResponse(b *testing.B) {
 		e.Begin(buf[:0], h, 1)
 		e.Topic(name, 1)
 		e.Partition(ProducePartition{Partition: 3, Base: 5, AppendTime: -1})
-		buf = e.End(0, nil)
+		buf = e.End(0, nil, nil)
 	}
 }

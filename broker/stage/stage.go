@@ -39,6 +39,14 @@ type Clock [Count]int64
 // Mark notes that the request passes s now.
 func (c *Clock) Mark(s Stage) { c[s] = Now() }
 
+// Since is how long after Read the request passed s, in nanoseconds; -1 when it did not.
+func (c *Clock) Since(s Stage) int64 {
+	if c[s] == 0 {
+		return -1
+	}
+	return c[s] - c[Read]
+}
+
 // base and baseNS tie Go's monotonic clock, which only tells differences, to CLOCK_MONOTONIC.
 var base, baseNS = func() (time.Time, int64) {
 	var ts unix.Timespec
