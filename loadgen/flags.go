@@ -9,6 +9,7 @@ import (
 	"ackline/loadgen/client"
 	"ackline/loadgen/pace"
 	loadrun "ackline/loadgen/run"
+	"ackline/loadgen/workload"
 )
 
 // Flags that commands share, by what they are about.
@@ -16,33 +17,34 @@ import (
 // systemFlags say what is driven.
 type systemFlags struct {
 	Brokers []string `name:"brokers" placeholder:"HOST:PORT,…" help:"Brokers to ask first."`
-	Floor   string   `placeholder:"HOST:PORT" help:"Send the same frames to a floor server (tools/floor) instead, to learn what any system would take."`
-	Topic   string   `default:"loadgen" help:"Topic to write to or read from (${default})."`
+	Floor   string   `placeholder:"HOST:PORT" help:"A floor server (bin/floor serve; of several, the one with --followers), which takes the least that any system would: alone, the frames go there; beside --brokers, both get the load in turns, and the summary has the limit_ratio."`
+	Topic   string   `placeholder:"NAME" help:"Topic to write to, which is made for the run and deleted at its end (loadgen-DATE-ID, a name that is the run's own)."`
 
-	Create      bool              `help:"Create the topic first, and delete it at the end."`
-	Keep        bool              `help:"With --create: do not delete it."`
-	Partitions  int32             `default:"1" help:"With --create: number of partitions (${default})."`
-	Replication int16             `default:"0" help:"With --create: replication factor; 0 leaves it to the cluster (${default})."`
-	TopicConfig map[string]string `placeholder:"KEY=VALUE" help:"With --create: topic configuration."`
+	Existing    bool              `help:"The topic of --topic is there: use it as it is, and do not delete it."`
+	Keep        bool              `help:"Do not delete the topic that was made."`
+	Partitions  int32             `default:"1" help:"Number of partitions of a topic that is made (${default})."`
+	Replication int16             `default:"0" help:"Its replication factor; 0 leaves it to the cluster (${default})."`
+	TopicConfig map[string]string `placeholder:"KEY=VALUE" help:"Its configuration."`
+
+	securityFlags `group:"What the brokers want to see"`
 }
 
 // loadFlags say what the operations are and who makes them.
 type loadFlags struct {
-	Driver   string `default:"wire" enum:"wire,kgo,kgo-default" help:"wire sends pre-encoded frames and costs next to nothing; kgo is franz-go set up to measure the system; kgo-default is franz-go as people use it (${default})."`
-	Workload string `default:"produce" enum:"produce,fetch" help:"produce writes; fetch reads an existing topic (${default})."`
+	Driver string `default:"wire" enum:"wire,kgo,kgo-default" help:"wire sends pre-encoded frames and costs next to nothing; kgo is franz-go set up to measure the system; kgo-default is franz-go as people use it (${default})."`
 
-	Connections       int           `default:"1" help:"TCP connections (${default})."`
-	InFlight          int           `default:"1" help:"Operations without an answer per connection (${default}). An arrival that finds no room waits; that is its backlog."`
-	Threads           int           `default:"0" help:"Threads of load; 0: one per CPU for one in flight, else half as many (${default})."`
-	Size              int           `default:"1024" help:"Bytes of each record's value (${default})."`
-	RecordsPerRequest int           `default:"1" help:"Records in one request, as one batch (${default})."`
-	Timeout           time.Duration `default:"10s" help:"How long an operation may stay unanswered, and how long a lost broker is tried again (${default})."`
-	Resend            bool          `help:"Survive failovers: send again, as an idempotent producer, what had no answer when a connection or a leader was lost. Needs the wire driver, a connection for each partition and at most 5 in flight (off)."`
-	FetchBytes        int32         `default:"1048576" help:"With --workload fetch: bytes per answer (${default})."`
-	FetchOrder        string        `default:"sequential" enum:"sequential,random" help:"With --workload fetch: where to read (${default})."`
-	EndToEnd          bool          `help:"Add a consumer that waits at the end of the topic, and time records until it has them."`
-	Check             bool          `default:"true" negatable:"" help:"Read everything back afterwards (on)."`
-	Spin              time.Duration `default:"250us" help:"How long a thread may spin before an arrival, because sleeping threads wake late; 0 never spins (${default})."`
+	WorkloadFile    workloadFile `placeholder:"FILE" help:"A TOML file with the workload: the flags from --workload to --consumers and --partitions by their names, with _ for -. Flags that are given override it."`
+	workload.Config `embed:""`
+
+	Threads    int           `default:"0" help:"Threads of load; 0: one per CPU for one in flight, else half as many (${default})."`
+	Timeout    time.Duration `default:"10s" help:"How long an operation may stay unanswered, and how long a lost broker is tried again (${default})."`
+	Resend     bool          `help:"Survive failovers: send again, as an idempotent producer, what had no answer when a connection or a leader was lost. Needs the wire driver, a connection for each partition and at most 5 in flight (off)."`
+	Stages     string        `default:"auto" enum:"auto,on,off" help:"Ask the brokers how long each request's stages took, and show where the time went; ackline's tell, others pass over it. auto is on for the wire driver's produce requests (${default})."`
+	FetchBytes int32         `default:"1048576" help:"With --workload fetch: bytes per answer (${default})."`
+	FetchOrder string        `default:"sequential" enum:"sequential,random" help:"With --workload fetch: where to read (${default})."`
+	EndToEnd   bool          `help:"Add a consumer that waits at the end of the topic, and time records until it has them."`
+	Check      bool          `default:"true" negatable:"" help:"Read everything back afterwards (on)."`
+	Spin       time.Duration `default:"250us" help:"How long a thread may spin before an arrival, because sleeping threads wake late; 0 never spins (${default})."`
 }
 
 // arrivalFlags say when operations begin.
@@ -70,15 +72,19 @@ type windowFlags struct {
 type outputFlags struct {
 	JSON string `name:"json" placeholder:"FILE" help:"Write the whole result, histograms included; - is standard output, and the summary then goes to standard error."`
 	Hlog string `placeholder:"FILE" help:"Write an HdrHistogram log with an interval for each second."`
+
+	Benchfmt string `placeholder:"FILE" help:"Add the run to this file in Go's benchmark format, for benchstat; - is standard output, and the summary then goes to standard error."`
+	Quiet    bool   `help:"Print the summary and nothing before it. Otherwise a terminal shows how it goes, and anything else gets a line a second."`
 }
 
 // config is what a session is opened with.
 func config(s *systemFlags, l *loadFlags) (loadrun.Config, error) {
 	cfg := loadrun.Config{
-		Brokers: s.Brokers, Floor: s.Floor, Topic: s.Topic, Create: s.Create, Keep: s.Keep, Partitions: s.Partitions, Replication: s.Replication,
-		TopicConfig: s.TopicConfig, Driver: l.Driver, Workload: l.Workload, ValueBytes: l.Size, FetchBytes: l.FetchBytes,
-		FetchOrder: client.FetchOrder(l.FetchOrder), EndToEnd: l.EndToEnd, NoCheck: !l.Check, SpinMax: l.Spin,
-		Client: client.Config{Connections: l.Connections, InFlight: l.InFlight, Threads: l.Threads, RecordsPerRequest: l.RecordsPerRequest, Timeout: l.Timeout, Resend: l.Resend},
+		Brokers: s.Brokers, Floor: s.Floor, Topic: s.Topic, Security: s.config(), Existing: s.Existing, Keep: s.Keep, Partitions: s.Partitions, Replication: s.Replication,
+		TopicConfig: s.TopicConfig, Driver: l.Driver, Workload: l.Workload, Shape: l.Shape(), FetchBytes: l.FetchBytes,
+		FetchOrder: client.FetchOrder(l.FetchOrder), EndToEnd: l.EndToEnd, Consumers: l.Consumers, NoCheck: !l.Check, SpinMax: l.Spin,
+		Client: client.Config{Connections: l.Connections, InFlight: l.InFlight, Threads: l.Threads, RecordsPerRequest: l.RecordsPerRequest, Timeout: l.Timeout, Resend: l.Resend,
+			Acks: l.Acks, Compression: l.Compression, Idempotence: l.Idempotence, Stages: l.Stages == "on" || l.Stages == "auto" && l.Driver == loadrun.DriverWire && l.Workload == loadrun.Produce && l.Acks != client.AcksNone},
 	}
 	if l.Spin == 0 {
 		cfg.SpinMax = -1

@@ -36,7 +36,14 @@ func main() {
 
 // cli is the command line.
 type cli struct {
-	Run runCmd `cmd:"" default:"withargs" help:"Put a load on a cluster, measure and check it. The default: its name may be left out."`
+	Run   runCmd   `cmd:"" default:"withargs" help:"Put a load on a cluster, measure and check it. The default: its name may be left out."`
+	Drain drainCmd `cmd:"" help:"Write a backlog, then consume it as fast as it goes."`
+	Check checkCmd `cmd:"" help:"Write for hours and read everything back meanwhile."`
+	Agent agentCmd `cmd:"" help:"Make a share of a load for a run elsewhere that leads several agents."`
+
+	Knee     kneeCmd     `cmd:"" help:"Find the highest rate at which a cluster keeps an objective, such as p99<=5ms."`
+	Selftest selftestCmd `cmd:"" help:"Measure the generator itself, and say up to which rates it can be believed on this host."`
+	Null     nullCmd     `cmd:"" name:"null-responder" hidden:"" help:"Answer at once and keep nothing, until standard input ends. For selftest."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
@@ -54,8 +61,12 @@ type env struct {
 
 const description = `Put a load on a Kafka-protocol cluster and measure how long records take to be acknowledged.
 
-  loadgen --brokers localhost:9092 --topic t --create --rate 2000     write latency at 2,000/s, checked
+  loadgen --brokers localhost:9092 --rate 2000                        write latency at 2,000/s, checked
+  loadgen check --brokers localhost:9092 --for 8h --state f           check the data for hours, and go on after a restart
+  loadgen run --agents a:7070,b:7070 --brokers …                      from several machines at once
   loadgen run --help                                                  every flag of that
+  loadgen knee --help                                                 the highest rate that keeps an objective
+  loadgen selftest                                                    up to which rates to believe it, here
 
 Exit codes: 0 VALID, 1 error, 2 bad usage, 3 INVALID, 4 the check found records lost, repeated, misplaced or changed.`
 

@@ -25,7 +25,7 @@ func do(t *testing.T, args ...string) (code int, out, errOut string) {
 
 // short makes a run of a second and a half.
 func short(b *brokertest.Cluster, args ...string) []string {
-	return append([]string{"--brokers", b.Addr(), "--topic", "t", "--create", "--rate", "400", "--for", "1300ms", "--warm-up", "200ms", "--judge", "0",
+	return append([]string{"--brokers", b.Addr(), "--topic", "t", "--rate", "400", "--for", "1300ms", "--warm-up", "200ms", "--judge", "0",
 		"--size", "200", "--timeout", "2m"}, args...)
 }
 
@@ -47,13 +47,21 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"--brokers", "a:1", "--speed", "5"}, "unknown flag --speed"},
 		{nil, "--brokers"},
-		{[]string{"--brokers", "a:1", "--floor", "b:1"}, "one target"},
+		{[]string{"--brokers", "a:1", "--floor", "b:1", "--agents", "c:1"}, "a floor beside agents"},
 		{[]string{"--brokers", "a:1", "--driver", "java"}, "--driver"},
 		{[]string{"--brokers", "a:1", "--warm-up", "long"}, "want auto, or a duration"},
 		{[]string{"--brokers", "a:1", "--size", "3"}, "24 to"},
 		{[]string{"--brokers", "a:1", "--rate", "0"}, "rate 0"},
 		{[]string{"--brokers", "a:1", "--for", "0s"}, "measured window"},
 		{[]string{"--brokers", "a:1", "--connections=-4"}, "connections -4"},
+		{[]string{"--brokers", "a:1", "--stages", "some"}, "--stages"},
+		{[]string{"--brokers", "a:1", "--stages", "on", "--driver", "kgo"}, "stages are asked for with the wire driver's"},
+		{[]string{"--brokers", "a:1", "--create"}, "unknown flag --create"},
+		{[]string{"--brokers", "a:1", "--existing"}, "--topic"},
+		{[]string{"--brokers", "a:1", "--workload", "fetch"}, "--existing"},
+		{[]string{"--brokers", "a:1", "--tls-ca", "ca.pem"}, "without --tls"},
+		{[]string{"--brokers", "a:1", "--sasl", "gssapi", "--sasl-user", "u"}, "scram-sha-256"},
+		{[]string{"--floor", "a:1", "--tls"}, "neither TLS nor SASL"},
 	} {
 		code, _, errOut := do(t, c.args...)
 		if code != exitUsage || !strings.Contains(errOut, c.says) || !strings.Contains(errOut, "--help") {
@@ -73,10 +81,10 @@ func TestErrors(t *testing.T) {
 		{[]string{"--brokers", nobody}, []string{"connection refused", "is one listening there?"}},
 		{[]string{"--brokers", "localhost"}, []string{"want host:port"}},
 		{[]string{"--floor", nobody}, []string{"connection refused", "tools/floor"}},
-		{[]string{"--brokers", b.Addr(), "--topic", "missing"}, []string{"no such topic", "--create"}},
-		{[]string{"--brokers", b.Addr(), "--topic", "there", "--create"}, []string{"TOPIC_ALREADY_EXISTS"}},
-		{[]string{"--brokers", b.Addr(), "--topic", "there", "--workload", "fetch"}, []string{"is empty"}},
-		{[]string{"--brokers", b.Addr(), "--topic", "there", "--hlog", filepath.Join(t.TempDir(), "no", "dir")}, []string{"hlog"}},
+		{[]string{"--brokers", b.Addr(), "--topic", "missing", "--existing"}, []string{"no such topic", "leave --existing away"}},
+		{[]string{"--brokers", b.Addr(), "--topic", "there"}, []string{`topic "there" is there already`, "--existing"}},
+		{[]string{"--brokers", b.Addr(), "--topic", "there", "--existing", "--workload", "fetch"}, []string{"is empty"}},
+		{[]string{"--brokers", b.Addr(), "--topic", "there", "--existing", "--hlog", filepath.Join(t.TempDir(), "no", "dir")}, []string{"hlog"}},
 	} {
 		code, _, errOut := do(t, c.args...)
 		if code != exitError {
@@ -135,6 +143,21 @@ func TestRun(t *testing.T) {
 	}
 	if b.Has("t") {
 		t.Error("the topic that the run made is still there")
+	}
+}
+
+// The wire driver asks for stages unless it is told not to; no other driver is made to.
+func TestStagesFlag(t *testing.T) {
+	for _, c := range []struct {
+		args  []string
+		shown bool
+	}{{nil, true}, {[]string{"--stages", "on"}, true}, {[]string{"--stages", "off"}, false}, {[]string{"--driver", "kgo"}, false}} {
+		b := brokertest.Start(t, 1)
+		b.Break(brokertest.Faults{Tell: func() []byte { return append([]byte{1}, make([]byte, 48)...) }})
+		code, out, errOut := do(t, short(b, c.args...)...)
+		if shown := strings.Contains(out, "acknowledged requests joined (100.0%)"); shown != c.shown || strings.Contains(out, "joined") != c.shown || code == exitError || code == exitUsage {
+			t.Errorf("%v: exit %d, stages shown: %v\n%s%s", c.args, code, shown, out, errOut)
+		}
 	}
 }
 
@@ -215,4 +238,36 @@ func (w *trigger) text() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.buf.String()
+}
+
+// Runs are added to a file that benchstat takes, whether they are valid or not.
+func TestBenchfmt(t *testing.T) {
+	b := brokertest.Start(t, 1)
+	path := filepath.Join(t.TempDir(), "runs")
+	valid := 0
+	for range 2 {
+		if code, out, errOut := do(t, short(b, "--benchfmt", path, "--for", "300ms")...); code == exitValid {
+			valid++
+		} else if code != exitInvalid {
+			t.Fatalf("exit %d: %s%s", code, out, errOut)
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(text, []byte("\nBenchmarkProduce/")); n != valid || n+bytes.Count(text, []byte("no figures")) != 2 {
+		t.Errorf("%d lines of %d valid runs of 2:\n%s", n, valid, text)
+	}
+	if valid > 0 && !bytes.Contains(text, []byte("/size=200/arrivals=poisson/rate=400-")) {
+		t.Errorf("%s", text)
+	}
+	code, out, errOut := do(t, short(b, "--benchfmt", "-", "--for", "300ms")...)
+	if code != exitValid && code != exitInvalid || strings.Contains(out, "acknowledged in") || !strings.Contains(errOut, "acknowledged in") ||
+		!strings.Contains(out, "BenchmarkProduce") && !strings.Contains(out, "no figures") {
+		t.Errorf("exit %d: %s%s", code, out, errOut)
+	}
+	if code, _, errOut := do(t, short(b, "--benchfmt", "-", "--json", "-")...); code != exitUsage || !strings.Contains(errOut, "one of them") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
 }

@@ -10,18 +10,26 @@ import (
 
 	"golang.org/x/term"
 
+	"ackline/loadgen/client"
 	"ackline/loadgen/hist"
 	"ackline/loadgen/result"
 	loadrun "ackline/loadgen/run"
+	"ackline/loadgen/view"
 	"ackline/tools/version"
 )
 
-// progress tells a person once a second how it goes: on a terminal in one line that is overwritten, elsewhere in plain lines.
+// progress tells a person once a second how it goes: on a terminal in a view, or in one line that is overwritten; elsewhere in plain
+// lines.
 type progress struct {
 	out      io.Writer
 	terminal bool
 	spec     loadrun.Spec
 	dirty    bool // the terminal's line is not ended
+	mute     bool // operations have no answers, so no latencies
+	quiet    bool // nothing is told
+	lively   bool // a terminal gets a view of its own instead of the line
+	live     *view.View
+	kept     string // a topic that the run made and leaves
 }
 
 func newProgress(out io.Writer, spec loadrun.Spec) *progress {
@@ -33,6 +41,9 @@ func newProgress(out io.Writer, spec loadrun.Spec) *progress {
 }
 
 func (p *progress) line(format string, args ...any) {
+	if p.quiet {
+		return
+	}
 	s := fmt.Sprintf(format, args...)
 	if p.terminal {
 		fmt.Fprintf(p.out, "\r\x1b[K%s", s)
@@ -42,16 +53,41 @@ func (p *progress) line(format string, args ...any) {
 	fmt.Fprintln(p.out, s)
 }
 
+func (p *progress) warn(about []string) {
+	for _, w := range about {
+		fmt.Fprintf(p.out, "warning: %s\n", w)
+	}
+}
+
 func (p *progress) opened(s *loadrun.Session) {
+	if p.quiet {
+		return
+	}
 	e := s.Effective()
+	p.mute = s.Config().Client.Acks == client.AcksNone
+	if f, ok := p.out.(*os.File); ok && p.lively && p.terminal && os.Getenv("TERM") != "dumb" {
+		p.live = view.Start(f, view.Model{Title: s.Target().String() + ", " + e.Driver + " driver", For: p.spec.For, WarmUp: p.spec.WarmUp})
+		return
+	}
 	phase := fmt.Sprintf("measuring for %v", p.spec.For)
 	if p.spec.WarmUp > 0 {
 		phase = fmt.Sprintf("warming up for at most %v, then measuring for %v", p.spec.WarmUp, p.spec.For)
 	}
 	fmt.Fprintf(p.out, "connected with the %s driver; %s\n", e.Driver, phase)
+	switch made := s.Made(); {
+	case made != "" && s.Config().Keep:
+		p.kept = made
+		fmt.Fprintf(p.out, "made topic %s, which is kept\n", made)
+	case made != "":
+		fmt.Fprintf(p.out, "made topic %s, which is deleted at the end\n", made)
+	}
 }
 
 func (p *progress) second(s result.Second) {
+	if p.live != nil {
+		p.live.Second(s)
+		return
+	}
 	what := "measure"
 	if s.WarmUp {
 		what = "warm-up"
@@ -65,14 +101,30 @@ func (p *progress) second(s result.Second) {
 		p.line("%4d s %s  nothing was answered%s", s.Second+1, what, failed)
 		return
 	}
+	if p.mute {
+		p.line("%4d s %s  %d/s sent%s", s.Second+1, what, s.Acked, failed)
+		return
+	}
 	p.line("%4d s %s  %d/s  p50 %v  p99 %v  lag p99 %v  backlog p99 %v%s", s.Second+1, what, s.Acked, us(s.P50US), us(s.P99US), us(s.LagP99US), us(s.BacklogUS), failed)
 }
 
-func (p *progress) checking(read, acked int64) { p.line("reading back: %d of %d records", read, acked) }
+func (p *progress) checking(read, acked int64) {
+	if p.live != nil {
+		p.live.Checking(read, acked)
+		return
+	}
+	p.line("reading back: %d of %d records", read, acked)
+}
 
 func (p *progress) end() {
+	if p.live != nil {
+		p.live.Stop()
+	}
 	if p.dirty {
 		fmt.Fprintln(p.out)
+	}
+	if p.kept != "" {
+		fmt.Fprintf(p.out, "topic %s is kept; --topic %s --existing uses it again\n", p.kept, p.kept)
 	}
 }
 

@@ -93,6 +93,9 @@ type Scenario struct {
 	// LibrarySliceMs is the length of the slices in which franz-go and the pre-encoded frames take turns, to see what a client
 	// library costs. Only where one request is outstanding; 0 = not measured.
 	LibrarySliceMs int `toml:"library_slice_ms" json:"library_slice_ms"`
+	// StageSliceMs is the length of a slice in which each request asks the broker where its time goes. Only where one request is
+	// outstanding; 0 = not measured.
+	StageSliceMs int `toml:"stage_slice_ms" json:"stage_slice_ms,omitzero"`
 }
 
 // LaunchesOf is how often a scenario is launched.
@@ -142,6 +145,8 @@ func (s *Suite) Validate() error {
 			"warm_limit_ms", sc.Name, sc.WarmWindowMs)
 		want(sc.LibrarySliceMs >= 0 && (sc.LibrarySliceMs == 0 || sc.Workload.OneAtATime()), "scenario %q: library_slice_ms = %d: want 0, or more "+
 			"where one request is outstanding", sc.Name, sc.LibrarySliceMs)
+		want(sc.StageSliceMs >= 0 && (sc.StageSliceMs == 0 || sc.Workload.OneAtATime()), "scenario %q: stage_slice_ms = %d: want 0, or more "+
+			"where one request is outstanding", sc.Name, sc.StageSliceMs)
 		nodes := s.TopologyOf(sc).Nodes
 		want(nodes == 1 || oneOf(sc.Workload.Kind, Produce, Spread, Failover, CatchUp, Idle), "scenario %q: a %s workload runs on one node, topology %s has %d",
 			sc.Name, sc.Workload.Kind, s.TopologyOf(sc).Name, nodes)

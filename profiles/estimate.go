@@ -83,7 +83,7 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 	}
 	total += time.Duration(4*sc.Cycles) * (ms(sc.SliceMs) + sliceOverhead)
 	if w.OneAtATime() {
-		total += 3*ms(s.CheckSliceMs) + LibrarySlices*ms(sc.LibrarySliceMs)
+		total += 3*ms(s.CheckSliceMs) + LibrarySlices*ms(sc.LibrarySliceMs) + ms(sc.StageSliceMs)
 	}
 	if w.Capacity() {
 		total += capacityCheck

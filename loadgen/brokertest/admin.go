@@ -1,6 +1,8 @@
 package brokertest
 
 import (
+	"encoding/binary"
+
 	"net"
 	"strconv"
 
@@ -67,6 +69,8 @@ func versions(f Faults) kmsg.Response {
 
 func (c *Cluster) metadata(r *kmsg.MetadataRequest) kmsg.Response {
 	resp := kmsg.NewPtrMetadataResponse()
+	id := "fake at " + c.Addr()
+	resp.ClusterID = &id
 	for _, n := range c.nodes {
 		if n.dead {
 			continue
@@ -113,4 +117,15 @@ func (c *Cluster) listOffsets(r *kmsg.ListOffsetsRequest) kmsg.Response {
 		resp.Topics = append(resp.Topics, rt)
 	}
 	return resp
+}
+
+// ProduceReply is the answer to a Produce v9 of one partition of topic "t", without its length prefix.
+func ProduceReply(correlation int32, code int16) []byte {
+	resp := kmsg.NewPtrProduceResponse()
+	resp.Version = 9
+	rt, rp := kmsg.NewProduceResponseTopic(), kmsg.NewProduceResponseTopicPartition()
+	rt.Topic, rp.ErrorCode = "t", code
+	rt.Partitions = append(rt.Partitions, rp)
+	resp.Topics = append(resp.Topics, rt)
+	return resp.AppendTo(append(binary.BigEndian.AppendUint32(nil, uint32(correlation)), 0))
 }

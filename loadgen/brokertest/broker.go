@@ -30,9 +30,14 @@ type Faults struct {
 	MovedBatch   int             // acknowledged with the offset of the one before
 	CorruptBatch int             // a byte of its value is changed, and the CRC made right again
 	BadCRCBatch  int             // a byte is changed, and the CRC left as it was
+	Blind        bool            // Fetch finds nothing
 	ShortReply   bool            // Produce answers end too early
 	MinProduce   int16           // lowest Produce version advertised; 0 means 3
+	Tell         func() []byte   // what a Produce that asks for its stages is told, in the field of the same number; nil: nothing
 }
+
+// stagesTag is the number of the field with which ackline's broker is asked for a request's stages, and tells them.
+const stagesTag = 0x61636b6c
 
 // Cluster is a fake cluster of some nodes that share one memory.
 type Cluster struct {
@@ -171,6 +176,20 @@ func (c *Cluster) Move(topic string, p int, leader int32) {
 	c.topics[topic][p].leader = leader
 }
 
+// Truncate takes everything from offset n on away from a partition.
+func (c *Cluster) Truncate(topic string, p int, n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.topics[topic][p]
+	for i, b := range x.batches {
+		if int64(binary.BigEndian.Uint64(b)) >= n {
+			x.batches = x.batches[:i]
+			break
+		}
+	}
+	x.next = min(x.next, n)
+}
+
 // Stored is how many records a partition holds.
 func (c *Cluster) Stored(topic string, p int) int64 {
 	c.mu.Lock()
@@ -182,7 +201,7 @@ func (c *Cluster) Stored(topic string, p int) int64 {
 func (c *Cluster) AwaitStored(topic string, p int, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.topics[topic][p].next < n {
+	for p >= len(c.topics[topic]) || c.topics[topic][p].next < n {
 		c.grown.Wait()
 	}
 }
@@ -256,7 +275,7 @@ func (c *Cluster) handle(n *node, body []byte) []byte {
 			<-f.Until
 		}
 		resp = c.produce(n, r, f)
-		if mute {
+		if mute || r.Acks == 0 {
 			return nil
 		}
 	case *kmsg.FetchRequest:
@@ -301,6 +320,11 @@ func (c *Cluster) produce(n *node, r *kmsg.ProduceRequest, f Faults) *kmsg.Produ
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
+	r.UnknownTags.Each(func(number uint32, _ []byte) {
+		if number == stagesTag && f.Tell != nil {
+			resp.UnknownTags.Set(number, f.Tell())
+		}
+	})
 	c.grown.Broadcast()
 	return resp
 }
@@ -405,6 +429,9 @@ func (c *Cluster) read(n *node, topic string, id int32, from int64, maxBytes int
 		return rp
 	}
 	rp.HighWatermark, rp.LastStableOffset = p.next, p.next
+	if c.faults.Blind {
+		return rp
+	}
 	for _, b := range p.batches {
 		last := int64(binary.BigEndian.Uint64(b)) + int64(binary.BigEndian.Uint32(b[23:]))
 		if last < from {

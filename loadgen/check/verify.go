@@ -47,6 +47,21 @@ func (r *Report) Faults() int64 {
 // Passed reports whether everything was read back and is right.
 func (r *Report) Passed() bool { return r.Done && r.Faults() == 0 }
 
+// Add makes r the report of two ledgers of one topic. Each may have found records of the other; of others are those that neither wrote.
+func (r *Report) Add(o *Report) {
+	foreign := max(0, min(r.Foreign-(o.Read+o.Unacked), o.Foreign-(r.Read+r.Unacked)))
+	if r.Error == "" {
+		r.Error = o.Error
+	}
+	r.Done = r.Done && o.Done
+	r.Acked, r.Read, r.Lost, r.Duplicated, r.Reordered = r.Acked+o.Acked, r.Read+o.Read, r.Lost+o.Lost, r.Duplicated+o.Duplicated, r.Reordered+o.Reordered
+	r.WrongOffset, r.WrongBytes, r.Unacked = r.WrongOffset+o.WrongOffset, r.WrongBytes+o.WrongBytes, r.Unacked+o.Unacked
+	r.Foreign, r.Bytes, r.Seconds, r.LedgerBytes = foreign, r.Bytes+o.Bytes, max(r.Seconds, o.Seconds), r.LedgerBytes+o.LedgerBytes
+	r.Partitions = max(r.Partitions, o.Partitions)
+	r.Examples = append(r.Examples, o.Examples...)
+	r.Examples = r.Examples[:min(len(r.Examples), maxExamples)]
+}
+
 const (
 	maxExamples = 10
 	// maxMissing bounds the memory for records that were not where they should be and may yet turn up late.
@@ -183,16 +198,13 @@ func (v *verifier) batch(partition int32, b frame.Batch) error {
 	if b.Control {
 		return nil
 	}
-	if b.Codec != 0 {
-		plain, err := v.unpack.Decompress(b.Records, kgo.CompressionCodecType(b.Codec))
-		if err != nil {
-			return fmt.Errorf("partition %d: batch at offset %d: %w", partition, b.Base, err)
-		}
-		b.Records, b.Codec = plain, 0
+	b, err := b.Plain(v.unpack)
+	if err != nil {
+		return fmt.Errorf("partition %d: %w", partition, err)
 	}
 	v.report.Bytes += int64(len(b.Records))
-	err := b.Each(func(offset int64, value []byte) error {
-		v.record(partition, offset, value)
+	err = b.Each(func(r frame.Record) error {
+		v.record(partition, r)
 		return nil
 	})
 	if err != nil {
@@ -202,8 +214,9 @@ func (v *verifier) batch(partition int32, b frame.Batch) error {
 	return nil
 }
 
-func (v *verifier) record(partition int32, offset int64, value []byte) {
-	stream, seq, ours := v.payloads.Peek(value)
+func (v *verifier) record(partition int32, r frame.Record) {
+	offset := r.Offset
+	stream, seq, ours := v.payloads.Peek(r.Value)
 	if !ours {
 		v.report.Foreign++
 		return
@@ -214,7 +227,7 @@ func (v *verifier) record(partition int32, offset int64, value []byte) {
 		v.example("partition %d offset %d: stream %d, there are %d", partition, offset, stream, len(v.streams))
 		return
 	}
-	if err := v.payloads.Verify(value, stream, seq); err != nil {
+	if err := v.payloads.VerifyRecord(r, stream, seq); err != nil {
 		v.report.WrongBytes++
 		v.example("partition %d offset %d (stream %d record %d): %v", partition, offset, stream, seq, err)
 	}

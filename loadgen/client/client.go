@@ -14,7 +14,12 @@ package client
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"ackline/loadgen/client/sock"
+	"ackline/loadgen/frame"
 )
 
 // Op is one operation: a request, or for kgo a group of records. A worker owns it; a completion callback may read it
@@ -29,8 +34,12 @@ type Op struct {
 	Records int32
 	Seq     uint64 // of its first record
 	Base    int64  // offset of its first record, as acknowledged; for a fetch the offset asked for
-	Bytes   int64  // of the answer's records, for a fetch
+	Bytes   int64  // of the answer's records, for a fetch; of the values, for a request whose frame has a length of its own
+	Wire    int64  // such a frame's length; 0 where all frames have Effective.RequestBytes, or the library makes them
 	Err     error
+
+	Told   bool // the broker said what Stages holds, of this very request
+	Stages frame.Stages
 }
 
 // Stream is one sequence of operations into (or out of) one partition. Acknowledgements of a stream come in order of Seq.
@@ -82,14 +91,10 @@ type Effective struct {
 
 // Connection is one open TCP connection.
 type Connection struct {
-	Local      string  `json:"local"`
-	Remote     string  `json:"remote"`
+	sock.Description
 	Node       int32   `json:"node"`
 	Partitions []int32 `json:"partitions"`
-	NoDelay    bool    `json:"tcp_nodelay"`
-	SendBuf    int     `json:"so_sndbuf"`
-	RecvBuf    int     `json:"so_rcvbuf"`
-	MSS        int     `json:"tcp_maxseg"`
+	TLS        string  `json:"tls,omitempty"` // version and cipher
 }
 
 // Config is what Open needs. Every driver reads what concerns it.
@@ -110,6 +115,45 @@ type Config struct {
 	// whose id lets the broker recognise what it has already. A leader that is silent for SuspectAfter is looked up again too.
 	// Each connection serves one partition then, and at most ResendInFlight operations are unanswered on it.
 	Resend bool
+	// Acks is AcksAll, AcksLeader or AcksNone; "" means AcksAll. With AcksNone there are no answers: an operation has succeeded when the socket took it.
+	Acks string `json:",omitempty"`
+	// Compression is one of frame.Codecs; "" means none, and for kgo-default what the library takes.
+	Compression string `json:",omitempty"`
+	// Idempotence is On or Off: whether batches carry a producer's id and their sequence number. "" means off, with Resend on, and for kgo on if Acks
+	// allows it. The wire driver takes a new id after whatever fails, and sends nothing again without Resend.
+	Idempotence string `json:",omitempty"`
+	// FirstStream is added to the number of each stream in the payloads, so that several drivers, one after the other, can write
+	// payloads of one run. Op.Stream and Driver.Streams count from 0 all the same.
+	FirstStream uint32 `json:",omitempty"`
+	// Stages makes the wire driver ask, with every produce request, how long its stages took within the broker (see frame.Stages).
+	// Brokers that do not know the question pass over it. A floor gets the same frames and does not answer it.
+	Stages bool
+}
+
+// What Config.Acks and Config.Idempotence may be.
+const (
+	AcksAll    = "all"
+	AcksLeader = "1"
+	AcksNone   = "0"
+
+	On  = "on"
+	Off = "off"
+)
+
+// RequiredAcks is Acks as it stands in a request.
+func (c Config) RequiredAcks() int16 {
+	switch c.Acks {
+	case AcksNone:
+		return 0
+	case AcksLeader:
+		return 1
+	}
+	return -1
+}
+
+// Codec is Compression as it stands in a batch.
+func (c Config) Codec() frame.Codec {
+	return frame.Codec(max(0, slices.Index(frame.Codecs, c.Compression)))
 }
 
 // ResendInFlight is how many of a producer's batches brokers know again.
@@ -162,6 +206,24 @@ func (c Config) Validate() error {
 	if c.Timeout < 0 || c.Timeout > 10*time.Minute {
 		return fmt.Errorf("timeout %v: want 0 (which means 10 s) to 10m", c.Timeout)
 	}
+	return c.validateRequests()
+}
+
+// validateRequests looks at what requests ask for.
+func (c Config) validateRequests() error {
+	all := c.Acks == "" || c.Acks == AcksAll
+	switch {
+	case !all && c.Acks != AcksLeader && c.Acks != AcksNone:
+		return fmt.Errorf("acks %q: want %s, %s or %s", c.Acks, AcksAll, AcksLeader, AcksNone)
+	case c.Compression != "" && !slices.Contains(frame.Codecs, c.Compression):
+		return fmt.Errorf("compression %q: want one of %s", c.Compression, strings.Join(frame.Codecs, ", "))
+	case c.Idempotence != "" && c.Idempotence != On && c.Idempotence != Off:
+		return fmt.Errorf("idempotence %q: want %s or %s", c.Idempotence, On, Off)
+	case !all && (c.Idempotence == On || c.Resend):
+		return fmt.Errorf("acks %s with idempotence or resend: both want acks %s, or a batch that is known again may yet be lost", c.Acks, AcksAll)
+	case c.Idempotence == Off && c.Resend:
+		return errors.New("resend without idempotence: what is sent again would be stored again")
+	}
 	return nil
 }
 
@@ -169,6 +231,7 @@ func (c Config) Validate() error {
 var (
 	ErrTimeout   = errors.New("no answer within the time-out")
 	ErrAbandoned = errors.New("unanswered at the end of the run")
+	ErrBehind    = errors.New("a batch of the same producer failed before it")
 )
 
 // tickNS bounds every blocking wait, so that time-outs and the end of a run are noticed by a thread that hears nothing.

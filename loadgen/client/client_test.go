@@ -366,7 +366,7 @@ func TestDealSpreadsOverLeaders(t *testing.T) {
 		4: {{0}, {1, 4}, {2}, {3}},
 		7: {{0}, {1}, {2}, {3}, {4}, {2}, {0}},
 	} {
-		if got := deal(n, ps); !slices.EqualFunc(got, want, slices.Equal) {
+		if got := Deal(n, ps); !slices.EqualFunc(got, want, slices.Equal) {
 			t.Errorf("%d connections: %v, want %v", n, got, want)
 		}
 	}

@@ -2,9 +2,11 @@ package client
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"golang.org/x/sys/unix"
 
 	"ackline/loadgen/client/sock"
@@ -13,8 +15,9 @@ import (
 	"ackline/loadgen/pace"
 )
 
-// codec makes requests and reads answers for one connection. All of its frames have one length.
+// codec makes requests and reads answers for one connection. All of its frames have one length, unless it is a *shapedCodec.
 type codec interface {
+	// frameLen is the length of a frame, or of the longest.
 	frameLen() int
 	// init lays a frame out for build.
 	init(frame []byte)
@@ -30,7 +33,8 @@ type codec interface {
 // conn is one TCP connection and its window. The window is a ring of frames, laid out one behind the other: what was
 // submitted since the last flush is sent from there with one system call, without a copy. Used by its worker's thread.
 type conn struct {
-	fd       int // -1 while there is no connection
+	fd       int          // -1 while there is no connection
+	sealed   *sock.Sealed // TLS on fd; nil without
 	node     int32
 	assigned []int32
 	codec    codec
@@ -42,6 +46,8 @@ type conn struct {
 	ops      []Op   // window operations; operation i uses slot i modulo window
 	head     uint64 // the oldest operation without an answer
 	tail     uint64 // the next operation to be submitted
+	varies   bool   // frames have the length Op.Wire
+	mute     bool   // requests have no answers
 	offered  uint64 // operations below it have a Sent time
 	written  uint64 // bytes of the endless row of frames that the socket took; frame i begins at i × frameLen
 	prepared bool   // the frame of operation tail is built
@@ -64,8 +70,10 @@ type conn struct {
 // dialed is what restoring a connection came to.
 type dialed struct {
 	fd         int
+	sealed     *sock.Sealed
 	node       int32
 	partitions []int32
+	who        *frame.Producer // a new one, for a connection that needs it
 	err        error
 }
 
@@ -75,10 +83,30 @@ func newConn(c codec, window int, assigned []int32) *conn {
 	n := c.frameLen()
 	out := &conn{fd: -1, codec: c, window: window, frameLen: n, out: make([]byte, n*window), ops: make([]Op, window),
 		assigned: assigned, in: make([]byte, inBytes)}
+	_, out.varies = c.(*shapedCodec)
 	for i := range window {
 		c.init(out.out[i*n : (i+1)*n])
 	}
 	return out
+}
+
+// send offers p to the connection. 0: it takes nothing now, and wants to be offered the same again.
+func (c *conn) send(p []byte) (int, error) {
+	if c.sealed != nil {
+		return c.sealed.Send(p)
+	}
+	return sock.Send(c.fd, p)
+}
+
+// recv reads what is there, or waits for it for as long as the socket was set up to.
+func (c *conn) recv(p []byte, wait bool) (int, error) {
+	switch {
+	case c.sealed != nil:
+		return c.sealed.Recv(p, wait)
+	case wait:
+		return sock.RecvWait(c.fd, p)
+	}
+	return sock.RecvNow(c.fd, p)
 }
 
 func (c *conn) inFlight() int { return int(c.tail - c.head) }
@@ -87,6 +115,11 @@ func (c *conn) inFlight() int { return int(c.tail - c.head) }
 func (c *conn) submit(intended, ready int64) {
 	if c.inFlight() >= c.window {
 		panic(fmt.Sprintf("client: %d operations in flight in a window of %d", c.inFlight(), c.window))
+	}
+	if c.varies && !c.prepared {
+		began := pace.Now()
+		c.prepare()
+		ready += pace.Now() - began // to make the batch took the generator so long, not the system
 	}
 	c.prepare()
 	c.prepared = false
@@ -117,11 +150,14 @@ func (c *conn) flush() (done bool) {
 			c.ops[c.offered%uint64(c.window)].Sent = now
 		}
 	}
+	if c.varies || c.mute {
+		return c.flushEach()
+	}
 	end, ring := c.tail*uint64(c.frameLen), uint64(len(c.out))
 	for c.written < end {
 		from := c.written % ring
 		to := min(from+end-c.written, ring)
-		n, err := sock.Send(c.fd, c.out[from:to])
+		n, err := c.send(c.out[from:to])
 		if err != nil {
 			c.broken = err
 			return true
@@ -132,6 +168,43 @@ func (c *conn) flush() (done bool) {
 		c.written += uint64(n)
 	}
 	return true
+}
+
+// flushEach is flush for frames that are sent one by one: because of their lengths, or because the socket's taking them is all the answer there is.
+func (c *conn) flushEach() (done bool) {
+	size := uint64(c.frameLen)
+	for c.written < c.tail*size {
+		i, at := c.written/size, c.written%size
+		slot := i % uint64(c.window)
+		op, end := &c.ops[slot], size
+		if c.varies {
+			end = uint64(op.Wire)
+		}
+		n, err := sock.Send(c.fd, c.out[slot*size+at:slot*size+end])
+		if err != nil {
+			c.broken = err
+			return true
+		}
+		if n == 0 {
+			return false
+		}
+		if c.written += uint64(n); at+uint64(n) == end {
+			c.written = (i + 1) * size
+			if c.mute {
+				op.Acked = pace.Now()
+			}
+		}
+	}
+	return true
+}
+
+// settle hands requests that have no answer to done once the socket has taken them, and says how many those were.
+func (c *conn) settle(done func(*Op)) (n int) {
+	for taken := c.written / uint64(c.frameLen); c.head < taken; c.head++ {
+		done(&c.ops[c.head%uint64(c.window)])
+		n++
+	}
+	return n
 }
 
 // receive takes n more bytes of answers, all in hand at acked, and hands every completed operation to done.
@@ -184,7 +257,11 @@ func (c *conn) complete(reply []byte, acked int64, done func(*Op)) error {
 	}
 	if op.Err == nil {
 		op.Acked = acked
+		op.Told = op.Told && op.Sent >= c.since // else it was sent before, to somebody else: this is not all that became of it
 	} else {
+		if c.reroute && errors.Is(op.Err, kerr.OutOfOrderSequenceNumber) {
+			op.Err = ErrBehind
+		}
 		c.reroute = true
 	}
 	c.head++
@@ -197,13 +274,13 @@ func (c *conn) fail(err error, now int64, done func(*Op)) {
 	if c.fd >= 0 {
 		unix.Close(c.fd)
 	}
-	c.fd = -1
+	c.fd, c.sealed = -1, nil
 	for ; c.head < c.tail; c.head++ {
 		op := &c.ops[c.head%uint64(c.window)]
 		if c.head >= c.offered {
 			op.Sent = now
 		}
-		op.Err = err
+		op.Err, op.Acked = err, 0
 		done(op)
 	}
 	c.offered, c.written, c.inLen = c.tail, c.tail*uint64(c.frameLen), 0
@@ -219,7 +296,7 @@ func (c *conn) lose(now int64) {
 	if c.fd >= 0 {
 		unix.Close(c.fd)
 	}
-	c.fd = -1
+	c.fd, c.sealed = -1, nil
 	c.written, c.inLen = c.head*uint64(c.frameLen), 0
 	c.broken, c.reroute, c.writable = nil, false, false
 	if c.downSince == 0 {
@@ -247,6 +324,8 @@ type produceCodec struct {
 	turn    int
 	floor   bool
 	who     *frame.Producer // nil: nobody whose batches a broker would know again
+
+	firstStream uint32 // added to a stream's number in its payloads
 }
 
 type produceStream struct {
@@ -268,7 +347,7 @@ func (p *produceCodec) build(f []byte, correlation int32, op *Op) {
 	p.turn++
 	s := &p.streams[p.active[p.turn%len(p.active)]]
 	op.Stream, op.Seq, op.Records = s.id, s.seq, int32(p.request.Records())
-	p.request.Patch(f, correlation, s.partition, s.id, s.seq, time.Now().UnixMilli())
+	p.request.Patch(f, correlation, s.partition, p.firstStream+s.id, s.seq, time.Now().UnixMilli())
 	s.seq += uint64(p.request.Records())
 }
 
@@ -283,7 +362,7 @@ func (p *produceCodec) parse(reply []byte, correlation int32, op *Op) error {
 	if err != nil {
 		return err
 	}
-	op.Base = r.Base
+	op.Base, op.Told, op.Stages = r.Base, r.Told, r.Stages
 	if r.Code != 0 {
 		op.Err = kafkaError("Produce", r.Partition, r.Code)
 	}

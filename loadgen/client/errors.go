@@ -8,7 +8,7 @@ import (
 )
 
 // ErrorCode names the kind of an operation's error, for counting: Kafka's name of the code that the broker answered with, or
-// "timeout" (no answer in time), "abandoned" (none before the run ended), "connection" (it was lost, or could not be made).
+// "timeout" (no answer in time), "abandoned" (none before the run ended), "connection" (it was lost, or could not be made), "behind" (a batch of the same producer failed before it).
 func ErrorCode(err error) string {
 	if k, ok := errors.AsType[*kerr.Error](err); ok {
 		return k.Message
@@ -18,6 +18,8 @@ func ErrorCode(err error) string {
 		return "timeout"
 	case errors.Is(err, ErrAbandoned):
 		return "abandoned"
+	case errors.Is(err, ErrBehind):
+		return "behind"
 	}
 	return "connection"
 }

@@ -58,7 +58,7 @@ func OpenFetch(ctx context.Context, cfg Config, cl *cluster.Cluster, topic clust
 	}
 	w := &Wire{cfg: cfg, cl: cl, topic: topic.Name, name: "wire (fetch, " + string(r.Order) + ")"}
 	var codecs []codec
-	shares := deal(cfg.Connections, filled)
+	shares := Deal(cfg.Connections, filled)
 	for i, share := range shares {
 		c := &fetchCodec{request: frame.NewFetch(topic.Name, frame.FetchLimits{MaxBytes: r.MaxBytes}), order: r.Order, rng: r.Seed + uint64(i)}
 		for _, id := range share {
@@ -257,7 +257,7 @@ func (r *Reader) connect(ctx context.Context, partition int32) error {
 	if at := r.known[i].Addr; r.conn == nil || r.addr != at {
 		known := r.known
 		r.Close()
-		fd, err := sock.Dial(at, dialTimeout)
+		fd, sealed, err := sock.Open(at, dialTimeout, upgradeTimeout, r.cl.Papers().Secure)
 		if err != nil {
 			return err
 		}
@@ -265,7 +265,7 @@ func (r *Reader) connect(ctx context.Context, partition int32) error {
 			closeFD(fd)
 			return err
 		}
-		r.conn, r.addr, r.known = &conn{fd: fd, in: make([]byte, readerBytes+inBytes)}, at, known
+		r.conn, r.addr, r.known = &conn{fd: fd, sealed: sealed, in: make([]byte, readerBytes+inBytes)}, at, known
 	}
 	r.part = partition
 	return nil

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sys/unix"
 
 	"ackline/loadgen/client/sock"
@@ -22,7 +23,7 @@ func closeFD(fd int) { unix.Close(fd) }
 func (c *conn) exchange(ctx context.Context, request []byte, timeout time.Duration) ([]byte, error) {
 	deadline := pace.Now() + timeout.Nanoseconds()
 	for sent := 0; sent < len(request); {
-		n, err := sock.Send(c.fd, request[sent:])
+		n, err := c.send(request[sent:])
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +47,7 @@ func (c *conn) exchange(ctx context.Context, request []byte, timeout time.Durati
 				c.in = append(c.in, make([]byte, 4+size-len(c.in))...)
 			}
 		}
-		n, err := sock.RecvWait(c.fd, c.in[got:])
+		n, err := c.recv(c.in[got:], true)
 		if err != nil {
 			return nil, err
 		}
@@ -118,6 +119,7 @@ func follow(ctx context.Context, cl *cluster.Cluster, topic string, partition in
 	r := NewReader(cl, topic)
 	r.request = frame.NewFetch(topic, frame.FetchLimits{MaxWaitMS: tailWaitMS, MaxBytes: readerBytes})
 	defer r.Close()
+	unpack := kgo.DefaultDecompressor()
 	for ctx.Err() == nil {
 		batches, _, err := r.Read(ctx, partition, next)
 		inHand := pace.Now()
@@ -132,9 +134,12 @@ func follow(ctx context.Context, cl *cluster.Cluster, topic string, partition in
 			if err != nil {
 				return err
 			}
-			err = b.Each(func(offset int64, value []byte) error {
-				if offset >= next {
-					got(value, inHand)
+			if b, err = b.Plain(unpack); err != nil {
+				return err
+			}
+			err = b.Each(func(r frame.Record) error {
+				if r.Offset >= next {
+					got(r.Value, inHand)
 				}
 				return nil
 			})

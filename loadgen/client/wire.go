@@ -11,6 +11,7 @@ import (
 	"ackline/loadgen/client/sock"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
+	"ackline/loadgen/workload"
 )
 
 // Wire is the driver that sends pre-encoded frames over raw sockets, to a cluster or to a floor.
@@ -21,6 +22,7 @@ type Wire struct {
 	floor   string // the floor's address
 	records int
 	size    int
+	shape   *workload.Shape // nil: plain
 	workers []*wireWorker
 	streams []Stream
 	name    string
@@ -33,15 +35,18 @@ const maxRingBytes = 2 << 30
 // over its share of the leader's partitions.
 func OpenProduce(ctx context.Context, cfg Config, cl *cluster.Cluster, topic cluster.Topic, p *frame.Payloads) (*Wire, error) {
 	cfg = cfg.Normal(runtime.NumCPU())
-	w := &Wire{cfg: cfg, cl: cl, topic: topic.Name, name: "wire", records: cfg.RecordsPerRequest, size: p.Size()}
-	request, err := w.request(topic.Name, p)
+	if cfg.Idempotence == On && cfg.InFlight > ResendInFlight {
+		return nil, fmt.Errorf("in-flight %d with idempotence: want at most %d, which is how many of a producer's batches brokers know again", cfg.InFlight, ResendInFlight)
+	}
+	w := &Wire{cfg: cfg, cl: cl, topic: topic.Name, name: "wire", records: cfg.RecordsPerRequest, size: p.Size(), shape: p.Shape()}
+	codecFor, err := w.producers(topic.Name, p)
 	if err != nil {
 		return nil, err
 	}
 	var codecs []codec
-	shares := deal(cfg.Connections, topic.Partitions)
+	shares := Deal(cfg.Connections, topic.Partitions)
 	for i, share := range shares {
-		c := w.producer(i, share, request, false)
+		c := w.producer(i, share)
 		if cfg.Resend {
 			if len(share) != 1 {
 				return nil, fmt.Errorf("resend: %d connections for %d partitions: want one for each, or more", cfg.Connections, len(topic.Partitions))
@@ -52,7 +57,11 @@ func OpenProduce(ctx context.Context, cfg Config, cl *cluster.Cluster, topic clu
 			}
 			c.who = &who
 		}
-		codecs = append(codecs, c)
+		one, err := codecFor(c)
+		if err != nil {
+			return nil, err
+		}
+		codecs = append(codecs, one)
 	}
 	if err := w.open(ctx, codecs, shares); err != nil {
 		return nil, err
@@ -67,15 +76,21 @@ func OpenFloor(ctx context.Context, cfg Config, addr, topic string, p *frame.Pay
 		return nil, fmt.Errorf("floor: %w", err)
 	}
 	cfg = cfg.Normal(runtime.NumCPU())
-	w := &Wire{cfg: cfg, floor: addr, topic: topic, name: "floor", records: cfg.RecordsPerRequest, size: p.Size()}
-	request, err := w.request(topic, p)
+	w := &Wire{cfg: cfg, floor: addr, topic: topic, name: "floor", records: cfg.RecordsPerRequest, size: p.Size(), shape: p.Shape()}
+	codecFor, err := w.producers(topic, p)
 	if err != nil {
 		return nil, err
 	}
 	var codecs []codec
 	var shares [][]int32
 	for i := range cfg.Connections {
-		codecs = append(codecs, w.producer(i, []int32{0}, request, true))
+		c := w.producer(i, []int32{0})
+		c.floor = true
+		one, err := codecFor(c)
+		if err != nil {
+			return nil, err
+		}
+		codecs = append(codecs, one)
 		shares = append(shares, []int32{0})
 	}
 	if err := w.open(ctx, codecs, shares); err != nil {
@@ -84,21 +99,50 @@ func OpenFloor(ctx context.Context, cfg Config, addr, topic string, p *frame.Pay
 	return w, nil
 }
 
-func (w *Wire) request(topic string, p *frame.Payloads) (*frame.Produce, error) {
-	r, err := frame.NewProduce(topic, w.cfg.RecordsPerRequest, int32(w.cfg.Timeout.Milliseconds()), p)
+// producers returns what makes the codec of a connection that writes to a topic.
+func (w *Wire) producers(topic string, p *frame.Payloads) (func(produceCodec) (codec, error), error) {
+	timeoutMS := int32(w.cfg.Timeout.Milliseconds())
+	if p.Plain() && w.cfg.Codec() == frame.None && w.cfg.Idempotence != On {
+		r, err := frame.NewProduce(topic, w.cfg.RecordsPerRequest, timeoutMS, p)
+		if err != nil {
+			return nil, err
+		}
+		r.SetAcks(w.cfg.RequiredAcks())
+		if w.cfg.Stages {
+			r.AskStages()
+		}
+		return func(c produceCodec) (codec, error) {
+			c.request = r
+			return &c, nil
+		}, w.fits(r.Len())
+	}
+	asked := frame.Asked{Records: w.cfg.RecordsPerRequest, TimeoutMS: timeoutMS, Acks: w.cfg.RequiredAcks(), Codec: w.cfg.Codec(),
+		Stages: w.cfg.Stages}
+	first, err := frame.NewShaped(topic, asked, p)
 	if err != nil {
 		return nil, err
 	}
-	if n := int64(r.Len()) * int64(w.cfg.InFlight) * int64(w.cfg.Connections); n > maxRingBytes {
-		return nil, fmt.Errorf("%d connections × %d in flight × %d bytes a request = %d bytes of frames, want at most %d",
-			w.cfg.Connections, w.cfg.InFlight, r.Len(), n, int64(maxRingBytes))
-	}
-	return r, nil
+	return func(c produceCodec) (codec, error) {
+		maker, err := frame.NewShaped(topic, asked, p)
+		if err != nil {
+			return nil, err
+		}
+		return newShapedCodec(maker, c, asked.Codec != frame.None), nil
+	}, w.fits(first.MaxLen())
 }
 
-// producer makes the codec of connection i, with a stream for each of its partitions.
-func (w *Wire) producer(i int, share []int32, request *frame.Produce, floor bool) *produceCodec {
-	c := &produceCodec{request: request, floor: floor}
+// fits says whether the frames of all windows fit into the memory that they may take.
+func (w *Wire) fits(frameLen int) error {
+	if n := int64(frameLen) * int64(w.cfg.InFlight) * int64(w.cfg.Connections); n > maxRingBytes {
+		return fmt.Errorf("%d connections × %d in flight × %d bytes a request = %d bytes of frames, want at most %d",
+			w.cfg.Connections, w.cfg.InFlight, frameLen, n, int64(maxRingBytes))
+	}
+	return nil
+}
+
+// producer makes what connection i's codec has in any case: a stream for each of its partitions.
+func (w *Wire) producer(i int, share []int32) (c produceCodec) {
+	c.firstStream = w.cfg.FirstStream
 	for _, id := range share {
 		c.streams = append(c.streams, produceStream{id: uint32(len(w.streams)), partition: id})
 		w.streams = append(w.streams, Stream{Partition: id, Worker: i % w.cfg.Threads})
@@ -106,9 +150,9 @@ func (w *Wire) producer(i int, share []int32, request *frame.Produce, floor bool
 	return c
 }
 
-// deal gives each of n connections the partitions that it serves, all of one leader. Leaders are taken in turn; so are a
+// Deal gives each of n connections the partitions that it serves, all of one leader. Leaders are taken in turn; so are a
 // leader's partitions by its connections.
-func deal(n int, partitions []cluster.Partition) [][]int32 {
+func Deal(n int, partitions []cluster.Partition) [][]int32 {
 	var leaders []int32
 	byLeader := map[int32][]int32{}
 	for _, p := range partitions {
@@ -136,7 +180,7 @@ func (w *Wire) open(ctx context.Context, codecs []codec, shares [][]int32) error
 	for i, c := range codecs {
 		g := i % w.cfg.Threads
 		conn := newConn(c, w.cfg.InFlight, shares[i])
-		conn.resend = w.cfg.Resend
+		conn.resend, conn.mute = w.cfg.Resend, w.cfg.Acks == AcksNone
 		groups[g] = append(groups[g], conn)
 	}
 	for _, g := range groups {
@@ -168,7 +212,11 @@ func (w *Wire) connectAll(ctx context.Context, ww *wireWorker) error {
 
 // restore reconnects on a goroutine of its own, so that the other connections of the worker go on.
 func (w *Wire) restore(assigned []int32, out chan<- dialed) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*dialTimeout)
+	limit := 2 * dialTimeout
+	if w.cl != nil && w.cl.Papers() != nil {
+		limit += upgradeTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	out <- w.dial(ctx, assigned)
 }
@@ -176,6 +224,9 @@ func (w *Wire) restore(assigned []int32, out chan<- dialed) {
 // dialTimeout bounds one attempt to connect: over the longest links, and yet short enough that a leader which was cut off and
 // has a successor by now is not waited for.
 const dialTimeout = time.Second
+
+// upgradeTimeout bounds TLS and SASL on a connection: as many as five round trips.
+const upgradeTimeout = 5 * dialTimeout
 
 // dial connects to whoever leads the first of the assigned partitions now.
 func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
@@ -207,7 +258,14 @@ func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
 			d.partitions = append(d.partitions, id)
 		}
 	}
-	d.fd, d.err = sock.Dial(first.Addr, dialTimeout)
+	if w.cfg.Idempotence == On && !w.cfg.Resend {
+		who, err := w.cl.ProducerID(ctx)
+		if err != nil {
+			return dialed{fd: -1, err: err}
+		}
+		d.who = &who
+	}
+	d.fd, d.sealed, d.err = sock.Open(first.Addr, dialTimeout, upgradeTimeout, w.cl.Papers().Secure)
 	return d
 }
 
@@ -227,22 +285,34 @@ func (w *Wire) Streams() []Stream { return w.streams }
 func (w *Wire) Effective() Effective {
 	e := Effective{Driver: w.name, Threads: len(w.workers), InFlight: w.cfg.InFlight, RecordsPerRequest: w.records, ValueBytes: w.size,
 		Options: map[string]string{"timeout_ms": strconv.FormatInt(w.cfg.Timeout.Milliseconds(), 10)}}
+	DescribeShape(e.Options, w.cfg, w.shape)
+	late, taken := int64(0), int64(0)
 	for _, ww := range w.workers {
 		e.Options["wait"] = "epoll"
 		if ww.alone {
 			e.Options["wait"] = "blocking read"
 		}
 		for _, c := range ww.conns {
-			e.RequestBytes = c.frameLen
+			if !c.varies {
+				e.RequestBytes = c.frameLen
+			} else if a := c.codec.(*shapedCodec).ahead; a != nil {
+				l, t := a.Counts()
+				late, taken = late+l, taken+t
+			}
 			if c.lastReply > 0 {
 				e.ReplyBytes = c.lastReply
 			}
 			if c.fd >= 0 {
-				d := describe(c.fd)
-				d.Node, d.Partitions = c.node, c.assigned
+				d := Connection{Description: sock.Describe(c.fd), Node: c.node, Partitions: c.assigned}
+				if c.sealed != nil {
+					d.TLS = c.sealed.State()
+				}
 				e.Connections = append(e.Connections, d)
 			}
 		}
+	}
+	if taken > 0 {
+		e.Options["compressed_late"] = fmt.Sprintf("%d of %d batches", late, taken)
 	}
 	return e
 }

@@ -11,6 +11,7 @@ import (
 
 	"ackline/loadgen/client/sock"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/secure"
 )
 
 // wireWorker is one thread's connections. With a single request in flight on a single connection (alone) it reads with a
@@ -150,6 +151,9 @@ func (w *wireWorker) Wait(until int64, done func(*Op)) error {
 		}
 	}
 	until = min(until, now+w.tickNS)
+	if w.wire.cfg.Acks == AcksNone && w.settle() {
+		until = now
+	}
 	if w.down > 0 {
 		until = min(until, now+2_000_000) // look soon whether a connection is back
 	}
@@ -166,6 +170,17 @@ func (w *wireWorker) Wait(until int64, done func(*Op)) error {
 	return w.fatal
 }
 
+// settle hands over what the sockets took, where that is all the answer there is.
+func (w *wireWorker) settle() (any bool) {
+	for _, c := range w.conns {
+		if c.settle(w.count) > 0 {
+			any = true
+			w.setFree(c)
+		}
+	}
+	return any
+}
+
 // waitAlone reads the one reply on this thread.
 func (w *wireWorker) waitAlone(until int64) {
 	c := w.conns[0]
@@ -176,14 +191,15 @@ func (w *wireWorker) waitAlone(until int64) {
 	if c.broken != nil {
 		return
 	}
-	recv := sock.RecvWait
-	if c.inFlight() == 0 {
-		recv = sock.RecvNow // nothing can come but the end of the connection
-	} else if !c.flush() {
+	wait := c.inFlight() > 0 // else nothing can come but the end of the connection
+	if wait && !c.flush() {
 		sock.AwaitWritable(c.fd, time.Duration(tickNS))
 		return
 	}
-	n, err := recv(c.fd, c.in[c.inLen:])
+	if c.mute {
+		wait = false // nothing is answered
+	}
+	n, err := c.recv(c.in[c.inLen:], wait)
 	w.took(c, n, err)
 }
 
@@ -215,9 +231,9 @@ func (w *wireWorker) waitEpoll(until, now int64) error {
 		}
 		for more := true; more && c.broken == nil; {
 			space := len(c.in) - c.inLen
-			got, err := sock.RecvNow(c.fd, c.in[c.inLen:])
+			got, err := c.recv(c.in[c.inLen:], false)
 			w.took(c, got, err)
-			more = got == space
+			more = got == space || got > 0 && c.sealed != nil
 		}
 	}
 	return nil
@@ -284,6 +300,9 @@ func (w *wireWorker) tick(now int64) error {
 			c.dialing = nil
 			if d.err != nil {
 				c.retryAt = now + reconnectEvery.Nanoseconds()
+				if secure.Refused(d.err) {
+					return d.err
+				}
 				if now-c.downSince > w.wire.cfg.Timeout.Nanoseconds() {
 					return fmt.Errorf("no connection for %v: %w", w.wire.cfg.Timeout, d.err)
 				}
@@ -338,8 +357,11 @@ func (w *wireWorker) attach(c *conn, d dialed) error {
 			return fmt.Errorf("epoll_ctl: %w", err)
 		}
 	}
-	c.fd, c.node, c.downSince, c.since = d.fd, d.node, 0, pace.Now()
+	c.fd, c.sealed, c.node, c.downSince, c.since = d.fd, d.sealed, d.node, 0, pace.Now()
 	c.codec.route(d.partitions)
+	if d.who != nil {
+		c.codec.(*shapedCodec).identify(d.who)
+	}
 	w.down--
 	if c.inFlight() > 0 && !c.flush() && !w.alone { // again, what the connection before had no answer for
 		w.watch(c, true)
@@ -368,6 +390,9 @@ func (w *wireWorker) close() {
 		if c.fd >= 0 {
 			unix.Close(c.fd)
 			c.fd = -1
+		}
+		if s, ok := c.codec.(*shapedCodec); ok {
+			s.close()
 		}
 	}
 	if w.epfd >= 0 {
@@ -406,5 +431,5 @@ func kafkaError(request string, partition int32, code int16) error {
 // passes reports whether the cause of err may go away by itself.
 func passes(err error) bool {
 	k, ok := errors.AsType[*KafkaError](err)
-	return !ok || k.Err.Retriable
+	return ok && k.Err.Retriable || !ok && !secure.Refused(err)
 }

@@ -2,7 +2,7 @@
 //
 // The problem: a client library retries, refreshes and hides errors, which is right for an application and wrong for an
 // instrument that has to say "nothing is listening there" at once, or find the new leader within milliseconds of a
-// failover. Nothing here is part of what is measured, so plain connections and kmsg do.
+// failover. Nothing here is part of what is measured, so connections of the net package and kmsg do.
 package cluster
 
 import (
@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"ackline/loadgen/frame"
+	"ackline/loadgen/secure"
 )
 
 // Cluster is a cluster that can be asked. It opens a connection per request: nothing here is frequent, and a broker that
@@ -30,6 +31,7 @@ import (
 type Cluster struct {
 	seeds   []string
 	timeout time.Duration
+	papers  *secure.Client // nil: plain TCP
 
 	mu    sync.Mutex // guards known
 	known []string   // addresses learnt from Metadata, tried after the seeds
@@ -38,6 +40,11 @@ type Cluster struct {
 // New returns the cluster of the brokers at the given host:port addresses. timeout bounds each request and how long
 // a passing condition, such as an election, is waited for.
 func New(brokers []string, timeout time.Duration) (*Cluster, error) {
+	return NewSecure(brokers, timeout, nil)
+}
+
+// NewSecure is New for a cluster that wants to see papers: TLS, SASL. nil has none.
+func NewSecure(brokers []string, timeout time.Duration, papers *secure.Client) (*Cluster, error) {
 	if len(brokers) == 0 {
 		return nil, errors.New("no brokers: give at least one host:port")
 	}
@@ -46,7 +53,7 @@ func New(brokers []string, timeout time.Duration) (*Cluster, error) {
 			return nil, err
 		}
 	}
-	return &Cluster{seeds: slices.Clone(brokers), timeout: timeout}, nil
+	return &Cluster{seeds: slices.Clone(brokers), timeout: timeout, papers: papers}, nil
 }
 
 // CheckAddress says whether addr is a host and a port.
@@ -86,6 +93,12 @@ var ErrNoController = errors.New("the cluster has no controller now")
 // Timeout is what New was given.
 func (c *Cluster) Timeout() time.Duration { return c.timeout }
 
+// Seeds are the addresses that New was given.
+func (c *Cluster) Seeds() []string { return slices.Clone(c.seeds) }
+
+// Papers are what NewSecure was given, for those who connect by themselves.
+func (c *Cluster) Papers() *secure.Client { return c.papers }
+
 // MaxReply bounds the length of a reply that is believed.
 const MaxReply = 256 << 20
 
@@ -93,36 +106,48 @@ const MaxReply = 256 << 20
 func (c *Cluster) call(ctx context.Context, addr string, req kmsg.Request) (kmsg.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer raw.Close()
 	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
+	if err := raw.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
 	// A deadline that has passed, not Close: whichever of the two timers fires first, the error is a time-out.
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	id := frame.ClientID
-	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID(id))
+	conn, err := c.papers.Secure(raw, addr)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := exchange(conn, req)
+	if err != nil {
+		return nil, fmt.Errorf("%s with %s: %w", kmsg.NameForKey(req.Key()), addr, c.papers.Explain(conn, err))
+	}
+	return resp, nil
+}
+
+// exchange sends a request and reads its answer.
+func exchange(conn net.Conn, req kmsg.Request) (kmsg.Response, error) {
+	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID(frame.ClientID))
 	if _, err := conn.Write(f.AppendRequest(nil, req, 1)); err != nil {
-		return nil, fmt.Errorf("%s to %s: %w", kmsg.NameForKey(req.Key()), addr, err)
+		return nil, err
 	}
 	body, err := readReply(conn)
 	if err != nil {
-		return nil, fmt.Errorf("%s from %s: %w", kmsg.NameForKey(req.Key()), addr, err)
+		return nil, err
 	}
 	if req.IsFlexible() && req.Key() != int16(kmsg.ApiVersions) {
 		if len(body) == 0 || body[0] != 0 {
-			return nil, fmt.Errorf("%s from %s: header with tags, want none", kmsg.NameForKey(req.Key()), addr)
+			return nil, errors.New("header with tags, want none")
 		}
 		body = body[1:]
 	}
 	resp := req.ResponseKind()
 	if err := resp.ReadFrom(body); err != nil {
-		return nil, fmt.Errorf("%s from %s: response v%d of %d bytes: %w", kmsg.NameForKey(req.Key()), addr, req.GetVersion(), len(body), err)
+		return nil, fmt.Errorf("response v%d of %d bytes: %w", req.GetVersion(), len(body), err)
 	}
 	return resp, nil
 }
@@ -131,13 +156,13 @@ func readReply(r io.Reader) ([]byte, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		if errors.Is(err, io.EOF) {
-			return nil, errors.New("the connection was closed without an answer; is this a Kafka-protocol listener without TLS?")
+			return nil, errors.New("the connection was closed without an answer; is this a Kafka-protocol listener, and does it want TLS or SASL (--tls, --sasl)?")
 		}
 		return nil, err
 	}
 	n := int(int32(binary.BigEndian.Uint32(head[:])))
 	if n < 4 || n > MaxReply {
-		return nil, fmt.Errorf("a reply of %d bytes, want 4 to %d; is this a Kafka-protocol listener without TLS?", n, MaxReply)
+		return nil, fmt.Errorf("a reply of %d bytes, want 4 to %d; is this a Kafka-protocol listener, and does it want TLS or SASL (--tls, --sasl)?", n, MaxReply)
 	}
 	body := make([]byte, n-4)
 	_, err := io.ReadFull(r, body)
@@ -165,20 +190,35 @@ func (c *Cluster) any(ctx context.Context, request func() kmsg.Request) (kmsg.Re
 			answers <- answer{resp, err}
 		}()
 	}
-	var errs []string
+	var errs []error
 	for range addrs {
 		got := <-answers
 		if got.err == nil {
 			return got.resp, nil
 		}
-		if s := got.err.Error(); !slices.Contains(errs, s) {
-			errs = append(errs, s)
+		errs = append(errs, got.err)
+	}
+	return nil, c.nobody(ctx, errs)
+}
+
+// nobody says why no broker gave an answer. A refusal speaks for all: the papers are the same everywhere.
+func (c *Cluster) nobody(ctx context.Context, errs []error) error {
+	if i := slices.IndexFunc(errs, secure.Refused); i >= 0 {
+		return errs[i]
+	}
+	var said []string
+	for _, err := range errs {
+		if s := err.Error(); !slices.Contains(said, s) {
+			said = append(said, s)
 		}
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%w, last: %s", ctx.Err(), strings.Join(errs, "; "))
+		return fmt.Errorf("%w, last: %s", ctx.Err(), strings.Join(said, "; "))
 	}
-	return nil, fmt.Errorf("no broker answers (%s): is one listening there?", strings.Join(errs, "; "))
+	if _, ok := errors.AsType[*secure.Refusal](errs[0]); ok {
+		return fmt.Errorf("no broker answers (%s)", strings.Join(said, "; "))
+	}
+	return fmt.Errorf("no broker answers (%s): is one listening there?", strings.Join(said, "; "))
 }
 
 // Check asks the broker for its versions and refuses one that does not speak what the wire driver sends.
@@ -275,6 +315,15 @@ func (c *Cluster) metadata(ctx context.Context, topic string) (*kmsg.MetadataRes
 		return nil, err
 	}
 	return resp.(*kmsg.MetadataResponse), nil
+}
+
+// ID is what the cluster calls itself, "" if it does not say.
+func (c *Cluster) ID(ctx context.Context, topic string) (string, error) {
+	m, err := c.metadata(ctx, topic)
+	if err != nil || m.ClusterID == nil {
+		return "", err
+	}
+	return *m.ClusterID, nil
 }
 
 // controller returns the address to send topic changes to.

@@ -9,14 +9,33 @@ func TestAllocationsPerRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pr.AskStages()
 	frame := make([]byte, pr.Len())
 	pr.Init(frame)
-	raw := response(0, 5).AppendTo([]byte{0, 0, 0, 9, 0})
+	raw := answer(stagesField)
 	n := testing.AllocsPerRun(100, func() {
 		pr.Patch(frame, 1, 2, 3, 4, 5)
-		if _, err := ParseProduced(raw); err != nil {
-			t.Fatal(err)
+		if p, err := ParseProduced(raw); err != nil || !p.Told {
+			t.Fatal(p, err)
 		}
+	})
+	if n != 0 {
+		t.Errorf("%g allocations per request", n)
+	}
+}
+
+// Without compression requests of any shape cost no garbage either.
+func TestAllocationsPerShapedRequest(t *testing.T) {
+	s, err := NewShaped("t", Asked{Records: 4, TimeoutMS: 1000, Acks: -1}, NewShapedPayloads(1, shape(t, "24..4000", "zipf:1000,1.1", "2x20", 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame, batch := make([]byte, s.MaxLen()), make([]byte, 0, s.MaxLen())
+	seq := uint64(0)
+	n := testing.AllocsPerRun(1000, func() {
+		batch, _ = s.Batch(batch[:0], 3, seq)
+		s.Frame(frame, batch, 1, 2, nil, 0, 5)
+		seq += 4
 	})
 	if n != 0 {
 		t.Errorf("%g allocations per request", n)

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // A record batch, magic 2, big-endian:
@@ -66,7 +69,12 @@ func appendBatch(dst []byte, records, size int) (out []byte, valueAt []int) {
 		dst = append(dst, make([]byte, size)...)
 		dst = append(dst, 0) // no headers
 	}
-	b := dst[start:]
+	headBatch(dst[start:], records)
+	return dst, valueAt
+}
+
+// headBatch fills in the head of a batch, which is zeroed, for records without a producer.
+func headBatch(b []byte, records int) {
 	binary.BigEndian.PutUint32(b[batchLengthAt:], uint32(len(b)-batchEpochAt))
 	binary.BigEndian.PutUint32(b[batchEpochAt:], ^uint32(0))
 	b[batchMagicAt] = batchMagic
@@ -75,7 +83,13 @@ func appendBatch(dst []byte, records, size int) (out []byte, valueAt []int) {
 		b[i] = 0xff // producer id, epoch and base sequence: -1
 	}
 	binary.BigEndian.PutUint32(b[batchCountAt:], uint32(records))
-	return dst, valueAt
+}
+
+// identify makes a batch one of a producer's.
+func identify(b []byte, who Producer, first uint64) {
+	binary.BigEndian.PutUint64(b[batchProducerAt:], uint64(who.ID))
+	binary.BigEndian.PutUint16(b[batchProdEpochAt:], uint16(who.Epoch))
+	binary.BigEndian.PutUint32(b[batchSequenceAt:], uint32(first&math.MaxInt32)) // behind the highest one comes 0 again
 }
 
 // sealBatch sets the times of a batch and its CRC.
@@ -130,8 +144,29 @@ func NextBatch(b []byte) (Batch, []byte, error) {
 	}, rest, nil
 }
 
-// Each calls f with offset and value of every record of an uncompressed batch, in order. The value is a part of the batch.
-func (b Batch) Each(f func(offset int64, value []byte) error) error {
+// Plain returns the batch without compression.
+func (b Batch) Plain(unpack kgo.Decompressor) (Batch, error) {
+	if b.Codec == 0 {
+		return b, nil
+	}
+	plain, err := unpack.Decompress(b.Records, kgo.CompressionCodecType(b.Codec))
+	if err != nil {
+		return b, fmt.Errorf("batch at offset %d: %w", b.Base, err)
+	}
+	b.Records, b.Codec = plain, 0
+	return b, nil
+}
+
+// Record is one record of a batch, of whose bytes it is made.
+type Record struct {
+	Offset  int64
+	Key     []byte // nil: none
+	Value   []byte
+	Headers []byte // encoded, with their number
+}
+
+// Each calls f with every record of an uncompressed batch, in order.
+func (b Batch) Each(f func(r Record) error) error {
 	if b.Codec != 0 {
 		return fmt.Errorf("batch at offset %d is compressed (codec %d): decompress it first", b.Base, b.Codec)
 	}
@@ -141,11 +176,12 @@ func (b Batch) Each(f func(offset int64, value []byte) error) error {
 		if n <= 0 || length < 0 || length > int64(len(p)-n) {
 			return fmt.Errorf("batch at offset %d: record %d of %d has length %d, %d bytes are left", b.Base, i, b.Count, length, len(p)-max(n, 0))
 		}
-		delta, value, err := record(p[n : n+int(length)])
+		r, err := record(p[n : n+int(length)])
 		if err != nil {
 			return fmt.Errorf("batch at offset %d: record %d of %d: %w", b.Base, i, b.Count, err)
 		}
-		if err := f(b.Base+delta, value); err != nil {
+		r.Offset += b.Base
+		if err := f(r); err != nil {
 			return err
 		}
 		p = p[n+int(length):]
@@ -156,10 +192,10 @@ func (b Batch) Each(f func(offset int64, value []byte) error) error {
 	return nil
 }
 
-// record takes a record apart, up to its value.
-func record(p []byte) (delta int64, value []byte, err error) {
+// record takes a record apart. Its offset is relative to the batch.
+func record(p []byte) (r Record, err error) {
 	if len(p) < 1 {
-		return 0, nil, errors.New("it is empty")
+		return r, errors.New("it is empty")
 	}
 	p = p[1:]
 	next := func(what string) int64 {
@@ -183,8 +219,9 @@ func record(p []byte) (delta int64, value []byte, err error) {
 		return v
 	}
 	next("the timestamp delta")
-	delta = next("the offset delta")
-	bytes("the key's length")
-	value = bytes("the value's length")
-	return delta, value, err
+	r.Offset = next("the offset delta")
+	r.Key = bytes("the key's length")
+	r.Value = bytes("the value's length")
+	r.Headers = p
+	return r, err
 }

@@ -283,7 +283,7 @@ func TestNextBatchWalks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Each(func(o int64, v []byte) error { offsets = append(offsets, o); return nil }); err != nil {
+		if err := b.Each(func(r Record) error { offsets = append(offsets, r.Offset); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		rest = r
@@ -338,7 +338,7 @@ func FuzzNextBatch(f *testing.F) {
 			// Past the CRC, which a fuzzer cannot guess, records are decoded all the same.
 			batch, rest = Batch{Records: b, Count: 5}, nil
 		}
-		_ = batch.Each(func(int64, []byte) error { return nil })
+		_ = batch.Each(func(Record) error { return nil })
 		if len(rest) >= len(b) && len(b) > 0 {
 			t.Fatal("no progress")
 		}

@@ -12,6 +12,8 @@ package frame
 import (
 	"encoding/binary"
 	"fmt"
+
+	"ackline/loadgen/workload"
 )
 
 // A payload (the value of a record):
@@ -23,7 +25,8 @@ import (
 //	    16     8  sequence number within the stream, from 0
 //	    24     –  filler: a window of the run's random pool, at a place that (stream, sequence) selects
 //
-// Big-endian. The filler makes neighbouring records differ everywhere, does not compress, and costs one copy.
+// Big-endian. The filler makes neighbouring records differ everywhere, does not compress, and costs one copy. Records of a shape that is not plain have the
+// filler that the shape says instead.
 const (
 	payloadRunAt    = 0
 	payloadStreamAt = 8
@@ -38,11 +41,13 @@ const (
 	poolWindows = 1 << 16 // a power of two: places where a filler may start
 )
 
-// Payloads writes and checks the payloads of one run.
+// Payloads writes and checks the records of one run.
 type Payloads struct {
-	run  uint64
-	size int
-	pool []byte // poolWindows + size - payloadHeader bytes, a function of run alone
+	run        uint64
+	size       int             // of a payload, or of the largest one
+	pool       []byte          // poolWindows + size - payloadHeader bytes, a function of run alone; nil with a shape
+	shape      *workload.Shape // nil: plain
+	headersLen int
 }
 
 // NewPayloads returns the payloads of size bytes of a run; size between MinPayload and MaxPayload.
@@ -50,38 +55,75 @@ func NewPayloads(run uint64, size int) *Payloads {
 	if size < MinPayload || size > MaxPayload {
 		panic(fmt.Sprintf("frame: payload of %d bytes, want %d to %d", size, MinPayload, MaxPayload))
 	}
-	p := &Payloads{run: run, size: size, pool: make([]byte, (poolWindows+size-payloadHeader+7)&^7)}
+	p := &Payloads{run: run, size: size, headersLen: 1, pool: make([]byte, (poolWindows+size-payloadHeader+7)&^7)}
 	for i := 0; i < len(p.pool); i += 8 {
-		binary.LittleEndian.PutUint64(p.pool[i:], mix(run+uint64(i)*0x9e3779b97f4a7c15))
+		binary.LittleEndian.PutUint64(p.pool[i:], workload.Mix(run+uint64(i)*0x9e3779b97f4a7c15))
 	}
 	return p
+}
+
+// NewShapedPayloads returns the payloads of a run whose records have a shape, which must be valid from MinPayload to MaxPayload.
+func NewShapedPayloads(run uint64, shape workload.Shape) *Payloads {
+	if err := shape.Validate(MinPayload, MaxPayload); err != nil {
+		panic("frame: " + err.Error())
+	}
+	if shape.Plain() {
+		return NewPayloads(run, shape.Size.Max())
+	}
+	p := &Payloads{run: run, size: shape.Size.Max(), shape: &shape}
+	p.headersLen = len(p.appendHeaders(nil, 0, 0))
+	return p
+}
+
+// Shape is what records look like; nil when they are plain.
+func (p *Payloads) Shape() *workload.Shape { return p.shape }
+
+// Plain reports whether records differ in nothing but their bytes.
+func (p *Payloads) Plain() bool { return p.shape == nil }
+
+// Bytes is the length of one payload.
+func (p *Payloads) Bytes(stream uint32, seq uint64) int {
+	if p.shape == nil {
+		return p.size
+	}
+	return p.shape.Bytes(p.run, stream, seq)
+}
+
+// Key appends a record's key, if it has one.
+func (p *Payloads) Key(dst []byte, stream uint32, seq uint64) []byte {
+	if p.shape == nil {
+		return dst
+	}
+	return p.shape.AppendKey(dst, p.run, stream, seq)
 }
 
 // Run is the run's number.
 func (p *Payloads) Run() uint64 { return p.run }
 
-// Size is the length of every payload.
+// Size is the length of every payload, or of the largest.
 func (p *Payloads) Size() int { return p.size }
 
-func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
 func (p *Payloads) filler(stream uint32, seq uint64) []byte {
-	at := mix(uint64(stream)<<40^seq^p.run) & (poolWindows - 1)
+	at := workload.Mix(uint64(stream)<<40^seq^p.run) & (poolWindows - 1)
 	return p.pool[at : at+uint64(p.size-payloadHeader)]
 }
 
-// Put writes a payload into dst, which is Size bytes long.
+// Put writes a payload into dst, which is Bytes long.
 func (p *Payloads) Put(dst []byte, stream uint32, seq uint64) {
-	_ = dst[p.size-1]
+	n := p.size
+	if p.shape != nil {
+		n = len(dst)
+	}
+	_ = dst[n-1]
 	binary.BigEndian.PutUint64(dst[payloadRunAt:], p.run)
 	binary.BigEndian.PutUint32(dst[payloadStreamAt:], stream)
-	binary.BigEndian.PutUint32(dst[payloadSizeAt:], uint32(p.size))
+	binary.BigEndian.PutUint32(dst[payloadSizeAt:], uint32(n))
 	binary.BigEndian.PutUint64(dst[payloadSeqAt:], seq)
-	copy(dst[payloadHeader:p.size], p.filler(stream, seq))
+	if p.shape != nil {
+		p.shape.Fill(dst[payloadHeader:n], p.run, stream, seq)
+		return
+	}
+	copy(dst[payloadHeader:n], p.filler(stream, seq))
 }
 
 // Peek reads the header of a value. ours is false when it is not a payload of this run.
@@ -94,19 +136,50 @@ func (p *Payloads) Peek(value []byte) (stream uint32, seq uint64, ours bool) {
 
 // Verify compares a value with what Put would write for its stream and sequence number, and says where they differ.
 func (p *Payloads) Verify(value []byte, stream uint32, seq uint64) error {
-	if len(value) != p.size {
-		return fmt.Errorf("value of %d bytes, want %d", len(value), p.size)
+	size := p.Bytes(stream, seq)
+	if len(value) != size {
+		return fmt.Errorf("value of %d bytes, want %d", len(value), size)
 	}
-	if got := binary.BigEndian.Uint32(value[payloadSizeAt:]); got != uint32(p.size) {
-		return fmt.Errorf("value says that it has %d bytes, want %d", got, p.size)
+	if got := binary.BigEndian.Uint32(value[payloadSizeAt:]); got != uint32(size) {
+		return fmt.Errorf("value says that it has %d bytes, want %d", got, size)
 	}
-	body, want := value[payloadHeader:], p.filler(stream, seq)
-	if string(body) == string(want) {
+	var want []byte
+	if p.shape == nil {
+		want = p.filler(stream, seq)
+	} else {
+		want = make([]byte, size-payloadHeader)
+		p.shape.Fill(want, p.run, stream, seq)
+	}
+	return differ("value", value, want, payloadHeader)
+}
+
+// VerifyRecord does so for all of a record: its value, its key and its headers.
+func (p *Payloads) VerifyRecord(r Record, stream uint32, seq uint64) error {
+	if err := p.Verify(r.Value, stream, seq); err != nil {
+		return err
+	}
+	want := p.Key(nil, stream, seq)
+	if (r.Key == nil) != (want == nil) || len(r.Key) != len(want) {
+		return fmt.Errorf("key %q, want %q", r.Key, want)
+	}
+	if err := differ("key", r.Key, want, 0); err != nil {
+		return err
+	}
+	want = p.appendHeaders(nil, stream, seq)
+	if len(r.Headers) != len(want) {
+		return fmt.Errorf("headers of %d bytes, want %d", len(r.Headers), len(want))
+	}
+	return differ("headers", r.Headers, want, 0)
+}
+
+// differ compares got from a byte on with want, which is as long as that.
+func differ(what string, got, want []byte, from int) error {
+	if string(got[from:]) == string(want) {
 		return nil
 	}
-	for i := range body {
-		if body[i] != want[i] {
-			return fmt.Errorf("byte %d of the value is %#02x, want %#02x", payloadHeader+i, body[i], want[i])
+	for i := range want {
+		if got[from+i] != want[i] {
+			return fmt.Errorf("byte %d of the %s is %#02x, want %#02x", from+i, what, got[from+i], want[i])
 		}
 	}
 	panic("frame: unequal bytes have no difference")

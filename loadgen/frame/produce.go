@@ -30,7 +30,7 @@ const (
 //	    12   2+c  client id
 //	     …     1  header's tags: none
 //	     …     1  transactional id: none
-//	     …     2  acks: -1
+//	     …     2  acks: -1, or what SetAcks said
 //	     …     4  time-out, ms
 //	     …     1  number of topics + 1
 //	     …   u+t  topic's name (uvarint of its length + 1, bytes)
@@ -38,7 +38,8 @@ const (
 //	     …     4  partition                               patched
 //	     …     u  length of the batch + 1 (uvarint)
 //	     …     –  the batch: times, values, CRC           patched
-//	     …     3  tags of partition, topic and body: none
+//	     …     2  tags of partition and topic: none
+//	     …     s  tags of the body: none, or with AskStages the question (see Stages)
 
 // Produce is a Produce request laid out once. Frames made from it all have the same length, so that a ring of them is
 // one piece of memory of which any run of neighbours can be sent with one system call.
@@ -53,6 +54,9 @@ type Produce struct {
 
 // ClientID is what the generator calls itself.
 const ClientID = "loadgen"
+
+// acksAt is where a frame holds acks.
+const acksAt = 12 + 2 + len(ClientID) + 2
 
 // NewProduce lays out a request for records records of p's size each. timeoutMS is how long the broker may wait for
 // its replicas.
@@ -98,6 +102,13 @@ func NewProduce(topic string, records int, timeoutMS int32, p *Payloads) (*Produ
 	return pr, nil
 }
 
+// AskStages makes every request ask for its stages. Call it before frames are laid out.
+func (p *Produce) AskStages() {
+	b := appendStagesQuestion(p.template[: len(p.template)-1 : len(p.template)-1])
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	p.template = b
+}
+
 // Records is the number of records of each request.
 func (p *Produce) Records() int { return len(p.valueAt) }
 
@@ -116,10 +127,13 @@ type Producer struct {
 // Identify makes an initialised frame one of a producer's. From then on the sequence number of a batch is that of its first
 // record within the stream, so that a producer writes one stream to each partition, from record 0 on.
 func (p *Produce) Identify(frame []byte, who Producer) {
-	b := frame[p.batchAt:p.batchEnd]
-	binary.BigEndian.PutUint64(b[batchProducerAt:], uint64(who.ID))
-	binary.BigEndian.PutUint16(b[batchProdEpochAt:], uint16(who.Epoch))
-	binary.BigEndian.PutUint32(b[batchSequenceAt:], 0)
+	identify(frame[p.batchAt:p.batchEnd], who, 0)
+}
+
+// SetAcks says how many replicas must have the records before the answer: -1 (all in sync, unless it is called), 1 (the leader) or 0 (none, and there is no
+// answer). For frames that are initialised later.
+func (p *Produce) SetAcks(acks int16) {
+	binary.BigEndian.PutUint16(p.template[acksAt:], uint16(acks))
 }
 
 // Patch makes an initialised frame the request of records seq, seq+1, … of a stream.
@@ -143,12 +157,15 @@ type Produced struct {
 	Code        int16 // Kafka's error code; 0: stored
 	Base        int64 // offset of the first record
 	ThrottleMS  int32
+	Told        bool // the stages were asked for, and the broker knows them
+	Stages      Stages
 }
 
 // ParseProduced reads a Produce v9 response of one topic and one partition; reply is the frame without its length prefix.
 //
 //	correlation id 4 | tags | topics + 1 | name (compact) | partitions + 1 | partition 4 | error 2 | base offset 8 |
-//	append time 8 | log start 8 | record errors (compact array) | message (compact, may be null) | tags | tags | throttle 4 | tags
+//	append time 8 | log start 8 | record errors (compact array) | message (compact, may be null) | tags | tags | throttle 4 |
+//	tags (see Stages)
 func ParseProduced(reply []byte) (Produced, error) {
 	r := reader{p: reply}
 	out := Produced{Correlation: r.int32()}
@@ -169,7 +186,7 @@ func ParseProduced(reply []byte) (Produced, error) {
 	r.tags()
 	r.tags()
 	out.ThrottleMS = r.int32()
-	r.tags()
+	out.Stages, out.Told = r.stages()
 	if r.err != nil {
 		return out, fmt.Errorf("produce response of %d bytes: %w", len(reply), r.err)
 	}

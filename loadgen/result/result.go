@@ -32,7 +32,8 @@ type Result struct {
 
 	Counts  Counts   `json:"counts"`
 	WarmUp  *WarmUp  `json:"warm_up,omitempty"`
-	Latency *Latency `json:"latency,omitempty"` // nil when the check failed: such a run has no latency
+	Latency *Latency `json:"latency,omitempty"` // nil when the check failed: such a run has no latency; nor has one without answers
+	Stages  *Stages  `json:"stages,omitempty"`  // nil when they were not asked for, or Latency is
 	Series  []Second `json:"series,omitempty"`
 	// Outages are the stretches of the window in which operations of a partition were due and for longer than GapMs none was
 	// acknowledged. ByPartition is what came to each.
@@ -40,6 +41,15 @@ type Result struct {
 	Outages     []Outage         `json:"outages,omitempty"`
 	ByPartition []PartitionCount `json:"by_partition,omitempty"`
 	Check       *check.Report    `json:"check,omitempty"`
+	// Beside is a floor that got the same load in turns with the system.
+	Beside *Beside `json:"beside,omitempty"`
+	// Agents are the machines that made the load, when it was made by several.
+	Agents    []Agent    `json:"agents,omitempty"`
+	Consumers *Consumers `json:"consumers,omitempty"`
+	// Drain is how a backlog was consumed. Counts are then of its writing.
+	Drain *Drain `json:"drain,omitempty"`
+	// Unanswered: operations had no answers (acks 0). Acked then counts what the sockets took.
+	Unanswered bool `json:"unanswered,omitempty"`
 }
 
 // Format is the version of Result's JSON. It changes when a field changes its meaning.
@@ -49,6 +59,7 @@ const Format = 1
 type Target struct {
 	Brokers     []string `json:"brokers,omitempty"`
 	Floor       string   `json:"floor,omitempty"`
+	Security    string   `json:"security,omitempty"` // TLS and SASL, in words
 	Topic       string   `json:"topic,omitempty"`
 	Partitions  int      `json:"partitions,omitempty"`
 	Replication int      `json:"replication,omitempty"`
@@ -244,13 +255,13 @@ func middle(v []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// Conclude gives r its verdict, and takes every latency away from a run that failed the check.
+// Conclude gives r its verdict, and takes every latency away from a run that failed the check or had no answers.
 func (r *Result) Conclude(e Evidence) {
-	r.Verdict = Judge(e)
-	if r.Verdict.Status != Failed {
+	r.Verdict, r.Unanswered = Judge(e), e.Unanswered
+	if r.Verdict.Status != Failed && !r.Unanswered {
 		return
 	}
-	r.Latency, r.WarmUp = nil, nil
+	r.Latency, r.Stages, r.WarmUp = nil, nil, nil
 	for i, s := range r.Series {
 		r.Series[i] = Second{Second: s.Second, WarmUp: s.WarmUp, Acked: s.Acked, Failed: s.Failed, Records: s.Records}
 	}

@@ -14,10 +14,21 @@ import (
 func (r *Result) Print(out io.Writer) error {
 	var b strings.Builder
 	r.head(&b)
-	r.counts(&b)
+	if r.Drain != nil {
+		r.drain(&b)
+	} else {
+		r.counts(&b)
+	}
 	if r.Latency != nil {
 		r.latency(&b)
 	}
+	if r.Beside != nil && r.Verdict.Status != Failed {
+		r.Beside.print(&b)
+	}
+	if r.Stages != nil {
+		r.Stages.print(&b, r.Counts.Failed)
+	}
+	r.agents(&b)
 	r.own(&b)
 	r.checked(&b)
 	r.verdict(&b)
@@ -25,8 +36,8 @@ func (r *Result) Print(out io.Writer) error {
 	return err
 }
 
-func (r *Result) head(b *strings.Builder) {
-	e, t := r.Effective, r.Target
+// String says in a line what was done to what.
+func (t Target) String() string {
 	to := "floor " + t.Floor
 	if t.Floor == "" {
 		to = fmt.Sprintf("topic %s (%s, replication %d) at %s", t.Topic, plural(t.Partitions, "partition"), t.Replication, strings.Join(t.Brokers, ","))
@@ -35,17 +46,34 @@ func (r *Result) head(b *strings.Builder) {
 	if t.Workload == "fetch" {
 		direction = "from"
 	}
-	fmt.Fprintf(b, "%s %s %s\n", t.Workload, direction, to)
+	return fmt.Sprintf("%s %s %s", t.Workload, direction, to)
+}
+
+func (r *Result) head(b *strings.Builder) {
+	e, t := r.Effective, r.Target
+	fmt.Fprintln(b, t)
 	fmt.Fprintf(b, "  driver %s: %s × %d in flight on %s", e.Driver, plural(max(len(e.Connections), 1), "connection"), e.InFlight, plural(e.Threads, "thread"))
 	if e.RecordsPerRequest > 0 {
-		fmt.Fprintf(b, ", %s of %d bytes a request", plural(e.RecordsPerRequest, "record"), e.ValueBytes)
+		upTo := ""
+		if e.Options["records"] != "" {
+			upTo = "up to "
+		}
+		fmt.Fprintf(b, ", %s of %s%d bytes a request", plural(e.RecordsPerRequest, "record"), upTo, e.ValueBytes)
 	}
 	if e.RequestBytes > 0 {
 		fmt.Fprintf(b, " (%d bytes out, %d back)", e.RequestBytes, e.ReplyBytes)
 	}
 	b.WriteString("\n")
-	if t.Floor == "" {
-		b.WriteString("  no floor: these figures stand alone; the same load with --floor shows what this machine's disk and network take by themselves\n")
+	for _, name := range []string{"records", "compression", "acks", "idempotence"} {
+		if v := e.Options[name]; v != "" {
+			fmt.Fprintf(b, "  %s: %s\n", name, v)
+		}
+	}
+	if t.Security != "" {
+		fmt.Fprintf(b, "  over %s\n", t.Security)
+	}
+	if t.Floor == "" && r.Beside == nil {
+		b.WriteString("  no floor: these figures stand alone; with --floor beside --brokers a floor server (bin/floor serve, on the brokers' machines) gets the same load\n")
 	}
 	if w := r.WarmUp; w != nil {
 		fmt.Fprintf(b, "  warm-up %.0f s, settled: %v\n", w.Seconds, w.Settled)
@@ -54,7 +82,11 @@ func (r *Result) head(b *strings.Builder) {
 
 func (r *Result) counts(b *strings.Builder) {
 	c := r.Counts
-	fmt.Fprintf(b, "\n%d operations acknowledged in %.1f s: %.0f/s", c.Acked, c.WindowSeconds, c.Rate())
+	did := "acknowledged"
+	if r.Unanswered {
+		did = "sent"
+	}
+	fmt.Fprintf(b, "\n%d operations %s in %.1f s: %.0f/s", c.Acked, did, c.WindowSeconds, c.Rate())
 	if c.WindowSeconds > 0 && c.Records > 0 {
 		fmt.Fprintf(b, ", %.0f records/s, %.1f MB/s of values", float64(c.Records)/c.WindowSeconds, float64(c.ValueBytes)/c.WindowSeconds/1e6)
 	}
@@ -63,6 +95,9 @@ func (r *Result) counts(b *strings.Builder) {
 		fmt.Fprintf(b, " (%d of them never found room)", c.Unsent)
 	}
 	b.WriteString("\n")
+	if r.Unanswered {
+		b.WriteString("  acks 0: there are no answers, so there is no latency and nothing to check; these are counts of what the sockets took\n")
+	}
 	if len(c.ByCode) > 0 {
 		b.WriteString("  failed:")
 		for i, code := range slices.Sorted(maps.Keys(c.ByCode)) {
@@ -76,6 +111,7 @@ func (r *Result) counts(b *strings.Builder) {
 	for _, e := range c.Errors {
 		fmt.Fprintf(b, "  error: %s\n", e)
 	}
+	r.consumers(b)
 	r.outages(b)
 	if n := len(r.ByPartition); n > 1 {
 		fmt.Fprintf(b, "  %s: the busiest had %.2f times the median's operations\n", plural(n, "partition"), Skew(r.ByPartition))

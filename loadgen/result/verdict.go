@@ -33,7 +33,10 @@ const (
 	WarmingUp  Code = "warm-up"      // the system did not settle
 	EndedEarly Code = "ended-early"  // the system could not be reached any more
 	Unchecked  Code = "unchecked"    // the check was asked for and could not be made
-	BadData    Code = "check"        // the check found records that are lost, repeated, misplaced or changed
+	AgentLost  Code = "agent-lost"   // one of the machines that made the load did not say what came of its part
+	// FasterThanFloor: it seems to take less than the least that a durable write can take.
+	FasterThanFloor Code = "faster-than-floor"
+	BadData         Code = "check" // the check found records that are lost, repeated, misplaced or changed
 )
 
 // Reason is one cause of a verdict, in words.
@@ -64,6 +67,8 @@ type Evidence struct {
 	WarmUp     *WarmUp       // nil when it was not measured
 	Ended      string        // why the run ended early; "" when it did not
 	Check      *check.Report // nil when no check was asked for
+	// Unanswered: operations had no answers (acks 0), so that there are no latencies to be judged.
+	Unanswered bool
 }
 
 // The generator's lag at the 99th percentile may be as much as the larger of these.
@@ -101,6 +106,9 @@ func Judge(e Evidence) Verdict {
 		}
 	}
 	r = append(r, e.Tail.judge()...)
+	if e.Unanswered {
+		r = slices.DeleteFunc(r, func(r Reason) bool { return r.Code != EndedEarly && r.Code != WarmingUp })
+	}
 	v := Verdict{Status: Valid, Reasons: r}
 	if c := e.Check; c != nil && !c.Done {
 		v.Reasons = append(v.Reasons, Reason{Unchecked, "what was acknowledged could not be read back: " + c.Error})

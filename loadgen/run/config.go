@@ -20,6 +20,8 @@ import (
 	"ackline/loadgen/frame"
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/secure"
+	"ackline/loadgen/workload"
 )
 
 // The drivers.
@@ -41,12 +43,15 @@ type Config struct {
 	Brokers []string `json:"brokers,omitempty"`
 	// Floor is the host:port of a floor server. It gets the frames that a broker would get; nothing can be checked.
 	Floor string `json:"floor,omitempty"`
-	// Topic is written to or read from.
+	// Security is what the brokers ask of their clients. It names where secrets are and holds none.
+	Security secure.Config `json:"security,omitzero"`
+	// Topic is written to or read from. "" means one of the run's own, with a name that no other run has.
 	Topic string `json:"topic"`
-	// Create makes the topic, which must not exist, and deletes it in Close unless Keep is set.
-	Create bool `json:"create,omitempty"`
-	Keep   bool `json:"keep,omitempty"`
-	// Partitions and Replication are for Create. 0 partitions means 1; replication 0 leaves it to the cluster.
+	// Existing says that the topic is there, and has to be; it is never deleted. Otherwise it must not be there: it is made, and
+	// deleted in Close unless Keep is set.
+	Existing bool `json:"existing,omitempty"`
+	Keep     bool `json:"keep,omitempty"`
+	// Partitions, Replication and TopicConfig are for a topic that is made. 0 partitions means 1; replication 0 leaves it to the cluster.
 	Partitions  int32             `json:"partitions,omitempty"`
 	Replication int16             `json:"replication,omitempty"`
 	TopicConfig map[string]string `json:"topic_config,omitempty"`
@@ -54,13 +59,17 @@ type Config struct {
 	// Driver is one of the Driver constants; "" means wire. Workload is Produce or Fetch; "" means produce.
 	Driver   string `json:"driver"`
 	Workload string `json:"workload"`
-	// ValueBytes is the size of a record's value, at least frame.MinPayload. 0 means 1024.
+	// ValueBytes is the size of a record's value, at least frame.MinPayload. 0 means 1024. When Shape has sizes it is the largest of them.
 	ValueBytes int `json:"value_bytes"`
+	// Shape is what records look like beside that. With a compression its ratio 0 means 1.
+	Shape workload.Shape `json:"shape,omitzero"`
 	// FetchBytes bounds an answer of a fetch; 0 means 1 MiB. FetchOrder: "" means sequential.
 	FetchBytes int32             `json:"fetch_bytes,omitempty"`
 	FetchOrder client.FetchOrder `json:"fetch_order,omitempty"`
 	// EndToEnd adds a consumer that waits at the end of each partition. One record per request only.
 	EndToEnd bool `json:"end_to_end,omitempty"`
+	// Consumers is how many more consumers read all of the topic at its end, without being timed.
+	Consumers int `json:"consumers,omitempty"`
 	// Client has the connections, windows and threads.
 	Client client.Config `json:"client"`
 
@@ -90,6 +99,14 @@ func (c Config) normal() Config {
 	if c.ValueBytes == 0 {
 		c.ValueBytes = d.ValueBytes
 	}
+	if c.Shape.Size.IsZero() {
+		c.Shape.Size = workload.Fixed(c.ValueBytes)
+	}
+	c.Shape.Size = c.Shape.Size.AtLeast(frame.MinPayload)
+	c.ValueBytes = c.Shape.Size.Max()
+	if z := c.Client.Compression; z != "" && z != frame.Codecs[frame.None] && c.Shape.Ratio == 0 {
+		c.Shape.Ratio = 1
+	}
 	if c.Partitions == 0 {
 		c.Partitions = d.Partitions
 	}
@@ -118,27 +135,61 @@ func (c Config) Validate() error {
 		return errors.New("both brokers and a floor are given: a session has one target")
 	case c.Floor != "" && (c.Driver != DriverWire || c.Workload != Produce || c.EndToEnd):
 		return errors.New("a floor knows only the wire driver's produce requests")
-	case c.Topic == "":
-		return errors.New("no topic is given")
+	case c.Floor != "" && c.Security != secure.Config{}:
+		return errors.New("a floor speaks neither TLS nor SASL, because it is the least that any program could do: leave the --tls and --sasl flags away")
+	case c.Existing && c.Floor != "":
+		return errors.New("a floor has no topics: leave --existing away")
+	case c.Existing && c.Topic == "":
+		return errors.New("--existing needs --topic, the name of the topic that is there")
+	case c.Existing && (c.Replication != 0 || len(c.TopicConfig) > 0):
+		return errors.New("replication and topic configuration are for a topic that is made, not for one that is there")
 	case c.Driver != DriverWire && c.Driver != DriverKgo && c.Driver != DriverKgoDefault:
 		return fmt.Errorf("driver %q: want %s, %s or %s", c.Driver, DriverWire, DriverKgo, DriverKgoDefault)
 	case c.Workload != Produce && c.Workload != Fetch:
 		return fmt.Errorf("workload %q: want %s or %s", c.Workload, Produce, Fetch)
-	case c.Workload == Fetch && (c.Driver != DriverWire || c.EndToEnd || c.Create):
-		return errors.New("the fetch workload reads an existing topic with the wire driver")
-	case c.ValueBytes < frame.MinPayload || c.ValueBytes > frame.MaxPayload:
-		return fmt.Errorf("size %d: want %d to %d bytes", c.ValueBytes, frame.MinPayload, frame.MaxPayload)
+	case c.Workload == Fetch && (c.Driver != DriverWire || c.EndToEnd):
+		return errors.New("the fetch workload reads with the wire driver, and without a consumer beside it")
+	case c.Workload == Fetch && !c.Existing:
+		return errors.New("the fetch workload reads what is there: give --topic NAME --existing, such as a topic that a run was told to --keep")
 	case c.FetchOrder != client.Sequential && c.FetchOrder != client.Random:
 		return fmt.Errorf("fetch order %q: want %s or %s", c.FetchOrder, client.Sequential, client.Random)
 	case c.FetchBytes < 0 || c.Partitions < 0 || c.Replication < 0:
 		return fmt.Errorf("fetch bytes %d, partitions %d, replication %d: none may be negative", c.FetchBytes, c.Partitions, c.Replication)
 	case c.Client.Resend && (c.Driver != DriverWire || c.Workload != Produce || c.Floor != ""):
 		return errors.New("resend is for the wire driver's produce requests to brokers: franz-go does it by itself")
+	case c.Client.Stages && (c.Driver != DriverWire || c.Workload != Produce):
+		return errors.New("stages are asked for with the wire driver's produce requests only")
 	case c.EndToEnd && c.Client.RecordsPerRequest > 1:
 		return fmt.Errorf("end to end with %d records per request: want 1, so that each record has a time of its own", c.Client.RecordsPerRequest)
 	}
-	return c.Client.Validate()
+	return errors.Join(c.Shape.Validate(frame.MinPayload, frame.MaxPayload), c.Security.Validate(), c.validateRequests(), c.Client.Validate())
 }
+
+// maxConsumers bounds Consumers: each has a thread for every partition.
+const maxConsumers = 1000
+
+// validateRequests looks at what does not go together.
+func (c Config) validateRequests() error {
+	k := c.Client
+	switch {
+	case c.Workload == Fetch && (k.Compression != "" || k.Idempotence != "" || k.Acks == client.AcksNone):
+		return errors.New("the fetch workload reads: compression, idempotence and acks are for what writes")
+	case c.Consumers < 0 || c.Consumers > maxConsumers:
+		return fmt.Errorf("consumers %d: want 0 to %d", c.Consumers, maxConsumers)
+	case c.Consumers > 0 && (c.Floor != "" || c.Workload == Fetch):
+		return errors.New("consumers read what is written to brokers: neither a floor nor the fetch workload has any")
+	case c.Floor != "" && (k.Acks == client.AcksNone || k.Idempotence == client.On):
+		return errors.New("a floor answers everything and knows no producers: acks 0 and idempotence are for brokers")
+	case k.Acks == client.AcksNone && c.EndToEnd:
+		return errors.New("end to end with acks 0: want acks 1 or all, because it stands beside the time of the acknowledgement")
+	case k.Idempotence == client.On && c.Driver == DriverWire && k.InFlight > client.ResendInFlight:
+		return fmt.Errorf("in-flight %d with idempotence: want at most %d, which is how many of a producer's batches brokers know again", k.InFlight, client.ResendInFlight)
+	}
+	return nil
+}
+
+// answered reports whether operations have answers: without them there are no latencies, and nothing can be checked.
+func (c Config) answered() bool { return c.Client.Acks != client.AcksNone }
 
 // Spec is one slice of load.
 type Spec struct {

@@ -1,8 +1,10 @@
 package run
 
 import (
+	"cmp"
 	"errors"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"sync/atomic"
@@ -22,15 +24,17 @@ import (
 func TestStallOfASecond(t *testing.T) {
 	for name, c := range map[string]struct {
 		arrivals pace.Spec
+		room     int
 		seen     bool
 	}{
-		"open":   {pace.Spec{Kind: pace.Poisson, RatePerSecond: 1000, Seed: 4}, true},
-		"closed": {closed, false},
+		"open":   {pace.Spec{Kind: pace.Poisson, RatePerSecond: 1000, Seed: 4}, 2000, true},
+		"closed": {closed, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			delay := new(atomic.Int64)
-			s := open(t, Config{Floor: floorServer(t, delay)})
+			// Room for all that gathers, so that what is left when it goes on is answered at once, and 5% and 1% are as the arithmetic says.
+			s := open(t, Config{Floor: floorServer(t, delay), Client: client.Config{InFlight: c.room}})
 			time.AfterFunc(4*time.Second, func() {
 				delay.Store(int64(time.Second))
 				time.Sleep(500 * time.Millisecond)
@@ -50,11 +54,20 @@ func TestStallOfASecond(t *testing.T) {
 				}
 				return
 			}
-			if p(95) < 450*time.Millisecond || p(95) > 550*time.Millisecond || p(99) < 850*time.Millisecond || p(99) > 950*time.Millisecond {
-				t.Errorf("p95 %v, p99 %v, want about 0.5 s and 0.9 s", p(95), p(99))
+			// On a busy machine the stall takes longer than it should, and there may be shorter ones beside it, which p95 does not see.
+			o := slices.MaxFunc(append(out.Outages, result.Outage{}), func(a, b result.Outage) int { return cmp.Compare(a.Seconds, b.Seconds) })
+			if o.Seconds < 0.9 || o.Seconds > 1.4 || o.StartSeconds < 3.9 || o.StartSeconds > 4.3 || o.Open {
+				t.Fatalf("outages %+v, want one of a second at 4 s", out.Outages)
 			}
-			if o := out.Outages; len(o) != 1 || o[0].Seconds < 0.9 || o[0].Seconds > 1.2 || o[0].StartSeconds < 3.9 || o[0].StartSeconds > 4.3 || o[0].Open {
-				t.Errorf("outages %+v, want one of a second at 4 s", o)
+			for want, got := range map[float64]time.Duration{o.Seconds - 0.5: p(95), o.Seconds - 0.1: p(99)} {
+				if math.Abs(got.Seconds()-want) > 0.05 {
+					t.Errorf("p95 %v, p99 %v; of a stall of %.3f s in ten, 5%% wait for all but half a second of it, and 1%% for all but a tenth", p(95), p(99), o.Seconds)
+				}
+			}
+			for _, other := range out.Outages {
+				if other.Seconds > 0.4 && other.StartSeconds != o.StartSeconds {
+					t.Errorf("another outage: %+v", other)
+				}
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"ackline/loadgen/client"
 	"ackline/loadgen/hist"
 	"ackline/loadgen/result"
+	"ackline/loadgen/stages"
 )
 
 // recorder is where a worker's thread writes down what happened. Only that thread uses it while a slice runs; full and free
@@ -14,11 +15,13 @@ type recorder struct {
 	set    *hist.Set // operations of the measured window
 	delays *hist.Hist
 	slow   slowest
-	second *second // of the answers that come now
+	stages *stages.Table // nil when they are not asked for
+	second *second       // of the answers that come now
 	full   chan *second
 	free   chan *second
 
 	acked, records, bytes int64 // measured
+	wire                  int64
 	failed                int64
 	unsent                int64
 	arrivals              int64
@@ -130,7 +133,11 @@ func (r *recorder) op(op *client.Op, measured, shown bool) {
 		r.streams[op.Stream].measured++
 		r.records += int64(op.Records)
 		r.bytes += op.Bytes
+		r.wire += op.Wire
 		r.set.Record(op.Intended, op.Ready, op.Sent, op.Acked)
+		if r.stages != nil && op.Told {
+			r.stages.Record(stages.Request{Stream: op.Stream, Base: op.Base, Intended: op.Intended, Response: op.Acked - op.Intended}, op.Sent, op.Stages)
+		}
 	}
 	if shown {
 		r.second.acked++

@@ -3,9 +3,12 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"ackline/loadgen/check"
 	"ackline/loadgen/result"
+	"ackline/loadgen/secure"
 	"ackline/tools/version"
 )
 
@@ -30,32 +33,46 @@ func Run(ctx context.Context, cfg Config, spec Spec, ev Events) (*result.Result,
 	if ev.Opened != nil {
 		ev.Opened(s)
 	}
-	r := &result.Result{Format: result.Format, Version: version.String(), Started: time.Now(), Target: s.Target(),
-		Asked: struct {
-			Config Config `json:"config"`
-			Spec   Spec   `json:"spec"`
-		}{s.Config(), spec}}
+	began := time.Now()
 	slice, err := s.Slice(ctx, spec)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	r.Effective = s.Effective()
-	r.Counts, r.Series, r.WarmUp, r.Generator = slice.Counts, slice.Series, slice.WarmUp, slice.Generator
-	r.Latency, r.Outages, r.ByPartition, r.GapMs = slice.Latency(), slice.Outages, slice.ByPartition, float64(spec.gap())/1e6
+	r := s.result(slice, spec, began)
+	if slice.Counts.AllAcked == 0 && secure.Refused(slice.cause) {
+		return nil, errors.Join(fmt.Errorf("topic %q: %w", s.topic.Name, slice.cause), s.Close())
+	}
 	if slice.Interrupted && slice.Counts.AllAcked == 0 {
 		return nil, errors.Join(errors.New("interrupted before anything was acknowledged"), s.Close())
 	}
 	e := slice.Evidence()
-	checking := ctx
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		checking, cancel = context.WithTimeout(context.WithoutCancel(ctx), checkAfterInterrupt)
-		defer cancel()
-	}
-	e.Check, _ = s.Check(checking, ev.Checking) // what went wrong stands in the report
+	e.Check = s.checkAtEnd(ctx, ev)
 	r.Check = e.Check
 	r.Conclude(e)
 	return r, s.Close()
+}
+
+// result is what a slice leaves behind, without a verdict.
+func (s *Session) result(slice *Slice, spec Spec, began time.Time) *result.Result {
+	return &result.Result{Format: result.Format, Version: version.String(), Started: began, Target: s.Target(), Effective: s.Effective(),
+		Asked: struct {
+			Config Config `json:"config"`
+			Spec   Spec   `json:"spec"`
+		}{s.Config(), spec},
+		Counts: slice.Counts, Series: slice.Series, WarmUp: slice.WarmUp, Generator: slice.Generator,
+		Latency: slice.Latency(), Outages: slice.Outages, ByPartition: slice.ByPartition, GapMs: float64(spec.gap()) / 1e6,
+		Consumers: slice.Consumers, Stages: slice.Stages}
+}
+
+// checkAtEnd reads everything back, also after an interruption. What went wrong with that stands in the report.
+func (s *Session) checkAtEnd(ctx context.Context, ev Events) *check.Report {
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), checkAfterInterrupt)
+		defer cancel()
+	}
+	report, _ := s.Check(ctx, ev.Checking)
+	return report
 }
 
 // checkAfterInterrupt bounds the check of a run that was interrupted.

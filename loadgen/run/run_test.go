@@ -155,7 +155,7 @@ func TestWholeRun(t *testing.T) {
 	for _, driver := range []string{DriverWire, DriverKgo} {
 		b := brokertest.Start(t, 1)
 		cfg := cfgFor(b)
-		cfg.Create, cfg.Driver, cfg.Partitions, cfg.EndToEnd = true, driver, 2, true
+		cfg.Driver, cfg.Partitions, cfg.EndToEnd = driver, 2, true
 		cfg.Client.Connections = 2
 		var opened, seconds int
 		var logged int64
@@ -224,7 +224,6 @@ func TestFailedCheckHasNoLatency(t *testing.T) {
 	b := brokertest.Start(t, 1)
 	b.Break(brokertest.Faults{LoseBatch: 100})
 	cfg := cfgFor(b)
-	cfg.Create = true
 	r, err := Run(context.Background(), cfg, Spec{Arrivals: constant(1000), For: 300 * time.Millisecond}, Events{})
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +237,6 @@ func TestTooFewSamplesIsInvalid(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, 1)
 	cfg := cfgFor(b)
-	cfg.Create = true
 	r, err := Run(context.Background(), cfg, Spec{Arrivals: constant(1000), For: 300 * time.Millisecond, Percentile: 99}, Events{})
 	if err != nil {
 		t.Fatal(err)
@@ -288,7 +286,7 @@ func TestBrokerDiesMidway(t *testing.T) {
 		b := brokertest.Start(t, 1)
 		b.Create("t", 1)
 		cfg := cfgFor(b)
-		cfg.Client.InFlight, cfg.Client.Timeout = inFlight, 2*time.Second
+		cfg.Existing, cfg.Client.InFlight, cfg.Client.Timeout = true, inFlight, 2*time.Second
 		killed := false
 		r, err := Run(context.Background(), cfg, Spec{Arrivals: constant(500), For: time.Minute, Progress: func(Progress) {
 			if !killed {
@@ -319,7 +317,7 @@ func TestSilenceAtTheEnd(t *testing.T) {
 	b.Create("t", 1)
 	cfg := cfgFor(b)
 	b.Break(brokertest.Faults{MuteFrom: 200})
-	cfg.Client.Timeout = 600 * time.Millisecond
+	cfg.Existing, cfg.Client.Timeout = true, 600*time.Millisecond
 	r, err := Run(context.Background(), cfg, Spec{Arrivals: constant(200), For: 1900 * time.Millisecond}, Events{})
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +334,6 @@ func TestInterruptKeepsWhatWasMeasured(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, 1)
 	cfg := cfgFor(b)
-	cfg.Create = true
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var seen atomic.Int64 // before the interruption
@@ -362,11 +359,11 @@ func TestFetchWorkload(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, 1)
 	cfg := cfgFor(b)
-	cfg.Create, cfg.Keep = true, true
+	cfg.Keep = true
 	if _, err := Run(context.Background(), cfg, Spec{Arrivals: closed, For: time.Hour, Count: 1000}, Events{}); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Create, cfg.Workload, cfg.FetchBytes = false, Fetch, 5000
+	cfg.Existing, cfg.Workload, cfg.FetchBytes = true, Fetch, 5000
 	r, err := Run(context.Background(), cfg, Spec{Arrivals: closed, For: time.Hour, Count: 60}, Events{})
 	if err != nil {
 		t.Fatal(err)
@@ -384,7 +381,11 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 	for name, f := range map[string]func(*Config){
 		"no target":        func(c *Config) { c.Brokers = nil },
 		"two targets":      func(c *Config) { c.Floor = "a:1" },
-		"no topic":         func(c *Config) { c.Topic = "" },
+		"which exists":     func(c *Config) { c.Topic, c.Existing = "", true },
+		"made and there":   func(c *Config) { c.Existing, c.Replication = true, 3 },
+		"fetch of nothing": func(c *Config) { c.Workload = Fetch },
+		"floor with TLS":   func(c *Config) { c.Brokers, c.Floor, c.Security.TLS = nil, "a:1", true },
+		"half a security":  func(c *Config) { c.Security.User = "u" },
 		"driver":           func(c *Config) { c.Driver = "java" },
 		"workload":         func(c *Config) { c.Workload = "delete" },
 		"kgo fetches":      func(c *Config) { c.Workload, c.Driver = Fetch, DriverKgo },
@@ -411,7 +412,9 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	b := brokertest.Start(t, 1)
 	ctx := context.Background()
-	if _, err := Open(ctx, cfgFor(b)); err == nil || !strings.Contains(err.Error(), "no such topic") {
+	missing := cfgFor(b)
+	missing.Existing = true
+	if _, err := Open(ctx, missing); err == nil || !strings.Contains(err.Error(), "no such topic") {
 		t.Errorf("a missing topic: %v", err)
 	}
 	b.Break(brokertest.Faults{MinProduce: 10})

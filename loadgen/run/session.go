@@ -10,7 +10,9 @@ import (
 
 	"ackline/loadgen/check"
 	"ackline/loadgen/client"
+	"ackline/loadgen/client/franz"
 	"ackline/loadgen/cluster"
+	"ackline/loadgen/consume"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/result"
 )
@@ -20,6 +22,7 @@ type Session struct {
 	cfg       Config
 	cl        *cluster.Cluster // nil towards a floor
 	topic     cluster.Topic
+	named     bool // the topic's name is the run's own
 	created   bool
 	start     map[int32]int64 // end offsets from before the run
 	payloads  *frame.Payloads
@@ -28,10 +31,44 @@ type Session struct {
 	ledger    *check.Ledger    // nil when nothing is to be checked
 	join      *join            // nil without a consumer
 	tail      *client.Tail
+	fan       *consume.Fan // nil without consumers beside it
 }
 
 // Open connects to the system, makes the topic if it is told to, and notes where its partitions end.
 func Open(ctx context.Context, cfg Config) (*Session, error) {
+	s, err := begin(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx); err != nil {
+		s.cfg.Keep = false // there is nothing in it
+		return nil, errors.Join(err, s.Close())
+	}
+	s.effective = s.driver.Effective()
+	return s, nil
+}
+
+// Place makes the topic that a session with cfg would make, for sessions elsewhere. placed is the configuration for these, to which the
+// topic is one that is there; remove deletes it if it was made and is not to be kept.
+func Place(ctx context.Context, cfg Config) (placed Config, remove func() error, err error) {
+	s, err := begin(cfg)
+	if err != nil {
+		return cfg, nil, err
+	}
+	placed = s.cfg
+	if placed.RunID = cfg.RunID; placed.Floor != "" {
+		return placed, func() error { return nil }, nil
+	}
+	if err := s.connect(ctx); err != nil {
+		s.cfg.Keep = false
+		return cfg, nil, errors.Join(err, s.deleteTopic())
+	}
+	placed.Existing = true
+	return placed, s.deleteTopic, nil
+}
+
+// begin returns a session that is not open.
+func begin(cfg Config) (*Session, error) {
 	cfg = cfg.normal()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -43,13 +80,11 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		}
 		cfg.RunID = binary.BigEndian.Uint64(b[:])
 	}
-	s := &Session{cfg: cfg, payloads: frame.NewPayloads(cfg.RunID, cfg.ValueBytes)}
-	err := s.open(ctx)
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
+	named := cfg.Topic == ""
+	if named {
+		cfg.Topic = ownTopic(time.Now(), cfg.RunID)
 	}
-	s.effective = s.driver.Effective()
-	return s, nil
+	return &Session{cfg: cfg, named: named, payloads: frame.NewShapedPayloads(cfg.RunID, cfg.Shape)}, nil
 }
 
 func (s *Session) open(ctx context.Context) error {
@@ -60,16 +95,10 @@ func (s *Session) open(ctx context.Context) error {
 		}
 		return err
 	}
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
 	var err error
-	if s.cl, err = cluster.New(s.cfg.Brokers, s.cfg.Client.Timeout); err != nil {
-		return err
-	}
-	if err := s.cl.Check(ctx); err != nil {
-		return err
-	}
-	if err := s.findTopic(ctx); err != nil {
-		return err
-	}
 	if s.start, err = s.cl.EndOffsets(ctx, s.topic); err != nil {
 		return err
 	}
@@ -77,7 +106,7 @@ func (s *Session) open(ctx context.Context) error {
 		return err
 	}
 	streams := s.driver.Streams()
-	if s.cfg.Workload == Produce && !s.cfg.NoCheck {
+	if s.cfg.Workload == Produce && !s.cfg.NoCheck && s.cfg.answered() {
 		partitions := make([]int32, len(streams))
 		for i, st := range streams {
 			partitions[i] = st.Partition
@@ -88,26 +117,25 @@ func (s *Session) open(ctx context.Context) error {
 		s.join = newJoin(s.payloads, len(streams))
 		s.tail = client.StartTail(context.Background(), s.cl, s.topic, s.start, s.join.consumed)
 	}
+	if n := s.cfg.Consumers; n > 0 {
+		s.fan = consume.StartFan(n, s.cl, s.topic, s.start, s.payloads)
+	}
 	return nil
 }
 
-func (s *Session) findTopic(ctx context.Context) (err error) {
-	if s.cfg.Create {
-		replication := s.cfg.Replication
-		if replication == 0 {
-			replication = -1
-		}
-		err := s.cl.CreateTopic(ctx, s.cfg.Topic, s.cfg.Partitions, replication, s.cfg.TopicConfig)
-		s.created = err == nil || errors.Is(err, cluster.ErrNoLeader) // without a leader it is there all the same
-		if err != nil {
-			return err
-		}
+// connect reaches the cluster, and finds or makes the topic.
+func (s *Session) connect(ctx context.Context) error {
+	papers, err := s.cfg.Security.Open()
+	if err != nil {
+		return err
 	}
-	s.topic, err = s.cl.Led(ctx, s.cfg.Topic)
-	if errors.Is(err, cluster.ErrNoTopic) {
-		return fmt.Errorf("%w: create it first, or let it be created (--create)", err)
+	if s.cl, err = cluster.NewSecure(s.cfg.Brokers, s.cfg.Client.Timeout, papers); err != nil {
+		return err
 	}
-	return err
+	if err := s.cl.Check(ctx); err != nil {
+		return err
+	}
+	return s.findTopic(ctx)
 }
 
 func (s *Session) openDriver(ctx context.Context) error {
@@ -120,7 +148,7 @@ func (s *Session) openDriver(ctx context.Context) error {
 	case s.cfg.Driver == DriverWire:
 		d, err = client.OpenProduce(ctx, s.cfg.Client, s.cl, s.topic, s.payloads)
 	default:
-		d, err = client.OpenKgo(s.cfg.Client, s.cfg.Brokers, s.topic, s.payloads, s.cfg.Driver == DriverKgoDefault)
+		d, err = franz.Open(s.cfg.Client, s.cl, s.topic, s.payloads, s.cfg.Driver == DriverKgoDefault)
 	}
 	if err == nil {
 		s.driver = d
@@ -138,9 +166,10 @@ func (s *Session) Effective() client.Effective { return s.driver.Effective() }
 func (s *Session) Target() result.Target {
 	t := result.Target{Brokers: s.cfg.Brokers, Floor: s.cfg.Floor, Workload: s.cfg.Workload}
 	if s.cfg.Floor == "" {
+		t.Security = s.cfg.Security.String()
 		t.Topic, t.Partitions, t.Replication = s.topic.Name, len(s.topic.Partitions), s.topic.Replication
 	}
-	if s.cfg.EndToEnd {
+	if s.cfg.EndToEnd || s.cfg.Consumers > 0 {
 		t.Workload += " + consume"
 	}
 	return t
@@ -157,9 +186,6 @@ func (s *Session) Check(ctx context.Context, progress func(read, acked int64)) (
 	return check.Verify(ctx, r, s.ledger, s.payloads, check.Options{Start: s.start, Progress: progress})
 }
 
-// deleteTimeout bounds the clean-up.
-const deleteTimeout = 10 * time.Second
-
 // Close closes everything, and deletes the topic if Open made it and Keep is not set. It returns what went wrong with that, and
 // with the consumer.
 func (s *Session) Close() error {
@@ -168,14 +194,12 @@ func (s *Session) Close() error {
 		errs = append(errs, s.tail.Stop())
 		s.tail = nil
 	}
+	if s.fan != nil {
+		errs = append(errs, s.fan.Stop())
+		s.fan = nil
+	}
 	if s.driver != nil {
 		errs = append(errs, s.driver.Close())
 	}
-	if s.created && !s.cfg.Keep {
-		ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout)
-		defer cancel()
-		errs = append(errs, s.cl.DeleteTopic(ctx, s.cfg.Topic))
-		s.created = false
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.deleteTopic())...)
 }

@@ -13,6 +13,8 @@ import (
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
 	"ackline/loadgen/result"
+	"ackline/loadgen/run/strain"
+	"ackline/loadgen/stages"
 )
 
 // Slice is what one stretch of load gave.
@@ -25,17 +27,21 @@ type Slice struct {
 	WarmUp      *result.WarmUp
 	Generator   result.Generator
 	Tail        result.Tail
+	Stages      *result.Stages // nil when they were not asked for
 	TimeoutNS   int64
 
 	EndToEnd   *hist.Hist // nil without a consumer
 	Delivery   *hist.Hist
 	EarlyReads int64
 	Unread     int64
+	Consumers  *result.Consumers // nil without consumers that are not timed
 
 	// Ended says why the slice ended before its time, "" when it did not. Interrupted: it was the context.
 	Ended       string
 	Interrupted bool
+	cause       error // of Ended
 	percentile  float64
+	unanswered  bool
 }
 
 // Verdict judges the slice by itself, without a check of the data.
@@ -43,7 +49,7 @@ func (s *Slice) Verdict() result.Verdict { return result.Judge(s.Evidence()) }
 
 // Evidence is what the slice contributes to a verdict.
 func (s *Slice) Evidence() result.Evidence {
-	return result.Evidence{Set: s.Set, TimeoutNS: s.TimeoutNS, Percentile: s.percentile, Tail: s.Tail, WarmUp: s.WarmUp, Ended: s.Ended}
+	return result.Evidence{Set: s.Set, TimeoutNS: s.TimeoutNS, Percentile: s.percentile, Tail: s.Tail, WarmUp: s.WarmUp, Ended: s.Ended, Unanswered: s.unanswered}
 }
 
 // Latency is the slice's distributions with their summaries.
@@ -67,10 +73,8 @@ func (s *Session) Slice(ctx context.Context, spec Spec) (*Slice, error) {
 	}
 	ws := s.crew(spec)
 	runtime.GC() // what was allocated here and before is collected now, not under load
-	mon := startMonitor("/")
-	before, err := readUsage(mon.first)
+	mon, err := strain.Start("/")
 	if err != nil {
-		mon.finish()
 		return nil, err
 	}
 	win := s.window(spec)
@@ -79,11 +83,14 @@ func (s *Session) Slice(ctx context.Context, spec Spec) (*Slice, error) {
 		w.win, recs[i] = win, w.rec
 	}
 	col := startCollector(spec, win, recs)
-	ended, interrupted := drive(ctx, ws, win)
+	cause, interrupted := drive(ctx, ws, win)
 	col.finish()
 	end := pace.Now()
-	out := &Slice{Set: hist.NewSet(), Series: col.series, WarmUp: col.warm, TimeoutNS: s.cfg.Client.Timeout.Nanoseconds(), Ended: ended, Interrupted: interrupted,
-		percentile: spec.Percentile}
+	out := &Slice{Set: hist.NewSet(), Series: col.series, WarmUp: col.warm, TimeoutNS: s.cfg.Client.Timeout.Nanoseconds(), Interrupted: interrupted,
+		percentile: spec.Percentile, unanswered: !s.cfg.answered(), cause: cause}
+	if cause != nil {
+		out.Ended = cause.Error()
+	}
 	if w := out.WarmUp; w != nil && !w.Settled && w.Why == "" {
 		w.Why = "the load ended before it could"
 	}
@@ -92,11 +99,15 @@ func (s *Session) Slice(ctx context.Context, spec Spec) (*Slice, error) {
 		from = to // nothing was measured
 	}
 	s.sum(out, recs, float64(to-from)/1e9)
+	s.stages(out, recs, from)
 	s.partitions(out, recs, result.Span{From: from, To: to}, spec.gap())
-	if err := s.circumstances(out, mon, before, result.Span{From: from, To: to}, ws); err != nil {
+	if err := s.circumstances(out, mon, result.Span{From: from, To: to}, ws); err != nil {
 		return nil, err
 	}
 	s.readers(out)
+	if s.fan != nil {
+		out.Consumers = s.fan.Sum(out.Counts.AllRecords)
+	}
 	return out, nil
 }
 
@@ -107,8 +118,26 @@ func (s *Session) crew(spec Spec) []*worker {
 	for i, d := range drivers {
 		ws[i] = &worker{driver: d, stream: spec.Arrivals.Stream(i, len(drivers)), open: spec.Arrivals.Open(), ledger: s.ledger, join: s.join,
 			pacer: &pace.Pacer{MaxSpinNS: max(s.cfg.SpinMax.Nanoseconds(), 0)}, rec: newRecorder(len(s.driver.Streams()), spec.gap().Nanoseconds()), quota: share(spec.Count, i, len(drivers))}
+		if s.tells() {
+			ws[i].rec.stages = stages.NewTable()
+		}
 	}
 	return ws
+}
+
+// tells reports whether stages are asked for of a system that could tell them.
+func (s *Session) tells() bool { return s.cfg.Client.Stages && s.cfg.Floor == "" }
+
+// stages fills in where the time of the requests went.
+func (s *Session) stages(out *Slice, recs []*recorder, from int64) {
+	if !s.tells() {
+		return
+	}
+	all, streams := stages.NewTable(), s.driver.Streams()
+	for _, r := range recs {
+		all.Merge(r.stages)
+	}
+	out.Stages = result.NewStages(all, out.Counts.Acked, from, func(stream uint32) int32 { return streams[stream].Partition })
 }
 
 // window lays out the times of a slice. The schedule begins a little later than now, so that every thread is there.
@@ -139,7 +168,7 @@ func share(count int64, i, n int) int64 {
 const interruptDrain = time.Second
 
 // drive runs the workers to their end.
-func drive(ctx context.Context, ws []*worker, win *window) (ended string, interrupted bool) {
+func drive(ctx context.Context, ws []*worker, win *window) (cause error, interrupted bool) {
 	var wg sync.WaitGroup
 	errs := make([]error, len(ws))
 	for i, w := range ws {
@@ -153,10 +182,10 @@ func drive(ctx context.Context, ws []*worker, win *window) (ended string, interr
 	interrupted = !cancelled()
 	for _, err := range errs {
 		if err != nil {
-			return err.Error(), interrupted
+			return err, interrupted
 		}
 	}
-	return "", interrupted
+	return nil, interrupted
 }
 
 // sum merges the workers' records.
@@ -171,6 +200,7 @@ func (s *Session) sum(out *Slice, recs []*recorder, seconds float64) {
 		c.Unsent += r.unsent
 		c.Records += r.records
 		c.ValueBytes += r.bytes
+		c.WireBytes += r.wire
 		c.AllAcked += r.allAcked
 		c.AllRecords += r.allRecords
 		c.AllFailed += r.allFailed
@@ -193,7 +223,7 @@ func (s *Session) sum(out *Slice, recs []*recorder, seconds float64) {
 		}
 		out.Tail.Ops = append(out.Tail.Ops, r.slow.ops...)
 	}
-	if s.cfg.Workload == Produce {
+	if s.cfg.Workload == Produce && c.ValueBytes == 0 { // operations that differ in it say it themselves
 		c.ValueBytes = c.Records * int64(s.cfg.ValueBytes)
 		c.WireBytes = c.Acked * int64(s.effective.RequestBytes)
 	}
@@ -238,13 +268,11 @@ func complete(ops []result.TailOp, recs []*recorder) []result.TailOp {
 }
 
 // circumstances fills in what happened to the generator meanwhile.
-func (s *Session) circumstances(out *Slice, mon *monitor, before usage, span result.Span, ws []*worker) error {
-	mon.finish()
-	after, err := readUsage(mon.limits)
-	if err != nil {
+func (s *Session) circumstances(out *Slice, mon *strain.Monitor, span result.Span, ws []*worker) error {
+	var err error
+	if out.Generator, err = mon.Finish(); err != nil {
 		return err
 	}
-	out.Generator = after.since(before)
 	typical := hist.NewDelay()
 	for _, w := range ws {
 		typical.Merge(w.rec.delays)
@@ -252,7 +280,8 @@ func (s *Session) circumstances(out *Slice, mon *monitor, before usage, span res
 		out.Generator.SpinUS = max(out.Generator.SpinUS, float64(w.pacer.MarginNS())/1e3)
 	}
 	out.Tail.Window = span
-	out.Tail.Garbage, out.Tail.Limited, out.Tail.LimitedBy = mon.garbage, mon.limited, mon.limitedBy()
+	out.Tail.Garbage = mon.Garbage()
+	out.Tail.Limited, out.Tail.LimitedBy = mon.Limited()
 	out.Tail.TypicalDelayNS = typical.Percentile(50, 0).NS
 	return nil
 }

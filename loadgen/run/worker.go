@@ -9,6 +9,7 @@ import (
 	"ackline/loadgen/client"
 	"ackline/loadgen/pace"
 	"ackline/loadgen/result"
+	"ackline/loadgen/run/strain"
 )
 
 const never = int64(math.MaxInt64)
@@ -51,7 +52,7 @@ type worker struct {
 	join   *join         // nil: no consumer
 	pacer  *pace.Pacer
 	rec    *recorder
-	delays *delays
+	delays *strain.Delays
 	quota  int64 // measured operations left to submit
 
 	next    int64 // intended time of the next arrival
@@ -76,14 +77,14 @@ func (k *worker) run() error {
 		return err
 	}
 	defer release()
-	if k.delays, err = openDelays(); err != nil {
+	if k.delays, err = strain.OpenDelays(); err != nil {
 		return err
 	}
-	defer k.delays.close()
+	defer k.delays.Close()
 	defer func(before int64) {
-		k.delays.lap()
-		k.delayed = k.delays.last - before
-	}(k.delays.last)
+		k.delays.Lap()
+		k.delayed = k.delays.Total() - before
+	}(k.delays.Total())
 	k.done = k.answered
 	k.next = k.win.start + k.stream.Next()
 	for {
@@ -215,7 +216,7 @@ func (k *worker) answered(op *client.Op) {
 		k.join.acked(op, measured)
 	}
 	if !k.lapped {
-		k.lapped, k.delay = true, k.delays.lap()
+		k.lapped, k.delay = true, k.delays.Lap()
 		if measured {
 			k.rec.delays.Record(k.delay)
 		}

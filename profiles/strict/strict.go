@@ -54,13 +54,21 @@ func keysAt(t reflect.Type, path []string) []string {
 		}
 		at = next
 	}
-	var out []string
+	out := fields(at)
+	slices.Sort(out)
+	return out
+}
+
+// fields lists the keys of a struct, and of those that are embedded in it.
+func fields(at reflect.Type) (out []string) {
 	for i := range at.NumField() {
+		if f := at.Field(i); f.Anonymous && f.Type.Kind() == reflect.Struct {
+			out = append(out, fields(f.Type)...)
+		}
 		if tag := at.Field(i).Tag.Get("toml"); tag != "" && tag != "-" {
 			out = append(out, tag)
 		}
 	}
-	slices.Sort(out)
 	return out
 }
 

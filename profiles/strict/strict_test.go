@@ -15,6 +15,11 @@ type outer struct {
 	Table  inner   `toml:"table"`
 	Tables []inner `toml:"tables"`
 	Hidden int     `toml:"-"`
+	embedded
+}
+
+type embedded struct {
+	Depth int `toml:"depth"`
 }
 
 func TestDecode(t *testing.T) {
@@ -32,7 +37,7 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		text string
 		want []string
 	}{
-		{"nam = 1\n", []string{`a.toml:1: unknown key "nam"`, `did you mean "name"?`, "a thing has: name, table, tables"}},
+		{"nam = 1\n", []string{`a.toml:1: unknown key "nam"`, `did you mean "name"?`, "a thing has: depth, name, table, tables"}},
 		{"name = \"x\"\n\n[table]\nshard_cuont = 3\n", []string{`a.toml:4: unknown key "table.shard_cuont"`, `"shard_count"`, "has: shard_bytes, shard_count"}},
 		{"[[tables]]\nshard_bites = 3\n", []string{`a.toml:2: unknown key "tables.shard_bites"`, `"shard_bytes"`}},
 		{"[tabel]\nshard_count = 3\n", []string{`a.toml:`, `"table"`}},

@@ -91,6 +91,7 @@ var external = []struct {
 		"hot counters are plain atomics of broker/metric, read when they are scraped"},
 	{"github.com/twmb/franz-go/pkg/kgo", []string{"loadgen/...", "tools/...", "walbench/..."},
 		"the broker serves Kafka clients and contains none"},
+	{"charm.land/", []string{"loadgen/view"}, "a terminal is drawn in one place, away from what is measured"},
 }
 
 // fits tells whether pattern covers the package path, and how specifically.

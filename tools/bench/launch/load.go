@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"ackline/loadgen/check"
 	"ackline/loadgen/client"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
@@ -49,17 +48,18 @@ func openProduce(ctx context.Context, w profiles.Workload, addrs []string, runID
 // openTopic is openProduce with a topic of another name. Every node has a copy.
 func openTopic(ctx context.Context, w profiles.Workload, topic string, addrs []string, runID uint64) (*produceLoad, error) {
 	c := run.Default()
-	c.Brokers, c.Topic, c.Create, c.Keep = addrs, topic, true, true // the directory goes, and the topic with it
+	c.Brokers, c.Topic, c.Keep = addrs, topic, true // the directory goes, and the topic with it
 	c.Replication = int16(len(addrs))
 	c.Partitions, c.ValueBytes, c.Client, c.RunID, c.EndToEnd = int32(w.Partitions), w.RecordBytes, clientConfig(w), runID, w.EndToEnd
 	s, err := open(ctx, w, c)
 	return &produceLoad{s}, err
 }
 
-// openLibrary connects franz-go, set up to measure the system and not the library's defaults, to a topic that is there.
-func openLibrary(ctx context.Context, w profiles.Workload, addrs []string, runID uint64) (*produceLoad, error) {
+// openAgain connects to the topic that openProduce has made, with franz-go set up to measure the system, or with frames that ask for stages.
+func openAgain(ctx context.Context, w profiles.Workload, addrs []string, runID uint64, driver string, stages bool) (*produceLoad, error) {
 	c := run.Default()
-	c.Brokers, c.Topic, c.Driver, c.ValueBytes, c.Client, c.RunID = addrs, topic, run.DriverKgo, w.RecordBytes, clientConfig(w), runID
+	c.Brokers, c.Topic, c.Existing, c.Driver, c.ValueBytes, c.Client, c.RunID = addrs, topic, true, driver, w.RecordBytes, clientConfig(w), runID
+	c.Client.Stages = stages
 	s, err := open(ctx, w, c)
 	return &produceLoad{s}, err
 }
@@ -75,7 +75,7 @@ func openFloor(ctx context.Context, w profiles.Workload, addr string, runID uint
 // openFetch connects to a topic that was filled before.
 func openFetch(ctx context.Context, w profiles.Workload, addrs []string, runID uint64) (*session, error) {
 	c := run.Default()
-	c.Brokers, c.Topic, c.Workload, c.FetchBytes = addrs, topic, run.Fetch, int32(w.FetchBytes)
+	c.Brokers, c.Topic, c.Existing, c.Workload, c.FetchBytes = addrs, topic, true, run.Fetch, int32(w.FetchBytes)
 	c.ValueBytes, c.Client, c.RunID = w.RecordBytes, clientConfig(w), runID
 	s, err := open(ctx, w, c)
 	return &s, err
@@ -115,8 +115,8 @@ func (l *session) slice(ctx context.Context, what stretch) (sample, error) {
 func (l *session) sample(s *run.Slice, userBytes int64) sample {
 	out := sample{hist: s.Set, counted: time.Duration(s.Counts.WindowSeconds * 1e9), endedNS: s.Tail.Window.To, requests: s.Counts.Acked,
 		failures: s.Counts.Failed, unsent: s.Counts.Unsent, all: s.Counts.AllAcked, userBytes: userBytes,
-		stolen: s.Generator.StolenSeconds > 0 && s.Generator.ThrottledSeconds == 0,
-		ends:   l.workload.EndToEnd, endToEnd: s.EndToEnd, delivery: s.Delivery, early: s.EarlyReads}
+		stages: s.Stages, stolen: s.Generator.StolenSeconds > 0 && s.Generator.ThrottledSeconds == 0,
+		ends: l.workload.EndToEnd, endToEnd: s.EndToEnd, delivery: s.Delivery, early: s.EarlyReads}
 	out.rated = out.counted
 	out.replyBytes = s.Counts.AllAcked * int64(l.replyBytes())
 	for _, r := range s.Verdict().Reasons {
@@ -148,17 +148,7 @@ func (l *produceLoad) verify(ctx context.Context) (*record.DataCheck, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dataCheck(r), nil
-}
-
-// dataCheck is a report as the record keeps it.
-func dataCheck(r *check.Report) *record.DataCheck {
-	c := &record.DataCheck{Acknowledged: r.Acked, Read: r.Read, Missing: r.Lost, Duplicated: r.Duplicated, Reordered: r.Reordered,
-		Misplaced: r.WrongOffset, Damaged: r.WrongBytes, Unknown: r.Unacked, OK: r.Passed()}
-	if len(r.Examples) > 0 {
-		c.Detail = r.Examples[0]
-	}
-	return c
+	return record.Checked(r), nil
 }
 
 // caughtUp waits until the broker's partitions end at or behind everything that was acknowledged, to this load and by others

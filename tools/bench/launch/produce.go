@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"ackline/loadgen/hist"
+	"ackline/loadgen/run"
 	"ackline/profiles"
+	"ackline/tools/bench/inside"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/sum"
@@ -62,6 +64,9 @@ func (c *contest) measureProduce(ctx context.Context, broker *target.Brokers) er
 		return err
 	}
 	c.inside(target.Between(before, after))
+	if err := c.split(ctx, broker); err != nil {
+		return err
+	}
 	if c.topology().Nodes > 1 {
 		if err := c.roundTrip(ctx); err != nil || !c.Scenario.Workload.OneAtATime() {
 			return err
@@ -128,7 +133,7 @@ func (c *contest) library(ctx context.Context, broker *target.Brokers) error {
 		return nil
 	}
 	c.step("franz-go beside the frames")
-	kgo, err := openLibrary(ctx, c.Scenario.Workload, broker.Addrs(), c.sub(4))
+	kgo, err := openAgain(ctx, c.Scenario.Workload, broker.Addrs(), c.sub(4), run.DriverKgo, false)
 	if err != nil {
 		return fmt.Errorf("franz-go: %w", err)
 	}
@@ -156,41 +161,14 @@ func (c *contest) library(ctx context.Context, broker *target.Brokers) error {
 	return c.check(ctx, kgo)
 }
 
-// A run must pay for what it puts off: at least so many checkpoints and laps of the ring.
-const (
-	leastCheckpoints = 3
-	leastLaps        = 2
-)
-
-// stageNames are the stages of the write path in their order.
-var stageNames = []string{"read", "decode", "propose", "queue", "sync", "quorum", "reply"}
-
 // inside records what the broker's own metrics say about the slices.
 func (c *contest) inside(nodes []target.Metrics) {
-	own := nodes[c.lead]
-	for _, name := range stageNames {
-		if h := own.Stages[name]; h.Count() > 0 {
-			c.rec.Stages = append(c.rec.Stages, record.Stage{Name: name, P50Us: h.Quantile(0.5) * 1e6, P99Us: h.Quantile(0.99) * 1e6})
-		}
+	in := inside.Of(nodes, c.lead, float64(c.all[record.System]), float64(c.Scenario.Workload.RingBytes))
+	c.rec.Stages = append(c.rec.Stages, in.Stages...)
+	for _, f := range in.Figures {
+		c.figure(f.Side, f.Name, f.Unit, f.Value)
 	}
-	v := own.Values
-	laps := v[target.WALBytes] / float64(c.Scenario.Workload.RingBytes)
-	c.figure(record.System, "checkpoints", "1", v[target.Checkpoints])
-	c.figure(record.System, "ring_laps", "1", laps)
-	c.figure(record.System, "garbage_collections", "1", v[target.Collections])
-	if all := float64(c.all[record.System]); all > 0 {
-		v := target.Summed(nodes)
-		c.figure(record.System, "allocations_per_request", "1/request", v[target.Allocations]/all)
-		c.figure(record.System, "allocated_bytes_per_request", "bytes/request", v[target.AllocatedBytes]/all)
-		c.figure(record.System, "syncs_per_request", "1/request", v[target.WALBatches]/all)
-		if len(nodes) > 1 {
-			c.figure(record.System, "leader_syncs_per_request", "1/request", own.Values[target.WALBatches]/all)
-			c.figure(record.System, "raft_messages_per_request", "1/request", v[target.RaftMessages]/all)
-			c.figure(record.System, "raft_frames_per_request", "1/request", v[target.RaftFrames]/all)
-		}
-	}
-	if v[target.Checkpoints] < leastCheckpoints || laps < leastLaps {
-		c.invalid("the slices saw %.0f checkpoints and %.1f laps of the ring, want at least %d and %d: longer slices (slice_ms) or a smaller ring (ring_bytes)",
-			v[target.Checkpoints], laps, leastCheckpoints, leastLaps)
+	if in.Invalid != "" {
+		c.invalid("%s", in.Invalid)
 	}
 }

@@ -131,7 +131,7 @@ func (o *outage) verify(ctx context.Context) (*record.DataCheck, error) {
 		if err != nil {
 			return nil, err
 		}
-		sum = sum.Plus(dataCheck(r))
+		sum = sum.Plus(record.Checked(r))
 	}
 	return sum, nil
 }

@@ -12,20 +12,21 @@ import (
 
 // sample is what one slice of load gave.
 type sample struct {
-	hist       *hist.Set     // of the operations that began after the discarded part
-	counted    time.Duration // length of the part that is not discarded
-	endedNS    int64         // CLOCK_MONOTONIC, of that part's end
-	drain      time.Duration // from there until its side owed the disk nothing
-	rated      time.Duration // what requests are divided by for the rate: counted, and drain where the rate is of bytes that are durable
-	requests   int64         // acknowledged within the counted part
-	failures   int64         // within the counted part, those that were never sent included
-	unsent     int64         // of them: there was never room, because those before were not answered
-	all        int64         // acknowledged in the whole slice: what the counters belong to
-	userBytes  int64         // record bytes that were written in the whole slice
-	files      int64         // that were written to beside the logs, when they are many
-	replyBytes int64         // that the measured side wrote to sockets in the whole slice
-	invalid    []cause       // why the generator does not vouch for it
-	stolen     bool          // the host took CPU time away, and no limit of a control group was reached
+	hist       *hist.Set      // of the operations that began after the discarded part
+	counted    time.Duration  // length of the part that is not discarded
+	endedNS    int64          // CLOCK_MONOTONIC, of that part's end
+	drain      time.Duration  // from there until its side owed the disk nothing
+	rated      time.Duration  // what requests are divided by for the rate: counted, and drain where the rate is of bytes that are durable
+	requests   int64          // acknowledged within the counted part
+	failures   int64          // within the counted part, those that were never sent included
+	unsent     int64          // of them: there was never room, because those before were not answered
+	all        int64          // acknowledged in the whole slice: what the counters belong to
+	userBytes  int64          // record bytes that were written in the whole slice
+	files      int64          // that were written to beside the logs, when they are many
+	replyBytes int64          // that the measured side wrote to sockets in the whole slice
+	invalid    []cause        // why the generator does not vouch for it
+	stages     *result.Stages // where the time went, when that was asked for
+	stolen     bool           // the host took CPU time away, and no limit of a control group was reached
 
 	ends     bool       // a consumer is there, or it is the floor's slice beside such a one
 	endToEnd *hist.Hist // sent → in the consumer's hand; nil without a consumer

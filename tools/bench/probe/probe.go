@@ -19,6 +19,7 @@ import (
 
 	"ackline/loadgen/check"
 	"ackline/loadgen/client"
+	"ackline/loadgen/client/franz"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
@@ -98,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Probe, error) {
 func (p *Probe) open(ctx context.Context, t cluster.Topic) error {
 	c := client.Config{Connections: 1, InFlight: inFlight, Timeout: p.cfg.Timeout}
 	if p.cfg.Client == Library {
-		d, err := client.OpenKgo(c, p.cfg.Brokers, t, p.payloads, true)
+		d, err := franz.Open(c, p.cluster, t, p.payloads, true)
 		if err == nil {
 			p.driver = d
 		}

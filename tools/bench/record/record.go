@@ -24,6 +24,7 @@ import (
 	"strconv"
 	"time"
 
+	"ackline/loadgen/check"
 	"ackline/loadgen/hist"
 	"ackline/tools/hostinfo/fingerprint"
 )
@@ -113,6 +114,7 @@ type Launch struct {
 	Pairs      []Pair      `json:"pairs,omitempty"`
 	Figures    []Figure    `json:"figures,omitempty"`
 	Stages     []Stage     `json:"stages,omitempty"`
+	Split      []Split     `json:"split,omitempty"`
 	Histograms []Histogram `json:"histograms,omitempty"`
 	Check      *DataCheck  `json:"check,omitempty"` // nil when it was not come to
 	Notes      []string    `json:"notes,omitempty"` // what this launch could not do on this host, one sentence each
@@ -159,6 +161,14 @@ type Stage struct {
 	P99Us float64 `json:"us_p99"`
 }
 
+// Split is one stage's part of the response time, as the broker told the generator request by request: means over the requests from the
+// 40th to the 60th percentile of the response, and over the slowest hundredth. Of either the stages of a launch add up to the response.
+type Split struct {
+	Name      string  `json:"name"` // "client_queue", "network", "decode", "propose", "batch_wait", "sync", "quorum", "reply"
+	MedianUs  float64 `json:"us_p40_to_p60"`
+	SlowestUs float64 `json:"us_slowest_1_percent"`
+}
+
 // Histogram is a whole distribution of nanoseconds of one side of a launch, all of its slices merged, failures
 // included. In JSON its "hdr" is base64 of HdrHistogram's V2 compressed encoding, readable by any HdrHistogram library.
 type Histogram struct {
@@ -179,6 +189,16 @@ type DataCheck struct {
 	Unknown      int64  `json:"unknown,omitempty"` // read but never acknowledged: unfinished operations, allowed
 	OK           bool   `json:"ok"`
 	Detail       string `json:"detail,omitempty"` // the first difference, for people
+}
+
+// Checked is a report of the generator's as the record keeps it.
+func Checked(r *check.Report) *DataCheck {
+	c := &DataCheck{Acknowledged: r.Acked, Read: r.Read, Missing: r.Lost, Duplicated: r.Duplicated, Reordered: r.Reordered,
+		Misplaced: r.WrongOffset, Damaged: r.WrongBytes, Unknown: r.Unacked, OK: r.Passed()}
+	if len(r.Examples) > 0 {
+		c.Detail = r.Examples[0]
+	}
+	return c
 }
 
 // Plus is what two checks of one topic found together, each of what it had written itself.

@@ -1,6 +1,10 @@
 package record
 
-import "strconv"
+import (
+	"strconv"
+
+	"ackline/loadgen/knee"
+)
 
 // Rung is one side's slice of a sweep: requests that arrive at a fixed rate, by a schedule that does not wait for answers.
 type Rung struct {
@@ -41,17 +45,12 @@ func (s *Scenario) ObjectiveUs() (us float64, ok bool) {
 // FindKnee walks up the valid rungs of a side until one misses the objective. Those that are not valid are passed over: they
 // only make the gap between RatePerSecond and Missed wider. ok is false when the side has no valid rung.
 func FindKnee(rungs []Rung, side Side, objectiveUs float64) (k Knee, ok bool) {
-	for i := range rungs {
-		r := &rungs[i]
-		if r.Side != side || r.Verdict != OK {
-			continue
+	i, err := knee.Between(func(yield func(float64, bool) bool) {
+		for i := range rungs {
+			if r := &rungs[i]; r.Side == side && r.Verdict == OK && !yield(r.RatePerSecond, r.Meets(objectiveUs)) {
+				return
+			}
 		}
-		ok = true
-		if !r.Meets(objectiveUs) {
-			k.Missed = r.RatePerSecond
-			return k, true
-		}
-		k.RatePerSecond = r.RatePerSecond
-	}
-	return k, ok
+	})
+	return Knee{RatePerSecond: i.Kept, Missed: i.Missed}, err == nil
 }

@@ -170,6 +170,7 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 	set("broker_gc_percent", int64(s.Tuning.GCPercent))
 	set("broker_max_procs", int64(s.Tuning.MaxProcs))
 	set("library_slice_ms", int64(sc.LibrarySliceMs))
+	set("stage_slice_ms", int64(sc.StageSliceMs))
 	set("probe_limit_ms", int64(w.ProbeLimitMs))
 	set("kill_incidents", int64(w.KillIncidents))
 	set("pause_incidents", int64(w.PauseIncidents))

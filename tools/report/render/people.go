@@ -136,10 +136,27 @@ func writeScenario(p *page.Page, c *scenario) {
 		}
 		p.Table([]string{"stage of the system", "p50", "p99"}, rows)
 	}
+	writeSplit(p, c)
 	writeFigures(p, c)
 	if text := configuration(c.Configuration); text != "" {
 		p.Text("In effect: %s.", text)
 	}
+}
+
+// writeSplit shows where the time of single requests went. A scenario that was not asked has no table.
+func writeSplit(p *page.Page, c *scenario) {
+	if len(c.split) == 0 {
+		return
+	}
+	rows, median, slowest := [][]string{}, 0.0, 0.0
+	for _, s := range c.split {
+		rows = append(rows, []string{s.Name, quantity(s.MedianUs, "us"), quantity(s.SlowestUs, "us")})
+		median, slowest = median+s.MedianUs, slowest+s.SlowestUs
+	}
+	rows = append(rows, []string{"response", quantity(median, "us"), quantity(slowest, "us")})
+	p.Text("Where the time of single requests went, as the broker told the client with each answer: means, which add up. *network* is what is left, " +
+		"the wire, both kernels and the wait for a reader.")
+	p.Table([]string{"part of the response", "around the median", "slowest 1%"}, rows)
 }
 
 func launchCount(c *scenario) string {

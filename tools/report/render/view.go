@@ -28,6 +28,7 @@ type scenario struct {
 	spoilt string          // why nothing of it is published, "" when something is
 	pairs  []record.Summary
 	stages []stage
+	split  []record.Split // means over launches
 }
 
 // stage is one stage of the write path: the medians over launches of its percentiles.
@@ -75,7 +76,7 @@ func newView(d *Document) *view {
 		if c.spoilt != "" {
 			c.good, c.pairs = nil, nil
 		}
-		c.stages = stages(c.good)
+		c.stages, c.split = stages(c.good), split(c.good)
 		v.scenarios = append(v.scenarios, c)
 	}
 	for _, b := range Bars {
@@ -106,6 +107,27 @@ func stages(launches []record.Launch) []stage {
 	var out []stage
 	for _, n := range names {
 		out = append(out, stage{n, stats.Median(p50[n]), stats.Median(p99[n])})
+	}
+	return out
+}
+
+// split takes the means over launches, which add up as those of a launch do, in the order of the first launch that was asked.
+func split(launches []record.Launch) (out []record.Split) {
+	n := 0
+	for _, l := range launches {
+		if len(l.Split) == 0 || out != nil && len(l.Split) != len(out) {
+			continue
+		}
+		if n++; out == nil {
+			out = slices.Clone(l.Split)
+			continue
+		}
+		for i, s := range l.Split {
+			out[i].MedianUs, out[i].SlowestUs = out[i].MedianUs+s.MedianUs, out[i].SlowestUs+s.SlowestUs
+		}
+	}
+	for i := range out {
+		out[i].MedianUs, out[i].SlowestUs = out[i].MedianUs/float64(n), out[i].SlowestUs/float64(n)
 	}
 	return out
 }

@@ -1,4 +1,4 @@
-package run
+package strain
 
 import (
 	"errors"
@@ -8,35 +8,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// delays tells how long a thread was ready to run and did not: the second figure of /proc/thread-self/schedstat, in ns since
+// Delays tells how long a thread was ready to run and did not: the second figure of /proc/thread-self/schedstat, in ns since
 // the thread began. Reading it takes a microsecond. Used by one locked thread.
-type delays struct {
+type Delays struct {
 	fd   int // -1: the kernel does not say, and nothing is known
 	buf  [96]byte
 	last int64
 }
 
-func openDelays() (*delays, error) {
+// OpenDelays begins to count for the calling thread, which has to be locked.
+func OpenDelays() (*Delays, error) {
 	fd, err := unix.Open("/proc/thread-self/schedstat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return &delays{fd: -1}, nil
+		return &Delays{fd: -1}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("schedstat: %w", err)
 	}
-	d := &delays{fd: fd}
-	d.lap()
+	d := &Delays{fd: fd}
+	d.Lap()
 	return d, nil
 }
 
-func (d *delays) close() {
+// Close ends the counting.
+func (d *Delays) Close() {
 	if d.fd >= 0 {
 		unix.Close(d.fd)
 	}
 }
 
-// lap returns the delay since the lap before.
-func (d *delays) lap() int64 {
+// Lap returns the delay since the lap before.
+func (d *Delays) Lap() int64 {
 	if d.fd < 0 {
 		return 0
 	}
@@ -48,6 +50,9 @@ func (d *delays) lap() int64 {
 	d.last = secondNumber(d.buf[:n])
 	return d.last - before
 }
+
+// Total is the delay up to the last lap, since the thread began.
+func (d *Delays) Total() int64 { return d.last }
 
 // secondNumber returns the second of the numbers in a line.
 func secondNumber(line []byte) (v int64) {

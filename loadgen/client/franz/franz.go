@@ -1,4 +1,8 @@
-package client
+// Package franz is the driver that reaches a cluster as applications do: through franz-go.
+//
+// The problem: the wire driver shows what the system takes, and nobody's application is made of pre-encoded frames. What a client library adds
+// is only seen by the same load through it, with the same clock at the same places.
+package franz
 
 import (
 	"context"
@@ -12,44 +16,67 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sys/unix"
 
+	"ackline/loadgen/client"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/secure"
+	"ackline/loadgen/workload"
 )
 
-// Kgo is the driver that uses franz-go, with one client per connection asked for. An operation is one record. The
+// Driver uses franz-go, with one client per connection asked for. An operation is one record. The
 // library batches by itself what is waiting when a request may go out.
-type Kgo struct {
-	cfg     Config
+type Driver struct {
+	cfg     client.Config
 	name    string
 	size    int
+	shape   *workload.Shape // nil: plain
 	workers []*kgoWorker
-	streams []Stream
+	streams []client.Stream
 }
 
 // kgoOptions makes franz-go measure the system. Its defaults linger for 10 ms, compress, wait seconds between metadata
 // requests and a quarter of one before a retry.
-func kgoOptions(cfg Config) []kgo.Opt {
+func kgoOptions(cfg client.Config) []kgo.Opt {
 	return []kgo.Opt{
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.MetadataMinAge(10 * time.Millisecond), // the least that the library accepts
-		kgo.RetryBackoffFn(func(int) time.Duration { return reconnectEvery }),
+		kgo.RetryBackoffFn(func(int) time.Duration { return retryEvery }),
 		kgo.MaxBufferedRecords(max(100_000, 2*cfg.InFlight)),
 	}
 }
 
-// OpenKgo opens the franz-go driver. With defaults it leaves the library's settings as users have them.
-func OpenKgo(cfg Config, brokers []string, topic cluster.Topic, p *frame.Payloads, defaults bool) (*Kgo, error) {
+// kgoRequests is what was asked for of requests. franz-go takes the last one of several options.
+func kgoRequests(cfg client.Config) (opts []kgo.Opt) {
+	if cfg.Compression != "" {
+		opts = append(opts, kgo.ProducerBatchCompression(cfg.Codec().Kgo()))
+	}
+	switch cfg.Acks {
+	case client.AcksAll:
+		opts = append(opts, kgo.RequiredAcks(kgo.AllISRAcks()))
+	case client.AcksLeader:
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()))
+	case client.AcksNone:
+		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()))
+	}
+	if cfg.Idempotence == client.Off || cfg.RequiredAcks() != -1 {
+		opts = append(opts, kgo.DisableIdempotentWrite())
+	}
+	return opts
+}
+
+// Open opens the franz-go driver. With defaults it leaves the library's settings as users have them.
+func Open(cfg client.Config, cl *cluster.Cluster, topic cluster.Topic, p *frame.Payloads, defaults bool) (*Driver, error) {
 	cfg = cfg.Normal(runtime.NumCPU())
 	if cfg.RecordsPerRequest != 1 {
 		return nil, fmt.Errorf("records-per-request %d: franz-go decides by itself how many records a request holds; use 1 and a larger in-flight",
 			cfg.RecordsPerRequest)
 	}
-	k := &Kgo{cfg: cfg, name: "kgo", size: p.Size()}
+	k := &Driver{cfg: cfg, name: "kgo", size: p.Size(), shape: p.Shape()}
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(brokers...),
+		kgo.SeedBrokers(cl.Seeds()...),
 		kgo.ClientID(frame.ClientID),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RecordDeliveryTimeout(max(cfg.Timeout, time.Second)), // the least that the library accepts
@@ -57,13 +84,15 @@ func OpenKgo(cfg Config, brokers []string, topic cluster.Topic, p *frame.Payload
 		kgo.ConnIdleTimeout(15 * time.Minute), // the most that the library accepts
 		kgo.MaxBufferedRecords(max(10_000, 2*cfg.InFlight)),
 	}
+	opts = append(opts, cl.Papers().Options()...)
 	if defaults {
 		k.name = "kgo-default"
 	} else {
 		opts = append(opts, kgoOptions(cfg)...)
 	}
+	opts = append(opts, kgoRequests(cfg)...)
 	clients := make([]*kgoWorker, cfg.Connections)
-	for i, share := range deal(cfg.Connections, topic.Partitions) {
+	for i, share := range client.Deal(cfg.Connections, topic.Partitions) {
 		w, err := k.worker(i, share, topic.Name, p, opts)
 		if err != nil {
 			k.Close()
@@ -74,7 +103,7 @@ func OpenKgo(cfg Config, brokers []string, topic cluster.Topic, p *frame.Payload
 	return k, nil
 }
 
-func (k *Kgo) worker(i int, share []int32, topic string, p *frame.Payloads, opts []kgo.Opt) (*kgoWorker, error) {
+func (k *Driver) worker(i int, share []int32, topic string, p *frame.Payloads, opts []kgo.Opt) (*kgoWorker, error) {
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("franz-go: %w", err)
@@ -86,8 +115,8 @@ func (k *Kgo) worker(i int, share []int32, topic string, p *frame.Payloads, opts
 	}
 	w := &kgoWorker{cl: cl, topic: topic, payloads: p, timeout: k.cfg.Timeout, efd: efd}
 	for _, id := range share {
-		w.streams = append(w.streams, produceStream{id: uint32(len(k.streams)), partition: id})
-		k.streams = append(k.streams, Stream{Partition: id, Worker: i})
+		w.streams = append(w.streams, stream{id: uint32(len(k.streams)), partition: id})
+		k.streams = append(k.streams, client.Stream{Partition: id, Worker: i})
 	}
 	for range k.cfg.InFlight {
 		o := &kgoOp{w: w, value: make([]byte, p.Size())}
@@ -99,8 +128,8 @@ func (k *Kgo) worker(i int, share []int32, topic string, p *frame.Payloads, opts
 }
 
 // Workers returns the driver's workers.
-func (k *Kgo) Workers() []Worker {
-	var out []Worker
+func (k *Driver) Workers() []client.Worker {
+	var out []client.Worker
 	for _, w := range k.workers {
 		out = append(out, w)
 	}
@@ -108,12 +137,13 @@ func (k *Kgo) Workers() []Worker {
 }
 
 // Streams returns what the stream numbers mean.
-func (k *Kgo) Streams() []Stream { return k.streams }
+func (k *Driver) Streams() []client.Stream { return k.streams }
 
-// Effective describes the clients.
-func (k *Kgo) Effective() Effective {
-	e := Effective{Driver: k.name, Threads: len(k.workers), InFlight: k.cfg.InFlight, RecordsPerRequest: 1, ValueBytes: k.size,
+// client.Effective describes the clients.
+func (k *Driver) Effective() client.Effective {
+	e := client.Effective{Driver: k.name, Threads: len(k.workers), InFlight: k.cfg.InFlight, RecordsPerRequest: 1, ValueBytes: k.size,
 		Options: map[string]string{"timeout_ms": strconv.FormatInt(k.cfg.Timeout.Milliseconds(), 10), "clients": strconv.Itoa(len(k.workers))}}
+	client.DescribeShape(e.Options, k.cfg, k.shape)
 	if len(k.workers) == 0 {
 		return e
 	}
@@ -126,7 +156,7 @@ func (k *Kgo) Effective() Effective {
 }
 
 // Close closes the clients; what they still hold fails.
-func (k *Kgo) Close() error {
+func (k *Driver) Close() error {
 	for _, w := range k.workers {
 		w.cl.Close()
 		unix.Close(w.efd)
@@ -142,7 +172,7 @@ type kgoWorker struct {
 	topic    string
 	payloads *frame.Payloads
 	timeout  time.Duration
-	streams  []produceStream
+	streams  []stream
 	turn     int
 
 	free     []*kgoOp // the window's unused operations
@@ -168,7 +198,7 @@ func (f flight) unanswered() bool { return f.o.flying && f.o.use == f.use && !f.
 // kgoOp is one place of the window.
 type kgoOp struct {
 	w       *kgoWorker
-	op      Op
+	op      client.Op
 	value   []byte
 	promise func(*kgo.Record, error)
 	use     uint64 // how often the place was used; this, flying and settled are the worker's thread's own
@@ -210,17 +240,38 @@ func (w *kgoWorker) Submit(intended, ready int64) {
 	s := &w.streams[w.turn%len(w.streams)]
 	o.flying, o.settled = true, false
 	o.use++
-	o.op = Op{Intended: intended, Ready: ready, Stream: s.id, Seq: s.seq, Records: 1}
-	w.payloads.Put(o.value, s.id, s.seq)
+	o.op = client.Op{Intended: intended, Ready: ready, Stream: s.id, Seq: s.seq, Records: 1}
+	r := w.record(o, s)
 	s.seq++
 	w.flying = append(w.flying, flight{o, o.use})
 	w.inflight++
 	o.op.Sent = pace.Now()
-	// The record is the library's until its promise is called, so it cannot be kept in o.
-	w.cl.Produce(context.Background(), &kgo.Record{Topic: w.topic, Partition: s.partition, Value: o.value}, o.promise)
+	w.cl.Produce(context.Background(), r, o.promise)
 }
 
-func (w *kgoWorker) Wait(until int64, done func(*Op)) error {
+// record makes a stream's next one. It is the library's until its promise is called, so it cannot be kept in o.
+func (w *kgoWorker) record(o *kgoOp, s *stream) *kgo.Record {
+	r := &kgo.Record{Topic: w.topic, Partition: s.partition, Value: o.value}
+	shape := w.payloads.Shape()
+	if shape == nil {
+		w.payloads.Put(o.value, s.id, s.seq)
+		return r
+	}
+	began, run := pace.Now(), w.payloads.Run()
+	r.Value = o.value[:w.payloads.Bytes(s.id, s.seq)]
+	w.payloads.Put(r.Value, s.id, s.seq)
+	r.Key = w.payloads.Key(nil, s.id, s.seq)
+	for i := range shape.Headers.Count {
+		h := kgo.RecordHeader{Key: workload.HeaderName(i), Value: make([]byte, shape.Headers.Bytes)}
+		shape.HeaderValue(h.Value, run, s.id, s.seq, i)
+		r.Headers = append(r.Headers, h)
+	}
+	o.op.Bytes = int64(len(r.Value))
+	o.op.Ready += pace.Now() - began // that took the generator so long, not the system
+	return r
+}
+
+func (w *kgoWorker) Wait(until int64, done func(*client.Op)) error {
 	now := pace.Now()
 	if w.lastAck == 0 || w.inflight == 0 {
 		w.lastAck = now
@@ -258,7 +309,7 @@ func (w *kgoWorker) doze(until int64) bool {
 }
 
 // collect hands the finished operations on, and says how many there were.
-func (w *kgoWorker) collect(done func(*Op)) (int, error) {
+func (w *kgoWorker) collect(done func(*client.Op)) (int, error) {
 	w.mu.Lock()
 	w.finished, w.spare = w.spare[:0], w.finished
 	w.mu.Unlock()
@@ -273,6 +324,8 @@ func (w *kgoWorker) collect(done func(*Op)) (int, error) {
 		if o.op.Err = o.err; o.err == nil {
 			o.op.Acked, o.op.Base = o.acked, o.offset
 			w.lastAck = o.acked
+		} else if secure.Refused(o.err) {
+			fatal = o.err
 		} else if o.acked-w.lastAck > w.timeout.Nanoseconds() {
 			fatal = fmt.Errorf("nothing was acknowledged for %v: %w", w.timeout, o.err)
 		}
@@ -282,30 +335,44 @@ func (w *kgoWorker) collect(done func(*Op)) (int, error) {
 }
 
 // expire hands operations that are unanswered for too long back as failed. Their places stay taken until the library lets go.
-func (w *kgoWorker) expire(now int64, done func(*Op)) {
+func (w *kgoWorker) expire(now int64, done func(*client.Op)) {
 	for len(w.flying) > 0 {
 		if f := w.flying[0]; f.unanswered() {
 			if now-f.o.op.Sent <= w.timeout.Nanoseconds() {
 				return
 			}
-			w.settle(f.o, ErrTimeout, done)
+			w.settle(f.o, client.ErrTimeout, done)
 		}
 		w.flying = w.flying[1:]
 	}
 }
 
-func (w *kgoWorker) settle(o *kgoOp, err error, done func(*Op)) {
+func (w *kgoWorker) settle(o *kgoOp, err error, done func(*client.Op)) {
 	o.settled = true
 	o.op.Err = err
 	w.inflight--
 	done(&o.op)
 }
 
-func (w *kgoWorker) Abandon(done func(*Op)) {
+func (w *kgoWorker) Abandon(done func(*client.Op)) {
 	for _, f := range w.flying {
 		if f.unanswered() {
-			w.settle(f.o, ErrAbandoned, done)
+			w.settle(f.o, client.ErrAbandoned, done)
 		}
 	}
 	w.flying = w.flying[:0]
 }
+
+// stream is a row of records into one partition.
+type stream struct {
+	id        uint32
+	partition int32
+	seq       uint64
+}
+
+const (
+	// tickNS bounds every wait, so that time-outs and the end of a run are noticed by a thread that hears nothing.
+	tickNS = int64(50 * time.Millisecond)
+	// retryEvery is the pause between two attempts.
+	retryEvery = 10 * time.Millisecond
+)

@@ -1,4 +1,9 @@
-package run
+// Package strain tells what the machine does to the generator: a thread that is ready and has no CPU, a collection of garbage, a host
+// or a control group that takes the CPU away.
+//
+// The problem: a slow answer and a generator that was late to take it look the same. Whoever says that a system has a slow tail has
+// to know that the generator was not held up when it happened.
+package strain
 
 import (
 	"bytes"
@@ -6,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
 	"strings"
@@ -18,15 +22,15 @@ import (
 	"ackline/loadgen/result"
 )
 
-// monitor watches, from outside of the workers, what the machine does to the generator: garbage collections of this process, CPU
+// Monitor watches, from outside of the workers, what the machine does to the generator: garbage collections of this process, CPU
 // time that the host of a virtual machine took away, and a control group's throttling. It notes the stretches of time in which each
 // happened. Its own cost is a few microseconds per collectEvery and about a hundred per limitEvery.
-type monitor struct {
-	root  string // of /proc and /sys; another one in tests
-	group string // the control group's cpu.stat, "" when there is none
-	first limits // as they were at the start
-	stop  chan struct{}
-	done  chan struct{}
+type Monitor struct {
+	root   string // of /proc and /sys; another one in tests
+	group  string // the control group's cpu.stat, "" when there is none
+	before usage  // as it was at the start
+	stop   chan struct{}
+	done   chan struct{}
 
 	// Used by the monitor's goroutine until done is closed.
 	cycles   int64
@@ -52,19 +56,22 @@ const (
 	clockTick = 0.01
 )
 
-// startMonitor begins to watch. root is "/" outside of tests.
-func startMonitor(root string) *monitor {
-	m := &monitor{root: root, group: cpuStat(root), stop: make(chan struct{}), done: make(chan struct{}), reasons: map[string]bool{}}
+// Start begins to watch. root is "/" outside of tests.
+func Start(root string) (*Monitor, error) {
+	m := &Monitor{root: root, group: cpuStat(root), stop: make(chan struct{}), done: make(chan struct{}), reasons: map[string]bool{}}
 	now := pace.Now()
 	m.gcAt, m.gcBefore, m.limitAt = now, now, now
 	m.cycles = collections()
-	m.first = m.read()
-	m.limits = m.first
+	m.limits = m.read()
+	var err error
+	if m.before, err = readUsage(m.limits); err != nil {
+		return nil, err
+	}
 	go m.watch()
-	return m
+	return m, nil
 }
 
-func (m *monitor) watch() {
+func (m *Monitor) watch() {
 	defer close(m.done)
 	t := time.NewTicker(collectEvery)
 	defer t.Stop()
@@ -84,11 +91,22 @@ func (m *monitor) watch() {
 	}
 }
 
-// finish ends the watching; the spans may be read afterwards.
-func (m *monitor) finish() {
+// Finish ends the watching, and says what the process used since Start. The spans may be read afterwards.
+func (m *Monitor) Finish() (result.Generator, error) {
 	close(m.stop)
 	<-m.done
+	after, err := readUsage(m.limits)
+	if err != nil {
+		return result.Generator{}, err
+	}
+	return after.since(m.before), nil
 }
+
+// Garbage is when collections were under way.
+func (m *Monitor) Garbage() []result.Span { return m.garbage }
+
+// Limited is when the CPU was taken away, and by whom.
+func (m *Monitor) Limited() (spans []result.Span, by string) { return m.limited, m.limitedBy() }
 
 // collections is the number of completed collections. (debug.ReadGCStats would allocate 4 KiB for it.)
 func collections() int64 {
@@ -99,7 +117,7 @@ func collections() int64 {
 
 // lookGarbage notes a collection that ended since the last look. It may have begun before that, so the stretch is
 // taken from the look before.
-func (m *monitor) lookGarbage(now int64) {
+func (m *Monitor) lookGarbage(now int64) {
 	if n := collections(); n != m.cycles {
 		m.cycles = n
 		m.garbage = extend(m.garbage, result.Span{From: m.gcBefore, To: now})
@@ -107,7 +125,7 @@ func (m *monitor) lookGarbage(now int64) {
 	m.gcBefore, m.gcAt = m.gcAt, now
 }
 
-func (m *monitor) lookLimits(now int64) {
+func (m *Monitor) lookLimits(now int64) {
 	l := m.read()
 	if l.stolen > m.limits.stolen {
 		m.reasons["the host took CPU time away from this virtual machine"] = true
@@ -130,7 +148,7 @@ func extend(spans []result.Span, s result.Span) []result.Span {
 	return append(spans, s)
 }
 
-func (m *monitor) limitedBy() string {
+func (m *Monitor) limitedBy() string {
 	var out []string
 	for r := range m.reasons {
 		out = append(out, r)
@@ -140,7 +158,7 @@ func (m *monitor) limitedBy() string {
 
 // read reads the counters. One that cannot be read stays what it was, or what it is again afterwards would look like growth;
 // at first that is 0: not every machine has a host or a limit.
-func (m *monitor) read() limits {
+func (m *Monitor) read() limits {
 	l := m.limits
 	if b, err := os.ReadFile(filepath.Join(m.root, "proc/stat")); err == nil {
 		line, _, _ := bytes.Cut(b, []byte("\n"))
@@ -232,20 +250,5 @@ func (u usage) since(before usage) result.Generator {
 		GarbageCollections: u.collections - before.collections,
 		StolenSeconds:      u.limits.stolen - before.limits.stolen,
 		ThrottledSeconds:   u.limits.throttled - before.limits.throttled,
-	}
-}
-
-// Quiet prepares this process for measuring with that many worker threads, and returns what undoes it. Each worker must find
-// a P the moment a system call returns, or it would wait for another goroutine's turn; and collections, which the workers
-// themselves never cause, should be rare.
-func Quiet(threads int) (undo func()) {
-	procs := runtime.GOMAXPROCS(0)
-	if want := runtime.NumCPU() + threads; want > procs {
-		runtime.GOMAXPROCS(want)
-	}
-	percent := debug.SetGCPercent(800)
-	return func() {
-		debug.SetGCPercent(percent)
-		runtime.GOMAXPROCS(procs)
 	}
 }

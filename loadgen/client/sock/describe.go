@@ -1,4 +1,4 @@
-package client
+package sock
 
 import (
 	"fmt"
@@ -7,9 +7,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describe reads a connection's addresses and options back from its socket.
-func describe(fd int) Connection {
-	var c Connection
+// Description is what a connection's socket says of itself.
+type Description struct {
+	Local   string `json:"local"`
+	Remote  string `json:"remote"`
+	NoDelay bool   `json:"tcp_nodelay"`
+	SendBuf int    `json:"so_sndbuf"`
+	RecvBuf int    `json:"so_rcvbuf"`
+	MSS     int    `json:"tcp_maxseg"`
+}
+
+// Describe reads a connection's addresses and options back from its socket.
+func Describe(fd int) Description {
+	var c Description
 	if sa, err := unix.Getsockname(fd); err == nil {
 		c.Local = printAddr(sa)
 	}

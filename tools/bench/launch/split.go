@@ -1,0 +1,37 @@
+package launch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ackline/loadgen/run"
+	"ackline/tools/bench/record"
+	"ackline/tools/bench/target"
+)
+
+// split asks where the time of single requests goes, in a slice of its own: the question and the answer make the frames longer.
+func (c *contest) split(ctx context.Context, broker *target.Brokers) error {
+	length := time.Duration(c.Scenario.StageSliceMs) * time.Millisecond
+	if length == 0 {
+		return nil
+	}
+	c.step("asking where the time goes")
+	asking, err := openAgain(ctx, c.Scenario.Workload, broker.Addrs(), c.sub(5), run.DriverWire, true)
+	if err != nil {
+		return fmt.Errorf("asking for stages: %w", err)
+	}
+	defer asking.close()
+	smp, err := asking.slice(ctx, stretch{length: length, discard: length / 10, seed: c.sub(4000)})
+	if err != nil {
+		return fmt.Errorf("asking for stages: %w", err)
+	}
+	if st := smp.stages; !st.Usable || st.Slowest == nil {
+		c.rec.Notes = append(c.rec.Notes, "where the time goes: "+st.Why)
+	} else {
+		for i, s := range st.Median.Stages {
+			c.rec.Split = append(c.rec.Split, record.Split{Name: s.Stage, MedianUs: s.US, SlowestUs: st.Slowest.Stages[i].US})
+		}
+	}
+	return c.check(ctx, asking)
+}
