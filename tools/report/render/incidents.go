@@ -20,7 +20,7 @@ func writeIncidents(p *page.Page, c *scenario) {
 		return
 	}
 	p.Text("A gap is the longest stretch without an acknowledgement from an incident until the next one, for a client that is set up for failovers and for " +
-		"franz-go as people use it; *led* is how many partitions the node led. Of *led* and *back* medians, in parentheses the range.")
+		"franz-go as people use it; *led* is how many partitions the node led, and *back after* how long it was away; both are medians.")
 	rows := [][]string{}
 	for _, s := range record.IncidentSorts {
 		tuned, library := record.Gaps(all, s)
@@ -33,17 +33,18 @@ func writeIncidents(p *page.Page, c *scenario) {
 				led, back = append(led, float64(i.Led)), append(back, i.BackMs)
 			}
 		}
-		rows = append(rows, []string{string(s), fmt.Sprint(len(tuned)), medianRange(led, "1"), gaps(tuned), gaps(library), medianRange(back, "ms")})
+		row := append([]string{string(s), fmt.Sprint(len(tuned)), quantity(stats.Median(led), "1")}, gaps(tuned)...)
+		rows = append(rows, append(append(row, gaps(library)...), quantity(stats.Median(back), "ms")))
 	}
-	p.Table([]string{"incident", "number", "led", "gap", "gap, franz-go", "node back after"}, rows)
+	p.Table([]string{"incident", "n", "led", "gap p50", "p90", "worst", "franz-go p50", "p90", "worst", "back after"}, rows)
 }
 
-// gaps writes a distribution: median, p90 and worst.
-func gaps(ms []float64) string {
+// gaps is a distribution: median, p90 and worst.
+func gaps(ms []float64) []string {
 	if len(ms) == 0 {
-		return "–"
+		return []string{"–", "–", "–"}
 	}
 	sorted := slices.Sorted(slices.Values(ms))
 	p90 := sorted[min(len(sorted)*9/10, len(sorted)-1)]
-	return fmt.Sprintf("%s, p90 %s, worst %s", quantity(stats.Median(ms), "ms"), quantity(p90, "ms"), quantity(sorted[len(sorted)-1], "ms"))
+	return []string{quantity(stats.Median(ms), "ms"), quantity(p90, "ms"), quantity(sorted[len(sorted)-1], "ms")}
 }
