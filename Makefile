@@ -12,6 +12,9 @@ FUZZTIME    ?= 60s
 # Which packages `make test` covers, e.g. make test PKG=./broker/wal/...
 PKG         ?= ./...
 
+# Packages whose tests take the longest go first, so that none of them is left to run alone at the end.
+long        := ./tools/bench/launch ./broker/clustertest ./loadgen ./loadgen/run ./broker/node
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Outside a repository with a commit this stays empty, and the commands say "unknown".
@@ -47,7 +50,7 @@ test: fmt-check vet cross-vet staticcheck unit check ## what must pass before a 
 
 unit: ## only the tests, with the race detector; PKG=./broker/wal/... narrows it
 	$(if $(race),,@echo "no C compiler ($(cc)): tests run without the race detector" $(if $(filter true,$(CI)),&& false))
-	$(gotest) $(race) -short -timeout 9m $(PKG)
+	$(gotest) $(race) -short -timeout 9m $(if $(filter ./...,$(PKG)),$(long)) $(PKG)
 	@alloc=$$(for d in $$($(GO) list -f '{{.Dir}}' $(PKG)); do \
 		! grep -qs '^//go:build !race' "$$d"/*_test.go || echo "$$d"; done); \
 	if [ -n "$(race)" ] && [ -n "$$alloc" ]; then \
