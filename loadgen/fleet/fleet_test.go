@@ -230,6 +230,38 @@ func TestAgentIsBusy(t *testing.T) {
 	}
 }
 
+// Nobody begins before all have reached the system.
+func TestAgentsBeginTogether(t *testing.T) {
+	opening, began := make(chan struct{}), make(chan struct{})
+	quick, _ := agents(t, 1, func() *Agent {
+		return &Agent{Run: func(_ context.Context, _ run.Config, _ run.Spec, ev run.Events) (*result.Result, error) {
+			close(opening)
+			ev.Opened(nil)
+			close(began)
+			return nil, errors.New("over")
+		}}
+	})
+	slow, _ := agents(t, 1, func() *Agent {
+		return &Agent{Run: func(_ context.Context, _ run.Config, _ run.Spec, ev run.Events) (*result.Result, error) {
+			<-opening
+			select {
+			case <-began:
+				t.Error("one began while another had not reached the system")
+			case <-time.After(300 * time.Millisecond): // what must not come does not by then
+			}
+			ev.Opened(nil)
+			return nil, errors.New("over")
+		}}
+	})
+	b := brokertest.Start(t, 1)
+	cfg, spec := load(t, b, time.Second)
+	l := Lead{Agents: []string{quick[0], slow[0]}}
+	if _, err := l.Run(context.Background(), cfg, spec); err == nil || !strings.Contains(err.Error(), "over") {
+		t.Errorf("%v", err)
+	}
+	<-began
+}
+
 // What is no lead costs the agent a connection, and nothing else.
 func TestStrangersAtAnAgent(t *testing.T) {
 	addrs, _ := agents(t, 1, plain)
