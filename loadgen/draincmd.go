@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"ackline/loadgen/result"
 	loadrun "ackline/loadgen/run"
 )
 
@@ -51,13 +50,5 @@ func (c *drainCmd) exec(ctx context.Context, e env) (code int, err error) {
 	if werr := (&outputFlags{JSON: c.JSON}).write(r, nil, e); werr != nil {
 		return exitError, errors.Join(err, werr)
 	}
-	switch {
-	case r.Verdict.Status == result.Failed:
-		code = exitFailed
-	case r.Verdict.Status == result.Invalid:
-		code = exitInvalid
-	case err != nil:
-		code = exitError // the drain is valid, but cleaning up was not possible
-	}
-	return code, err
+	return exitOf(r.Verdict.Status, err), err
 }

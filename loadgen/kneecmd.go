@@ -10,7 +10,6 @@ import (
 	"ackline/loadgen/climb"
 	"ackline/loadgen/knee"
 	"ackline/loadgen/pace"
-	"ackline/loadgen/result"
 	loadrun "ackline/loadgen/run"
 )
 
@@ -102,15 +101,7 @@ func (c *kneeCmd) exec(ctx context.Context, e env) (code int, err error) {
 	if werr := errors.Join(writeReport(c.JSON, r, e), c.draw(r)); werr != nil {
 		return exitError, errors.Join(err, werr)
 	}
-	switch {
-	case r.Verdict.Status == result.Failed:
-		code = exitFailed
-	case r.Verdict.Status == result.Invalid:
-		code = exitInvalid
-	case err != nil:
-		code = exitError // the result is valid, but cleaning up was not possible
-	}
-	return code, err
+	return exitOf(r.Verdict.Status, err), err
 }
 
 // climbEvents tells a person how it goes: a line stays for each trial. What happens within one is shown on a terminal only.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"ackline/loadgen/result"
 	"ackline/tools/version"
 )
 
@@ -32,6 +33,19 @@ func main() {
 	// program. Not sooner: timeout(1) and some shells send the first one twice.
 	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// exitOf is what to exit with. err is what went wrong beside a verdict, such as cleaning up.
+func exitOf(s result.Status, err error) int {
+	switch {
+	case s == result.Failed:
+		return exitFailed
+	case s == result.Invalid:
+		return exitInvalid
+	case err != nil:
+		return exitError
+	}
+	return exitValid
 }
 
 // cli is the command line.

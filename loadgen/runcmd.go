@@ -105,15 +105,7 @@ func (c *runCmd) conclude(r *result.Result, err error, e env) (code int, _ error
 	if werr := c.write(r, &c.arrivalFlags, e); werr != nil {
 		return exitError, errors.Join(err, werr)
 	}
-	switch {
-	case r.Verdict.Status == result.Failed:
-		code = exitFailed
-	case r.Verdict.Status == result.Invalid:
-		code = exitInvalid
-	case err != nil:
-		code = exitError // the run is valid, but cleaning up was not possible
-	}
-	return code, err
+	return exitOf(r.Verdict.Status, err), err
 }
 
 // quiet keeps the runtime out of the way of a load's threads, until undo is called.
