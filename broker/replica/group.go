@@ -16,6 +16,7 @@ import (
 	"ackline/broker/replica/raftlog"
 	"ackline/broker/replica/readindex"
 	"ackline/broker/replica/settings"
+	"ackline/broker/replica/stores"
 	"ackline/broker/wal"
 )
 
@@ -29,7 +30,6 @@ type Group struct {
 	log *raftlog.Log
 	old *raftlog.Disk
 
-	hard    wal.HardState // what raft last told to store; what of it is durable is in the WAL's index
 	conf    pb.ConfState
 	solo    bool           // conf names this replica and no other
 	removed []id.ReplicaID // never part of the group again
@@ -39,12 +39,10 @@ type Group struct {
 	applied id.Index
 	broken  error // of reading the log, on the way past raft
 
-	props      proposals.Queue
-	queue      []store // from raft, not yet collected by the WAL
-	inflight   []store // collected, not yet durable
-	checkpoint *checkpoint
-	collected  int64 // monotonic ns at which the newest durable batch was built
-	synced     int64 // and at which it was synced
+	props     proposals.Queue
+	stores    stores.Queue // what the WAL was asked for
+	collected int64        // monotonic ns at which the newest durable batch was built
+	synced    int64        // and at which it was synced
 
 	snapshotAt id.Index // of the last snapshot that was stored
 	restoring  int      // snapshots stored and not restored yet
@@ -54,7 +52,7 @@ type Group struct {
 	provoked   bool // a candidate with a shorter log was refused: stand for election
 	moving     bool // leadership is being handed over: no proposals
 	stopped    error
-	enlisted   []Entry // Collect's and apply's scratch
+	enlisted   []Entry // apply's scratch
 	collecting bool    // Collect runs
 	handling   bool    // handleReady runs
 
@@ -85,26 +83,6 @@ type Status struct {
 	Stopped bool // see Err
 }
 
-// store is one raft MsgStorageAppend on its way to the disk.
-type store struct {
-	batch     id.LSN     // set once collected
-	entries   []pb.Entry // until it is collected
-	first     id.Index   // of the entries; 0: it has none
-	hard      wal.HardState
-	hasHard   bool
-	snapshot  *Snapshot // before the entries
-	responses []pb.Message
-	collected int64
-	done      []chan struct{} // of a checkpoint: closed when it is durable
-}
-
-type checkpoint struct {
-	flushed id.Index
-	term    id.Term
-	payload []byte
-	done    []chan struct{}
-}
-
 // NewGroup opens a replica from what recovery found. The group does nothing until it is told to: Campaign, Step, Tick.
 func NewGroup(cfg Config, st State) (*Group, error) {
 	cfg = cfg.withDefaults()
@@ -129,8 +107,9 @@ func NewGroup(cfg Config, st State) (*Group, error) {
 		panic(fmt.Sprintf("replica: group %d recovered as applied %d, committed %d, last %d",
 			cfg.Group, st.Applied, st.Hard.Commit, st.Last))
 	}
-	g := &Group{cfg: cfg, hard: st.Hard, applied: st.Applied, removed: slices.Clone(cfg.Removed),
+	g := &Group{cfg: cfg, applied: st.Applied, removed: slices.Clone(cfg.Removed),
 		clock: candidacy.New(cfg.ElectionTicks, cfg.Seed, cfg.Replica)}
+	g.stores = stores.New(stores.Config{Group: cfg.Group, Replica: cfg.Replica, PartBytes: cfg.WAL.LargestBatch() / 4, DataCRC: cfg.DataCRC}, st.Hard)
 	g.old = raftlog.NewDisk(cfg.WAL, cfg.Group, cfg.History, st.Flushed, st.FlushedTerm)
 	lastTerm := st.FlushedTerm
 	if st.Last > st.Flushed {
@@ -191,7 +170,7 @@ func (g *Group) proposeLocked(e pb.Entry) (id.Index, id.Term, error) {
 	term := g.status.Term
 	if !g.solo {
 		g.wake()
-		if len(g.inflight) == 0 && len(g.queue) == 0 && !g.handling {
+		if g.stores.Empty() && !g.handling {
 			g.stepProposals(1 << 30)
 			if g.stopped != nil {
 				return 0, 0, g.stopped // the machine was told before it could note this proposal
@@ -241,107 +220,39 @@ func (g *Group) Collect(b *wal.Batch) {
 	g.mu.Lock()
 	g.collecting = true
 	now := g.cfg.Now()
-	ck := g.checkpoint
-	if ck != nil {
-		g.checkpoint = nil
-		b.Checkpoint(g.cfg.Group, g.cfg.Replica, ck.flushed, ck.term, g.hardBeforeQueue(), ck.payload)
-		g.inflight = append(g.inflight, store{batch: b.LSN(), collected: now, done: ck.done})
-	}
-	full := b.CheckpointsOnly()
-	behind := ck != nil // a large entry and a large checkpoint are too much for one batch
-	if g.stopped == nil && !full && (!behind || b.Room() > 0) {
+	behind := g.stores.CollectCheckpoint(b, now)
+	if g.stopped == nil && !b.CheckpointsOnly() && (!behind || b.Room() > 0) {
 		g.stepProposals(b.Room())
 	}
-	n := 0
-	for ; n < len(g.queue); n++ {
-		s := &g.queue[n]
-		if full && s.snapshot == nil || !full && (behind || n > 0) && b.Room() <= 0 {
-			break
-		}
-		g.collect(b, s)
-		s.batch, s.collected, s.entries = b.LSN(), now, nil
-		g.inflight = append(g.inflight, *s)
-	}
-	rest := copy(g.queue, g.queue[n:])
-	clear(g.queue[rest:])
-	g.queue = g.queue[:rest]
+	left := g.stores.Collect(b, now, behind)
 	g.collecting = false
-	if rest > 0 || g.props.Len() > 0 {
+	if left || g.props.Len() > 0 {
 		g.signal()
 	}
 	g.Unlock()
-}
-
-// hardBeforeQueue is the newest hard state, its commit index short of what is still queued: recovery, which reads in order,
-// would take the entries that the queued ones replace for committed.
-func (g *Group) hardBeforeQueue() wal.HardState {
-	hard := g.hard
-	if i := slices.IndexFunc(g.queue, func(s store) bool { return len(s.entries) > 0 }); i >= 0 {
-		hard.Commit = min(hard.Commit, id.Index(g.queue[i].entries[0].Index)-1)
-	}
-	return hard
-}
-
-// collect adds one store to the batch: entries before the hard state, whose commit index may count them.
-func (g *Group) collect(b *wal.Batch, s *store) {
-	if s.snapshot != nil {
-		b.Snapshot(g.cfg.Group, g.cfg.Replica, s.snapshot.Index, s.snapshot.Term, s.snapshot.Payload)
-	}
-	if len(s.entries) > 0 {
-		g.enlisted = raftlog.AppendEntries(g.enlisted[:0], s.entries)
-		if g.cfg.DataCRC != nil {
-			for i := range g.enlisted {
-				if e := &g.enlisted[i]; e.Type == EntryNormal {
-					e.CRC = g.cfg.DataCRC(e.Data)
-				}
-			}
-		}
-		b.Entries(g.cfg.Group, g.cfg.Replica, g.enlisted)
-		clear(g.enlisted)
-	}
-	if s.hasHard {
-		b.HardState(g.cfg.Group, g.cfg.Replica, s.hard)
-	}
 }
 
 // Durable implements wal.Source: every batch below end is on disk.
 func (g *Group) Durable(end id.LSN) {
 	now := g.cfg.Now()
 	g.mu.Lock()
-	n := 0
-	for ; n < len(g.inflight) && g.inflight[n].batch < end; n++ {
-		s := &g.inflight[n]
-		g.collected, g.synced = s.collected, now
-		if s.snapshot != nil {
-			g.restore(s.snapshot)
+	stored := g.stores.Durable(end, g.status.Term)
+	for i := range stored {
+		s := &stored[i]
+		g.collected, g.synced = s.Collected, now
+		if s.Snapshot != nil {
+			g.restore(s.Snapshot)
 		}
-		g.renew(s.responses, g.inflight[n+1:])
-		g.stepResponses(s.responses)
-		for _, done := range s.done {
+		g.stepResponses(s.Responses)
+		for _, done := range s.Done {
 			close(done)
 		}
 	}
-	rest := copy(g.inflight, g.inflight[n:])
-	clear(g.inflight[rest:])
-	g.inflight = g.inflight[:rest]
-	if n > 0 {
+	g.stores.Forget(len(stored))
+	if len(stored) > 0 {
 		g.handleReady()
 	}
 	g.Unlock()
-}
-
-// renew lets raft know of entries that became durable after its term had changed. It ignores what was to be answered in an earlier
-// term, for what is queued behind may have replaced them, and waits for the write that records the new term; but in a full ring that
-// write waits for entries to be applied, these among them. Nothing behind them replaces any here, so it may know.
-func (g *Group) renew(ms []pb.Message, behind []store) {
-	for i := range ms {
-		m := &ms[i]
-		replaces := func(s store) bool { return s.first != 0 && s.first <= id.Index(m.Index) }
-		if m.Type == pb.MsgStorageAppendResp && m.Index != 0 && m.Term < uint64(g.status.Term) &&
-			!slices.ContainsFunc(behind, replaces) && !slices.ContainsFunc(g.queue, replaces) {
-			m.Term = uint64(g.status.Term)
-		}
-	}
 }
 
 // stepResponses delivers what raft wanted delivered once a write is durable: to itself and to other nodes.

@@ -34,7 +34,7 @@ func (g *Group) quietContext(kind byte) []byte {
 
 // settled tells whether this replica has stored, committed and applied all that it knows of.
 func (g *Group) settled() bool {
-	return g.stopped == nil && len(g.queue) == 0 && len(g.inflight) == 0 && g.props.Len() == 0 && g.restoring == 0 &&
+	return g.stopped == nil && g.stores.Empty() && g.props.Len() == 0 && g.restoring == 0 &&
 		g.status.Commit == g.status.Last && g.applied == g.status.Last
 }
 

@@ -10,7 +10,6 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/replica/membership"
 	"ackline/broker/replica/raftlog"
-	"ackline/broker/wal"
 )
 
 // handleReady carries out what raft asks for, until it asks for nothing more. Within one Ready the order is: messages,
@@ -56,31 +55,10 @@ func (g *Group) handleReady() {
 	}
 }
 
-// store queues a MsgStorageAppend for the WAL. One that only moves the commit index needs no write of its own: the index
-// rides on the group's next entries, and the responses go out as soon as everything before them is durable. They must
-// not go out earlier: they answer for the log's last index.
+// store queues a MsgStorageAppend for the WAL.
 func (g *Group) store(m *pb.Message) {
 	if m.Snapshot != nil {
 		g.storeSnapshot(m.Snapshot) // queued, so that what follows answers for it too
-	}
-	hard := g.hard
-	if m.Term != 0 || m.Vote != 0 || m.Commit != 0 {
-		hard = wal.HardState{Term: id.Term(m.Term), Vote: id.ReplicaID(m.Vote), Commit: id.Index(m.Commit)}
-	}
-	mustSync := len(m.Entries) > 0 || hard.Term != g.hard.Term || hard.Vote != g.hard.Vote
-	g.hard = hard
-	if !mustSync {
-		switch {
-		case len(g.queue) > 0:
-			s := &g.queue[len(g.queue)-1]
-			s.responses = append(s.responses, m.Responses...)
-		case len(g.inflight) > 0:
-			s := &g.inflight[len(g.inflight)-1]
-			s.responses = append(s.responses, m.Responses...)
-		default:
-			g.stepResponses(m.Responses)
-		}
-		return
 	}
 	if len(m.Entries) > 0 && id.Index(m.Entries[0].Index) <= g.status.Commit {
 		panic(fmt.Sprintf("replica: group %d: entry %d of term %d would be replaced, up to %d is committed", g.cfg.Group,
@@ -91,22 +69,11 @@ func (g *Group) store(m *pb.Message) {
 		g.fail(fmt.Errorf("replica: group %d: %w", g.cfg.Group, err))
 		return
 	}
-	// A batch of the WAL has a bound, and a burst of messages none that this node sets: each part fits, and is whole by itself.
-	for rest := m.Entries; ; {
-		n := raftlog.Fitting(rest, g.cfg.WAL.LargestBatch()/4)
-		part := store{entries: rest[:n:n], hard: hard, hasHard: true}
-		if n > 0 {
-			part.first = id.Index(rest[0].Index)
-		}
-		if rest = rest[n:]; len(rest) == 0 {
-			part.responses = m.Responses
-			g.queue = append(g.queue, part)
-			break
-		}
-		part.hard.Commit = min(hard.Commit, id.Index(rest[0].Index)-1)
-		g.queue = append(g.queue, part)
+	now, queued := g.stores.Add(m)
+	g.stepResponses(now)
+	if queued {
+		g.signal()
 	}
-	g.signal()
 }
 
 // signal enlists the group with the WAL. Not while Collect runs: it takes what is queued, and signals for what it leaves.

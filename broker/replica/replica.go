@@ -30,6 +30,7 @@
 //	candidacy   the clock that says when to stand for election; raft's own draws from chance that nobody can repeat
 //	membership  who belongs to a group and how that may change: joint consensus, learners first
 //	readindex   linearizable reads, many to one question
+//	stores      what the WAL was asked for, in order, and what waits until it is durable
 //
 // Nothing here has a goroutine, a timer or a clock: time is Tick and Config.Now, chance is Config.Seed.
 //

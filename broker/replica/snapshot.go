@@ -11,6 +11,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/replica/membership"
 	"ackline/broker/replica/peers"
+	"ackline/broker/replica/stores"
 )
 
 // Snapshot stands for all entries up to Index, for a replica that cannot get them any more.
@@ -176,20 +177,16 @@ func (g *Group) storeSnapshot(s *pb.Snapshot) {
 	g.snapshotAt = id.Index(at.Index)
 	g.restoring++
 	g.setConf(at.ConfState, id.Index(at.Index))
-	st := store{snapshot: &Snapshot{Index: id.Index(at.Index), Term: id.Term(at.Term), Conf: membership.Encode(at.ConfState), Payload: s.Data}}
-	if ck := g.checkpoint; ck != nil { // of what the snapshot covers
-		g.checkpoint, st.done = nil, ck.done
-	}
-	g.queue = append(g.queue, st)
+	g.stores.AddSnapshot(&stores.Snapshot{Index: g.snapshotAt, Term: id.Term(at.Term), Conf: membership.Encode(at.ConfState), Payload: s.Data})
 	g.cfg.WAL.SignalCheckpoint(g) // it gives space free, so it may go when entries may not
 }
 
 // restore hands the machine a snapshot that is durable.
-func (g *Group) restore(s *Snapshot) {
+func (g *Group) restore(s *stores.Snapshot) {
 	if g.stopped != nil {
 		return
 	}
-	if err := g.cfg.Snapshots.Restore(*s); err != nil {
+	if err := g.cfg.Snapshots.Restore(Snapshot{Index: s.Index, Term: s.Term, Conf: s.Conf, Payload: s.Payload}); err != nil {
 		g.fail(fmt.Errorf("replica: group %d: restoring a snapshot at %d: %w", g.cfg.Group, s.Index, err))
 		return
 	}

@@ -226,11 +226,7 @@ func (g *Group) Checkpoint(flushed id.Index, term id.Term, payload []byte) <-cha
 	}
 	g.log.Evict(flushed)
 	g.old.Flush(flushed, term)
-	waiting := []chan struct{}{done}
-	if prev := g.checkpoint; prev != nil {
-		waiting = append(waiting, prev.done...) // superseded before it was collected; the newer one answers for it
-	}
-	g.checkpoint = &checkpoint{flushed, term, payload, waiting}
+	g.stores.SetCheckpoint(flushed, term, payload, done)
 	g.cfg.WAL.SignalCheckpoint(g)
 	return done
 }

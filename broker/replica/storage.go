@@ -14,7 +14,7 @@ import (
 type storage struct{ g *Group }
 
 func (s storage) InitialState() (pb.HardState, pb.ConfState, error) {
-	h := s.g.hard
+	h := s.g.stores.Hard()
 	return pb.HardState{Term: uint64(h.Term), Vote: uint64(h.Vote), Commit: uint64(h.Commit)}, s.g.conf, nil
 }
 

@@ -17,6 +17,8 @@ var layers = [][]string{
 	{"broker/syncmethod", "broker/statemachine/...", "broker/httpapi"},
 	// Storage and state machines: passive, stepped by a caller.
 	{"broker/wal/...", "broker/seglog/...", "broker/meta/...", "broker/transport/..."},
+	// A group's log, in whose form entries are stored.
+	{"broker/replica/raftlog/..."},
 	{"broker/replica/...", "broker/partition/...", "broker/coordinator/...", "broker/server/..."},
 	// Many groups, and the links between them.
 	{"broker/engine/..."},
@@ -46,7 +48,7 @@ var only = map[string][]string{
 	"broker/seglog/...":       {"broker/id", "broker/vfs"},
 	"broker/transport/...":    {"broker/id"},
 	"broker/meta/...":         {"broker/id", "broker/statemachine"},
-	// The parts of a raft group, each ignorant of the group and of the other parts.
+	// The parts of a raft group, each ignorant of the group and of the other parts but the log.
 	"broker/replica/raftlog/...": {"broker/id", "broker/wal"},
 	"broker/replica/proposals":   {"broker/id"},
 	"broker/replica/peers":       {"broker/id"},
@@ -55,6 +57,7 @@ var only = map[string][]string{
 	"broker/replica/readindex":   {},
 	"broker/replica/settings":    {},
 	"broker/replica/quietword":   {"broker/id"},
+	"broker/replica/stores":      {"broker/id", "broker/wal", "broker/replica/raftlog"},
 	"broker/cmd/broker":          {"broker/id", "broker/node", "broker/node/admin", "broker/node/config", "tools/version"},
 	"tools/stats":                {},
 	"broker/engine/...": {"broker/id", "broker/replica", "broker/replica/membership", "broker/replica/raftlog", "broker/transport", "broker/transport/detect",

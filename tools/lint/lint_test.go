@@ -65,7 +65,7 @@ func TestRulesFindWhatBreaksThem(t *testing.T) {
 		{"upward import", "imports", []string{"broker/wal/a.go", "package wal\nimport \"ackline/broker/replica\"\n"},
 			[]string{"broker/wal/a.go:2: broker/wal imports broker/replica, but may import only"}},
 		{"upward import without a list of its own", "imports", []string{"broker/server/a.go", `package server; import "ackline/broker/api"`},
-			[]string{"an arrow that points up (layer 4 to 6"}},
+			[]string{"an arrow that points up (layer 5 to 7"}},
 		{"sideways import", "imports", []string{"broker/partition/a.go", `package partition; import "ackline/broker/replica"`},
 			[]string{"of the same layer: declare the interface in broker/partition"}},
 		{"within the tree of a core", "imports", []string{"broker/wal/ring/a.go", `package ring; import ("ackline/broker/wal"; "ackline/broker/metric")`},
