@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"slices"
 
 	"ackline/broker/id"
 	"ackline/broker/wal/ring"
@@ -20,15 +21,18 @@ type HardState = ring.HardState
 type Batch struct {
 	b    ring.Builder
 	lsn  id.LSN
-	soft int  // what its length should not exceed
-	full bool // the ring is too full for entries
+	soft int           // what its length should not exceed
+	fits [classes]bool // what the ring is not too full for
 
 	entries int // added
 }
 
-func (b *Batch) reset(lsn id.LSN, soft int, full bool) {
+// allFit is for batches that are no source's.
+var allFit = [classes]bool{true, true, true}
+
+func (b *Batch) reset(lsn id.LSN, soft int, fits [classes]bool) {
 	b.b.Reset(soft)
-	b.lsn, b.soft, b.full, b.entries = lsn, soft, full, 0
+	b.lsn, b.soft, b.fits, b.entries = lsn, soft, fits, 0
 }
 
 // LSN is where this batch will start.
@@ -37,22 +41,26 @@ func (b *Batch) LSN() id.LSN { return b.lsn }
 // Room is how many more bytes the batch should take. A source that has more adds at least one entry, so that it gets on,
 // and what fits, and signals itself again. Room is 0 when CheckpointsOnly.
 func (b *Batch) Room() int {
-	if b.full {
+	if b.CheckpointsOnly() {
 		return 0
 	}
 	return b.soft - b.b.Len()
 }
 
-// CheckpointsOnly tells that the ring is too full for entries, and that this is a call that SignalCheckpoint asked for. Add
-// checkpoints, snapshots, hard states and tombstones; keep entries back and signal for them as usual.
-func (b *Batch) CheckpointsOnly() bool { return b.full }
+// CheckpointsOnly tells that the ring is too full for entries, and that this is a call that SignalCheckpoint or SignalVote
+// asked for. Add checkpoints, snapshots and tombstones, and what Votes allows; keep entries back and signal for them as usual.
+func (b *Batch) CheckpointsOnly() bool { return !b.fits[forEntries] }
+
+// Votes tells that, be the ring too full for entries, there is room for hard states with another term or vote, and for entries
+// without data, which are those that leaders begin their terms with.
+func (b *Batch) Votes() bool { return b.fits[forVotes] }
 
 // Entries adds entries with consecutive indexes. They replace the group's entries from es[0].Index on.
 func (b *Batch) Entries(g id.GroupID, r id.ReplicaID, es []Entry) {
 	if len(es) == 0 {
 		return
 	}
-	if b.full {
+	if b.CheckpointsOnly() && (!b.Votes() || slices.ContainsFunc(es, func(e Entry) bool { return len(e.Data) > 0 })) {
 		panic(fmt.Sprintf("wal: group %d adds %d entries to a batch that is for checkpoints only", g, len(es)))
 	}
 	b.entries += len(es)

@@ -167,7 +167,7 @@ func TestLostSuperblock(t *testing.T) {
 	if err := w.Reclaim(); err != nil {
 		t.Fatal(err)
 	}
-	write(testRing * 5 / 8)
+	write(testRing * 9 / 16)
 	flip(t, o, w.super.Pos()+20)
 	_, _, err := Open(o, nil)
 	if !errors.Is(err, ErrCorrupt) {

@@ -18,10 +18,9 @@ type Source interface {
 
 // queue holds who has something to write and who may write it. mu guards everything.
 type queue struct {
-	mu     sync.Mutex
-	turn   sync.Cond // a waiter's turn: busy went false, or shut went true
-	ready  waiting
-	urgent waiting
+	mu    sync.Mutex
+	turn  sync.Cond // a waiter's turn: busy went false, or shut went true
+	lists [classes]waiting
 
 	busy    bool // the writer's role is taken, or is on its way to the syncer
 	waiters int  // Reclaims and Closes that wait for the role; they go before sources
@@ -32,7 +31,7 @@ type queue struct {
 	head, tail id.LSN
 	ringBytes  int64
 	largest    int64  // see reserve
-	stuckAt    id.LSN // the tail when claim last said that checkpoints do not fit
+	stuckAt    id.LSN // the tail when claim last said that something of the reserve does not fit
 
 	spare [][]Source // lists of finished batches, for reuse
 }
@@ -69,48 +68,64 @@ func (l *waiting) take() Source {
 	return s
 }
 
+// class is what a source was listed for.
+type class int
+
+const (
+	forCheckpoints class = iota
+	forVotes
+	forEntries
+	classes
+)
+
 // The last part of the ring is not for entries, or a ring full of them would leave no room for the checkpoints that free
-// it. In units of the largest batch that the ring accepts:
+// it, nor for the votes without which entries that nobody has committed are never freed. In units of the largest batch
+// that the ring accepts:
 //
-//	entries      are collected while at least 6 are free
+//	entries      are collected while at least 7 are free, so that 6 are when the last batch is written
+//	votes        while at least 5 are, and with them the entries that begin terms: they free nothing by themselves, and must not
+//	             take what checkpoints need
 //	checkpoints  while at least 3 are: a round of all groups' should fit between, be it in batches of one block each
 //	Reclaim      moves records while it leaves 1
 //	Open         needs 1, to repeat the last batch
-const (
-	reserveEntries     = 6
-	reserveCheckpoints = 3
-	reserveReclaim     = 1
-)
+//
+// A vote takes 56 bytes, so those of 10,000 groups at once are one batch of the default size. One after the other each takes
+// a block: in a ring of 1 GiB there is room for 8,192 of them. When that is used up they wait for space, as entries do.
+var reserve = [classes]int64{forCheckpoints: 3, forVotes: 5, forEntries: 7}
+
+const reserveReclaim = 1
 
 func (q *queue) init(head, tail id.LSN, ringBytes, largest int64, inline bool) {
 	q.turn.L = &q.mu
-	q.ready.in, q.urgent.in = map[Source]struct{}{}, map[Source]struct{}{}
+	for c := range q.lists {
+		q.lists[c].in = map[Source]struct{}{}
+	}
 	q.head, q.tail, q.ringBytes, q.largest, q.inline = head, tail, ringBytes, largest, inline
 }
 
 func (q *queue) free() int64 { return q.ringBytes - int64(q.tail-q.head) }
 
-// entriesFit and work are called with mu held.
-func (q *queue) entriesFit() bool { return q.free() >= reserveEntries*q.largest }
+// fits and work are called with mu held.
+func (q *queue) fits(c class) bool { return q.free() >= reserve[c]*q.largest }
 
 func (q *queue) work() bool {
-	return q.ready.len() > 0 && q.entriesFit() ||
-		q.urgent.len() > 0 && q.free() >= reserveCheckpoints*q.largest
+	for c := range classes {
+		if q.lists[c].len() > 0 && q.fits(c) {
+			return true
+		}
+	}
+	return false
 }
 
 // signal lists s.
-func (q *queue) signal(s Source, urgent bool) {
+func (q *queue) signal(s Source, c class) {
 	q.mu.Lock()
-	if urgent {
-		q.urgent.add(s)
-	} else {
-		q.ready.add(s)
-	}
+	q.lists[c].add(s)
 	q.mu.Unlock()
 }
 
-// claim takes the writer's role if it is free and there is something to write. stuck means that there are checkpoints which
-// do not fit, and is said once for each state of the ring.
+// claim takes the writer's role if it is free and there is something to write. stuck means that there are checkpoints or
+// votes which do not fit, and is said once for each state of the ring.
 func (q *queue) claim() (mine, stuck bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -120,7 +135,7 @@ func (q *queue) claim() (mine, stuck bool) {
 	case q.work():
 		q.busy = true
 		return true, false
-	case q.urgent.len() > 0 && q.stuckAt != q.tail:
+	case q.lists[forCheckpoints].len()+q.lists[forVotes].len() > 0 && q.stuckAt != q.tail:
 		q.stuckAt = q.tail
 		return false, true
 	}
@@ -172,18 +187,20 @@ func (q *queue) close() {
 
 // start is what a batch begins with.
 type start struct {
-	tail          id.LSN
-	tight         bool     // the ring is too full for entries
-	urgent, ready int      // how many sources it may take: one that signals itself again waits for the batch after it
-	list          []Source // empty, for those that add something
+	tail id.LSN
+	fits [classes]bool // what the ring is not too full for
+	take [classes]int  // how many sources it may take: one that signals itself again waits for the batch after it
+	list []Source      // empty, for those that add something
 }
 
 func (q *queue) begin() start {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := start{tail: q.tail, tight: !q.entriesFit(), urgent: q.urgent.len()}
-	if !s.tight {
-		s.ready = q.ready.len()
+	s := start{tail: q.tail}
+	for c := range classes {
+		if s.fits[c] = q.fits(c); s.fits[c] {
+			s.take[c] = q.lists[c].len()
+		}
 	}
 	if n := len(q.spare); n > 0 {
 		s.list = q.spare[n-1]
@@ -192,13 +209,10 @@ func (q *queue) begin() start {
 	return s
 }
 
-func (q *queue) take(urgent bool) Source {
+func (q *queue) take(c class) Source {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if urgent {
-		return q.urgent.take()
-	}
-	return q.ready.take()
+	return q.lists[c].take()
 }
 
 func (q *queue) recycle(l []Source) {

@@ -113,7 +113,7 @@ func (w *WAL) plan() []pin {
 	target := oldest + (tail-oldest)/4
 	free := w.file.Size() - int64(tail-head)
 	price := int64(2)
-	if free < reserveEntries*w.queue.largest {
+	if free < reserve[forEntries]*w.queue.largest {
 		price = 1
 	}
 	best, cost := 0, int64(0)
@@ -175,7 +175,7 @@ func (w *WAL) move(pins []pin) (n int, err error) {
 	}
 	b := &w.batch
 	head, tail := w.queue.bounds()
-	b.reset(tail, w.opt.BatchBytes, false)
+	b.reset(tail, w.opt.BatchBytes, allFit)
 	for i := range all {
 		w.index.rewrite(b, &all[i])
 	}

@@ -172,7 +172,7 @@ func TestFullRing(t *testing.T) {
 
 func TestEntriesNeedRoomForThem(t *testing.T) {
 	var b Batch
-	b.reset(testRing, testBatch, true)
+	b.reset(testRing, testBatch, [classes]bool{forCheckpoints: true})
 	if b.Room() != 0 || !b.CheckpointsOnly() {
 		t.Errorf("room is %d", b.Room())
 	}
@@ -308,3 +308,72 @@ func flip(t testing.TB, o Options, pos int64) {
 		t.Fatal(err)
 	}
 }
+
+// A ring full of entries takes votes, and the entries that begin terms; not so many that checkpoints would have no room.
+func TestVotesInAFullRing(t *testing.T) {
+	o := testOptions(vfs.NewMem())
+	o.Inline = true
+	w, _ := mustOpen(t, o)
+	var s source
+	last := id.Index(0)
+	for used, usable := w.Usage(); used <= usable; used, usable = w.Usage() {
+		last++
+		s.add(w, func(b *Batch) { b.Entries(1, 1, ents(last, 1, string(make([]byte, 3900)))) })
+		w.Drive()
+		if err := w.Reclaim(); err != nil { // the batch that Open wrote
+			t.Fatal(err)
+		}
+	}
+	v := &voter{w: w}
+	for before := -1; v.given != before; {
+		before = v.given
+		w.SignalVote(v)
+		w.Drive()
+	}
+	free := func() int64 {
+		used, _ := w.Usage()
+		return testRing - used
+	}
+	if most := int(reserve[forEntries]-reserve[forVotes]) * int(w.LargestBatch()) / vfs.BlockSize; v.given < most/2 || v.given > most {
+		t.Errorf("%d votes were given, of at most %d", v.given, most)
+	}
+	if left := free(); left >= reserve[forVotes]*w.LargestBatch() || left <= (reserve[forCheckpoints]+1)*w.LargestBatch() {
+		t.Errorf("%d bytes are free", left)
+	}
+	given := v.given
+	s.add(w, func(b *Batch) {
+		if !b.CheckpointsOnly() || b.Votes() {
+			t.Errorf("checkpoints only: %v, votes: %v", b.CheckpointsOnly(), b.Votes())
+		}
+		b.Checkpoint(1, 1, last, 1, hard(1, 1, 1), nil)
+	})
+	w.SignalCheckpoint(&s)
+	w.Drive()
+	if err := w.Reclaim(); err != nil {
+		t.Fatal(err)
+	}
+	if w.Drive(); v.given != given+1 {
+		t.Errorf("%d votes were given, %d before there was room: the one that waited is missing", v.given, given)
+	}
+	if st, _ := w.State(2); st.Last != id.Index(v.given) || st.Hard.Term != id.Term(v.given) {
+		t.Errorf("the second group is %+v after %d votes", st, v.given)
+	}
+}
+
+// voter adds a term, and the entry that begins it, whenever it may.
+type voter struct {
+	w     *WAL
+	given int
+}
+
+func (v *voter) Collect(b *Batch) {
+	if !b.Votes() {
+		v.w.SignalVote(v)
+		return
+	}
+	v.given++
+	b.HardState(2, 1, hard(id.Term(v.given), 1, 0))
+	b.Entries(2, 1, []Entry{{Index: id.Index(v.given), Term: id.Term(v.given)}})
+}
+
+func (v *voter) Durable(id.LSN) {}

@@ -87,7 +87,7 @@ func (w *WAL) recover(v Visitor) (Recovery, error) {
 func (w *WAL) begin(p *replay, end id.LSN, generation uint64) error {
 	h := ring.Header{Flags: ring.FlagStart, RingID: w.file.ID(), Generation: generation, LSN: end, Durable: end}
 	b := &w.batch
-	b.reset(end, w.opt.BatchBytes, false)
+	b.reset(end, w.opt.BatchBytes, allFit)
 	if p.has {
 		b.b.Repeat(p.bytes, p.pending.Records)
 		// It stands for everything from where the batch lies that first had these records.

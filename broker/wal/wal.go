@@ -61,7 +61,7 @@ func (o Options) WithDefaults() Options {
 	return o
 }
 
-// minRingBatches is how many batches of BatchBytes the smallest ring holds: the reserve is then a quarter of it.
+// minRingBatches is how many batches of BatchBytes the smallest ring holds: the reserve is then not quite half of it.
 const minRingBatches = 64
 
 // Validate checks o after WithDefaults.
@@ -171,12 +171,16 @@ func (w *WAL) openFile() (err error) {
 
 // Signal lists s for the next batch. It does no I/O and may be called with the source's lock held; call Drive, without the
 // lock, soon after.
-func (w *WAL) Signal(s Source) { w.queue.signal(s, false) }
+func (w *WAL) Signal(s Source) { w.queue.signal(s, forEntries) }
 
 // SignalCheckpoint is Signal for a source whose records free space in the ring. It is collected even when the ring is too
 // full for entries; see Batch.CheckpointsOnly. There is room for one round of all groups' checkpoints and some: call
 // Reclaim after each.
-func (w *WAL) SignalCheckpoint(s Source) { w.queue.signal(s, true) }
+func (w *WAL) SignalCheckpoint(s Source) { w.queue.signal(s, forCheckpoints) }
+
+// SignalVote is Signal for a source that has a hard state with another term or vote, or the first entry of a leader's term. It too is
+// collected when the ring is too full for entries; see Batch.Votes. There is room for thousands of such calls, not for one after the other without end.
+func (w *WAL) SignalVote(s Source) { w.queue.signal(s, forVotes) }
 
 // Drive writes a batch of what is listed, unless somebody else is writing, who then goes on with it. On return nothing is
 // listed that nobody is going to write, except entries that wait for space.
@@ -272,9 +276,11 @@ func (w *WAL) kick() {
 func (w *WAL) write() finished {
 	from := w.queue.begin()
 	b := &w.batch
-	b.reset(from.tail, w.opt.BatchBytes, from.tight)
-	sources := w.collect(b, from.urgent, true, from.list)
-	sources = w.collect(b, from.ready, false, sources)
+	b.reset(from.tail, w.opt.BatchBytes, from.fits)
+	sources := from.list
+	for c, n := range from.take {
+		sources = w.collect(b, n, class(c), sources)
+	}
 	w.outgoing()
 	if b.b.Records() > 0 && !w.commit(b) {
 		sources = sources[:0]
@@ -283,9 +289,9 @@ func (w *WAL) write() finished {
 }
 
 // collect lets the first n listed sources add their records, while the batch has room, and appends to told those that did.
-func (w *WAL) collect(b *Batch, n int, urgent bool, told []Source) []Source {
+func (w *WAL) collect(b *Batch, n int, c class, told []Source) []Source {
 	for ; n > 0 && b.b.Len() < b.soft; n-- {
-		s, had := w.queue.take(urgent), b.b.Records()
+		s, had := w.queue.take(c), b.b.Records()
 		s.Collect(b)
 		if b.b.Records() > had {
 			told = append(told, s)
@@ -369,7 +375,7 @@ func (w *WAL) failed() error {
 // producers down and take checkpoints well before used reaches usable; it may exceed it by checkpoints.
 func (w *WAL) Usage() (used, usable int64) {
 	head, tail := w.queue.bounds()
-	return int64(tail - head), w.file.Size() - reserveEntries*w.queue.largest
+	return int64(tail - head), w.file.Size() - reserve[forEntries]*w.queue.largest
 }
 
 // LargestBatch is the size in bytes that a batch never exceeds: what a source adds in one Collect, its entries' and
