@@ -81,6 +81,9 @@ func (g *Group) store(m *pb.Message) {
 func (g *Group) signal() {
 	if !g.collecting {
 		g.cfg.WAL.Signal(g)
+		if g.stores.Votes() {
+			g.cfg.WAL.SignalVote(g)
+		}
 	}
 }
 

@@ -6,6 +6,11 @@
 // queue joins the two: a group's records reach the disk in the order in which raft asked for them, and what a write
 // answers goes when that write and everything before it is durable.
 //
+// With one exception, in a ring that is too full for entries (overtake). What is queued there waits for space, which comes free when
+// entries are applied, which takes a leader; and there is no leader without votes. So a new term or vote goes before the
+// entries that wait, and with it the answers that say no more than it does. A new leader commits nothing before an entry of
+// its own term, which has no data: such entries go too, but only in their turn.
+//
 // Nothing here does I/O: the queue is filled and emptied by a group, under the group's lock.
 package stores
 
@@ -33,7 +38,8 @@ type Config struct {
 type Queue struct {
 	cfg Config
 
-	hard       wal.HardState // what raft last told to store; what of it is durable is in the WAL's index
+	hard       wal.HardState // what raft last told to store
+	written    wal.HardState // what batches had of it, those in flight included, but for checkpoints' terms and votes
 	queue      []Store       // from raft, not yet collected by the WAL
 	inflight   []Store       // collected, not yet durable
 	checkpoint *checkpoint
@@ -70,10 +76,23 @@ type checkpoint struct {
 }
 
 // New returns an empty queue of a replica whose durable hard state is hard.
-func New(cfg Config, hard wal.HardState) Queue { return Queue{cfg: cfg, hard: hard} }
+func New(cfg Config, hard wal.HardState) Queue { return Queue{cfg: cfg, hard: hard, written: hard} }
 
 // Hard is what raft last told to store.
 func (q *Queue) Hard() wal.HardState { return q.hard }
+
+// Votes tells that something is queued that is to be written even when the WAL is too full for entries: signal it for that.
+func (q *Queue) Votes() bool { return q.owesVote() || len(q.queue) > 0 && q.queue[0].bare() }
+
+// owesVote tells that a term or vote is queued.
+func (q *Queue) owesVote() bool {
+	return q.hard.Term != q.written.Term || q.hard.Vote != q.written.Vote
+}
+
+// bare tells that a store takes next to no space: its entries, if it has any, have no data.
+func (s *Store) bare() bool {
+	return !slices.ContainsFunc(s.entries, func(e pb.Entry) bool { return len(e.Data) > 0 })
+}
 
 // Empty tells that nothing is queued or in flight. A checkpoint counts once it is in flight.
 func (q *Queue) Empty() bool { return len(q.queue) == 0 && len(q.inflight) == 0 }
@@ -83,7 +102,7 @@ func (q *Queue) Empty() bool { return len(q.queue) == 0 && len(q.inflight) == 0 
 //
 // One that only moves the commit index needs no write of its own: the index rides on the group's next entries, and the
 // responses go out as soon as everything before them is durable. They must not go out earlier: they answer for the log's
-// last index.
+// last index. Only votes do not (split).
 func (q *Queue) Add(m *pb.Message) (now []pb.Message, queued bool) {
 	hard := q.hard
 	if m.Term != 0 || m.Vote != 0 || m.Commit != 0 {
@@ -91,16 +110,28 @@ func (q *Queue) Add(m *pb.Message) (now []pb.Message, queued bool) {
 	}
 	mustSync := len(m.Entries) > 0 || hard.Term != q.hard.Term || hard.Vote != q.hard.Vote
 	q.hard = hard
+	now, votes, others := split(m.Responses)
+	switch {
+	case q.owesVote():
+		others = append(votes, others...)
+	case len(votes) > 0 && len(q.inflight) > 0:
+		s := &q.inflight[len(q.inflight)-1]
+		s.Responses = append(s.Responses, votes...)
+	default:
+		now = append(now, votes...)
+	}
 	if !mustSync {
 		switch {
 		case len(q.queue) > 0:
 			s := &q.queue[len(q.queue)-1]
-			s.Responses = append(s.Responses, m.Responses...)
+			s.Responses = append(s.Responses, others...)
 		case len(q.inflight) > 0:
 			s := &q.inflight[len(q.inflight)-1]
-			s.Responses = append(s.Responses, m.Responses...)
+			s.Responses = append(s.Responses, others...)
+		case len(now) == 0:
+			now = others
 		default:
-			now = m.Responses
+			now = append(now, others...)
 		}
 		return now, false
 	}
@@ -112,9 +143,9 @@ func (q *Queue) Add(m *pb.Message) (now []pb.Message, queued bool) {
 			part.first = id.Index(rest[0].Index)
 		}
 		if rest = rest[n:]; len(rest) == 0 {
-			part.Responses = m.Responses
+			part.Responses = others
 			q.queue = append(q.queue, part)
-			return nil, true
+			return now, true
 		}
 		part.hard.Commit = min(hard.Commit, id.Index(rest[0].Index)-1)
 		q.queue = append(q.queue, part)
@@ -147,7 +178,9 @@ func (q *Queue) CollectCheckpoint(b *wal.Batch, now int64) bool {
 		return false
 	}
 	q.checkpoint = nil
-	b.Checkpoint(q.cfg.Group, q.cfg.Replica, ck.flushed, ck.term, q.hardBeforeQueue(), ck.payload)
+	hard := q.hardBeforeQueue()
+	b.Checkpoint(q.cfg.Group, q.cfg.Replica, ck.flushed, ck.term, hard, ck.payload)
+	q.written.Commit = max(q.written.Commit, hard.Commit)
 	q.inflight = append(q.inflight, Store{batch: b.LSN(), Collected: now, Done: ck.done})
 	return true
 }
@@ -158,7 +191,7 @@ func (q *Queue) Collect(b *wal.Batch, now int64, behind bool) (left bool) {
 	full, n := b.CheckpointsOnly(), 0
 	for ; n < len(q.queue); n++ {
 		s := &q.queue[n]
-		if full && s.Snapshot == nil || !full && (behind || n > 0) && b.Room() <= 0 {
+		if full && s.Snapshot == nil && !(s.bare() && b.Votes()) || !full && (behind || n > 0) && b.Room() <= 0 {
 			break
 		}
 		q.collect(b, s)
@@ -166,15 +199,69 @@ func (q *Queue) Collect(b *wal.Batch, now int64, behind bool) (left bool) {
 		q.inflight = append(q.inflight, *s)
 	}
 	q.queue = drop(q.queue, n)
+	if full && b.Votes() && q.owesVote() {
+		q.overtake(b, now)
+	}
 	return len(q.queue) > 0
 }
 
+// overtake adds the newest term and vote to a batch that takes no entries, before what is queued. This is what holds then:
+//
+//	on the disk   The commit index is one that was written before, so it counts nothing that is queued. No record that follows has
+//	              an older term or vote: what is queued is given the newest. The order of entries is what it was.
+//	a vote        compared the candidate's log with this replica's as raft knows it, queued entries included, which is longer than
+//	              what the disk has. Entries that a power cut takes were never acknowledged, so no leader has counted on them here.
+//	              A vote of an older term may go with a newer term: neither is ever given to anybody else.
+//	a candidate   asked for votes with the entries that are queued, and may lead before they are on the disk. Raft then takes its log
+//	              for durable up to its election; but what a leader commits is an entry of its own term, which is queued behind
+//	              them, and counts here when its own answer comes.
+//	all others    wait behind their entries: a MsgAppResp acknowledges the log up to its index.
+func (q *Queue) overtake(b *wal.Batch, now int64) {
+	q.written.Term, q.written.Vote = q.hard.Term, q.hard.Vote
+	b.HardState(q.cfg.Group, q.cfg.Replica, q.written)
+	first := Store{batch: b.LSN(), Collected: now}
+	for i := range q.queue {
+		s := &q.queue[i]
+		if s.hasHard {
+			s.hard.Term, s.hard.Vote = q.hard.Term, q.hard.Vote
+		}
+		_, votes, others := split(s.Responses)
+		first.Responses, s.Responses = append(first.Responses, votes...), others
+	}
+	q.inflight = append(q.inflight, first)
+}
+
+// split sorts responses: those that wait for nothing, those that wait for the term and vote, and all others. A pre-vote says
+// what this replica would do, and promises nothing.
+func split(ms []pb.Message) (free, votes, others []pb.Message) {
+	first := 0
+	for first < len(ms) && ms[first].Type != pb.MsgPreVoteResp && ms[first].Type != pb.MsgVoteResp {
+		first++
+	}
+	if first == len(ms) {
+		return nil, nil, ms // as nearly always
+	}
+	for i := range ms {
+		switch ms[i].Type {
+		case pb.MsgPreVoteResp:
+			free = append(free, ms[i])
+		case pb.MsgVoteResp:
+			votes = append(votes, ms[i])
+		default:
+			others = append(others, ms[i])
+		}
+	}
+	return free, votes, others
+}
+
 // hardBeforeQueue is the newest hard state, its commit index short of what is still queued: recovery, which reads in order,
-// would take the entries that the queued ones replace for committed.
+// would take the entries that the queued ones replace for committed. Of several, a later one may begin lower.
 func (q *Queue) hardBeforeQueue() wal.HardState {
 	hard := q.hard
-	if i := slices.IndexFunc(q.queue, func(s Store) bool { return s.first != 0 }); i >= 0 {
-		hard.Commit = min(hard.Commit, q.queue[i].first-1)
+	for i := range q.queue {
+		if s := &q.queue[i]; s.first != 0 {
+			hard.Commit = min(hard.Commit, s.first-1)
+		}
 	}
 	return hard
 }
@@ -198,6 +285,7 @@ func (q *Queue) collect(b *wal.Batch, s *Store) {
 	}
 	if s.hasHard {
 		b.HardState(q.cfg.Group, q.cfg.Replica, s.hard)
+		q.written = q.written.Merge(s.hard)
 	}
 }
 

@@ -23,13 +23,12 @@ const (
 // source is a queue that is asked by a WAL on a memory disk, which writes when it is driven. It notes what may be delivered.
 type source struct {
 	stores.Queue
-	t     *testing.T
-	fs    *vfs.Mem
-	wal   *wal.WAL
-	term  id.Term
-	said  []string // responses, in the order in which they may go
-	left  bool     // what the last Collect returned
-	tight int      // Collects of batches that are for checkpoints only
+	t    *testing.T
+	fs   *vfs.Mem
+	wal  *wal.WAL
+	term id.Term
+	said []string // responses, in the order in which they may go, and "full:" when a batch is built that takes no entries
+	left bool     // what the last Collect returned
 }
 
 func open(t *testing.T, fs *vfs.Mem) *wal.WAL {
@@ -54,11 +53,18 @@ func newSource(t *testing.T) *source {
 
 func (s *source) Collect(b *wal.Batch) {
 	if b.CheckpointsOnly() {
-		s.tight++
+		s.said = append(s.said, "full:")
 	}
 	behind := s.CollectCheckpoint(b, 1)
 	if s.left = s.Queue.Collect(b, 1, behind); s.left {
-		s.wal.Signal(s)
+		s.signal()
+	}
+}
+
+func (s *source) signal() {
+	s.wal.Signal(s)
+	if s.Votes() {
+		s.wal.SignalVote(s)
 	}
 }
 
@@ -75,8 +81,12 @@ func (s *source) Durable(end id.LSN) {
 
 func (s *source) say(ms []pb.Message) {
 	for _, m := range ms {
-		s.said = append(s.said, fmt.Sprintf("%v %d/%d", m.Type, m.Term, m.Index))
+		s.said = append(s.said, said(m.Type, id.Term(m.Term), id.Index(m.Index)))
 	}
+}
+
+func said(typ pb.MessageType, term id.Term, index id.Index) string {
+	return fmt.Sprintf("%v %d/%d", typ, term, index)
 }
 
 // heard returns what may have gone since it was last called.
@@ -100,7 +110,7 @@ func (s *source) add(hs wal.HardState, es []pb.Entry, responses ...pb.Message) {
 		Entries: es, Responses: responses})
 	s.say(now)
 	if queued {
-		s.wal.Signal(s)
+		s.signal()
 	}
 }
 
