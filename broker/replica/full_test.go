@@ -8,6 +8,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
+	"ackline/broker/wal"
 )
 
 // fullRings returns three replicas of which 1 leads, with room in its ring, and gets no answers. The rings of 2 and 3 are full of
@@ -158,3 +159,24 @@ func TestOnlyVotesOvertake(t *testing.T) {
 		t.Errorf("on the disk %+v, want entries up to %d; sent %v", st, last, c.queue)
 	}
 }
+
+// TestStoppedGroupWritesNothing: what it has queued in a full ring does not come behind the tombstone that makes room.
+func TestStoppedGroupWritesNothing(t *testing.T) {
+	c, _ := fullRings(t, true)
+	q := c.peers[2]
+	q.group.Stop()
+	q.wal.SignalCheckpoint(tombstone{})
+	q.wal.Drive()
+	if err := q.wal.Reclaim(); err != nil {
+		t.Fatal(err)
+	}
+	q.wal.Drive()
+	if st, ok := q.wal.State(testGroup); !ok || !st.Deleted {
+		t.Errorf("the deleted group is %+v", st)
+	}
+}
+
+type tombstone struct{}
+
+func (tombstone) Collect(b *wal.Batch) { b.Delete(testGroup) }
+func (tombstone) Durable(id.LSN)       {}

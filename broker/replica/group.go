@@ -281,6 +281,7 @@ func (g *Group) fail(err error) {
 		g.resign()
 	}
 	g.stopped = err
+	g.stores.Drop()
 	g.unlead(err)
 	if g.cfg.Observer != nil {
 		g.cfg.Observer.Follow(g.status.Term, 0)

@@ -164,3 +164,19 @@ func TestCheckpointCountsNothingThatIsReplaced(t *testing.T) {
 		t.Errorf("on the disk %+v, want committed up to %d", st, stored-4)
 	}
 }
+
+// TestNothingIsWrittenBehindATombstone by a group that has stopped, be it a vote, in a full ring, or an entry, once there is room.
+func TestNothingIsWrittenBehindATombstone(t *testing.T) {
+	s, _ := full(t)
+	s.add(wal.HardState{Term: 2, Vote: 3}, nil, response(pb.MsgVoteResp, 2, 0))
+	s.Drop()
+	s.wal.SignalCheckpoint(&probe{func(b *wal.Batch) { b.Delete(group) }})
+	s.wal.Drive()
+	if err := s.wal.Reclaim(); err != nil {
+		t.Fatal(err)
+	}
+	s.wal.Drive()
+	if st := s.recovered(); !st.Deleted || s.Votes() || !s.Empty() {
+		t.Errorf("on the disk %+v", st)
+	}
+}

@@ -299,6 +299,13 @@ func (q *Queue) Durable(end id.LSN, term id.Term) []Store {
 	return q.inflight[:n]
 }
 
+// Drop forgets what is queued: the group has stopped, and may be deleted. What of it came behind the tombstone would be a log
+// that begins in the middle. A checkpoint that somebody waits for stays.
+func (q *Queue) Drop() {
+	q.queue = slices.DeleteFunc(q.queue, func(s Store) bool { return len(s.Done) == 0 })
+	q.hard = q.written
+}
+
 // Forget drops the first n that are in flight.
 func (q *Queue) Forget(n int) { q.inflight = drop(q.inflight, n) }
 
