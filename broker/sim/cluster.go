@@ -36,6 +36,8 @@ const (
 type Config struct {
 	Seed  uint64
 	Steps int // units of time in trouble
+	// Full rings are part of the trouble.
+	Full bool
 	// Trace, if not nil, hears what happens.
 	Trace func(string)
 }
@@ -44,6 +46,7 @@ type Config struct {
 type Cluster struct {
 	cfg    Config
 	r      *rand.Rand
+	floods *rand.Rand
 	now    int64
 	net    *net.Net[packet]
 	nodes  []*node
@@ -63,6 +66,7 @@ type Cluster struct {
 type deeds struct {
 	acked, failed, unknown, elections, crashes, torn, snapshots, restored, changes, removed, transfers, pauses, cuts, reads,
 	fetches, checkpoints, retained int
+	filled, fullElections int // if Config.Full
 }
 
 // packet is a raft message on the network.
@@ -82,7 +86,7 @@ type report struct {
 // New makes a cluster of 3 or 5 nodes.
 func New(cfg Config) *Cluster {
 	r := rand.New(rand.NewPCG(cfg.Seed, 99))
-	c := &Cluster{cfg: cfg, r: r, trace: fnv.New64a(), reports: []*report{nil}}
+	c := &Cluster{cfg: cfg, r: r, floods: rand.New(rand.NewPCG(cfg.Seed, 98)), trace: fnv.New64a(), reports: []*report{nil}}
 	n := 3 + 2*r.IntN(2)
 	methods := syncmethod.All()
 	c.method = methods[r.IntN(len(methods))]

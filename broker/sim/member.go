@@ -59,6 +59,9 @@ func (m *member) Apply(es []replica.Entry) error {
 func (m *member) Lead(term id.Term, tail []replica.Entry) {
 	m.c.note("node %d leads group %d in term %d with %d entries unapplied", m.node.n, m.g, term, len(tail))
 	m.c.did.elections++
+	if m.node.full() {
+		m.c.did.fullElections++
+	}
 	m.part.Lead(term, tail)
 }
 func (m *member) Follow(term id.Term, leader id.ReplicaID)    { m.part.Follow(term, leader) }

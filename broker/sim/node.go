@@ -115,7 +115,7 @@ func (n *node) erase(g int) error {
 		return nil
 	}
 	if !s.Deleted {
-		n.wal.Signal(tombstone(groupID(g)))
+		n.wal.SignalCheckpoint(tombstone(groupID(g))) // it frees space, and is durable when Drive returns
 		n.wal.Drive()
 	}
 	if err := n.fs.RemoveAll(groupDir(g)); err != nil {
@@ -166,6 +166,9 @@ func (r *replay) part(g id.GroupID, self id.ReplicaID) *partition.Partition {
 }
 
 func (r *replay) Entries(g id.GroupID, self id.ReplicaID, es []wal.Entry) error {
+	if g == unled {
+		return nil
+	}
 	return r.part(g, self).Recover(es)
 }
 
@@ -186,6 +189,9 @@ func (r *replay) Snapshot(g id.GroupID, self id.ReplicaID, _ id.Index, _ id.Term
 }
 
 func (r *replay) Deleted(g id.GroupID) error {
+	if g == unled {
+		return nil
+	}
 	r.parts[groupIndex(g)] = nil
 	return nil
 }

@@ -19,6 +19,9 @@ func (c *Cluster) Run() error {
 		if c.r.IntN(20) == 0 {
 			c.disturb()
 		}
+		if c.cfg.Full {
+			c.flood()
+		}
 		if c.r.IntN(100) == 0 {
 			c.sweep()
 		}
@@ -26,6 +29,11 @@ func (c *Cluster) Run() error {
 			return c.err
 		}
 	}
+	return c.settle()
+}
+
+// settle ends all trouble, waits until the cluster is whole, and compares.
+func (c *Cluster) settle() error {
 	c.heal()
 	for range healing {
 		c.step()
@@ -54,6 +62,7 @@ func (c *Cluster) heal() {
 		if !n.up {
 			c.boot(n)
 		}
+		c.checkOn(n, n.drain())
 		for _, m := range n.members {
 			if m != nil {
 				m.group.PeersDown(nil)

@@ -13,17 +13,22 @@ const steps = 800
 // run goes through one seed, and says how to do so again if it fails.
 func run(t *testing.T, seed uint64, trace func(string)) *Cluster {
 	t.Helper()
-	c := New(Config{Seed: seed, Steps: steps, Trace: trace})
+	return runWith(t, Config{Seed: seed, Steps: steps, Trace: trace}, "TestSeeds")
+}
+
+func runWith(t *testing.T, cfg Config, test string) *Cluster {
+	t.Helper()
+	c := New(cfg)
 	defer func() {
 		if r := recover(); r != nil {
-			t.Errorf("seed %d, at %d: panic: %v\n%s", seed, c.now, r, debug.Stack())
+			t.Errorf("seed %d, at %d: panic: %v\n%s", cfg.Seed, c.now, r, debug.Stack())
 		}
 		if t.Failed() {
-			t.Logf("to replay it: ACKLINE_SEED=%d go test -v -run TestSeeds ./broker/sim", seed)
+			t.Logf("to replay it: ACKLINE_SEED=%d go test -v -run %s$ ./broker/sim", cfg.Seed, test)
 		}
 	}()
 	if err := c.Run(); err != nil {
-		t.Errorf("seed %d, at %d: %v", seed, c.now, err)
+		t.Errorf("seed %d, at %d: %v", cfg.Seed, c.now, err)
 	}
 	return c
 }
