@@ -44,6 +44,7 @@ type loadFlags struct {
 	FetchOrder string        `default:"sequential" enum:"sequential,random" help:"With --workload fetch: where to read (${default})."`
 	EndToEnd   bool          `help:"Add a consumer that waits at the end of the topic, and time records until it has them."`
 	Check      bool          `default:"true" negatable:"" help:"Read everything back afterwards (on)."`
+	Realtime   bool          `default:"true" negatable:"" help:"Be late less often: where that is permitted, threads that keep a schedule get a real-time priority, and idle CPUs of this machine are kept from halting while the run lasts (on)."`
 	Spin       time.Duration `default:"250us" help:"How long a thread may spin before an arrival, because sleeping threads wake late; 0 never spins (${default})."`
 }
 
@@ -82,7 +83,7 @@ func config(s *systemFlags, l *loadFlags) (loadrun.Config, error) {
 	cfg := loadrun.Config{
 		Brokers: s.Brokers, Floor: s.Floor, Topic: s.Topic, Security: s.config(), Existing: s.Existing, Keep: s.Keep, Partitions: s.Partitions, Replication: s.Replication,
 		TopicConfig: s.TopicConfig, Driver: l.Driver, Workload: l.Workload, Shape: l.Shape(), FetchBytes: l.FetchBytes,
-		FetchOrder: client.FetchOrder(l.FetchOrder), EndToEnd: l.EndToEnd, Consumers: l.Consumers, NoCheck: !l.Check, SpinMax: l.Spin,
+		FetchOrder: client.FetchOrder(l.FetchOrder), EndToEnd: l.EndToEnd, Consumers: l.Consumers, NoCheck: !l.Check, SpinMax: l.Spin, NoRealtime: !l.Realtime, NoAwake: !l.Realtime,
 		Client: client.Config{Connections: l.Connections, InFlight: l.InFlight, Threads: l.Threads, RecordsPerRequest: l.RecordsPerRequest, Timeout: l.Timeout, Resend: l.Resend,
 			Acks: l.Acks, Compression: l.Compression, Idempotence: l.Idempotence, Stages: l.Stages == "on" || l.Stages == "auto" && l.Driver == loadrun.DriverWire && l.Workload == loadrun.Produce && l.Acks != client.AcksNone},
 	}

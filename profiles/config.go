@@ -40,7 +40,15 @@ type Tuning struct {
 	WindowUs   int    `toml:"window_us" json:"window_us"`     // how long the WAL's syncer waits for company; 0 = not at all
 	GCPercent  int    `toml:"gc_percent" json:"gc_percent"`   // GOGC of the broker process; 0 = Go's default
 	MaxProcs   int    `toml:"max_procs" json:"max_procs"`     // GOMAXPROCS of the broker process; 0 = Go's default
+	// IdleCPUs is what CPUs do that have nothing to do, for the whole run and both sides: Halt, or Poll where that is permitted.
+	IdleCPUs string `toml:"idle_cpus" json:"idle_cpus"`
 }
+
+// What idle CPUs do. Halt is what the machine does by itself; Poll costs power, and a sleeper wakes sooner.
+const (
+	Halt = "halt"
+	Poll = "poll"
+)
 
 func (t *Tuning) setName(name string) { t.Name = name }
 
@@ -49,6 +57,8 @@ func (t *Tuning) Validate() error {
 	switch {
 	case t.SyncMethod == "":
 		return errors.New(`sync_method is empty: want "auto" or the name of a method (floor serve --help lists them)`)
+	case t.IdleCPUs != Halt && t.IdleCPUs != Poll:
+		return fmt.Errorf("idle_cpus = %q: want %q, as the machine has it, or %q, where that is permitted", t.IdleCPUs, Halt, Poll)
 	case t.WindowUs < 0 || t.WindowUs > 1_000_000:
 		return fmt.Errorf("window_us = %d: want 0 to 1000000", t.WindowUs)
 	case t.GCPercent < 0:

@@ -248,7 +248,7 @@ func TestDigest(t *testing.T) {
 // A number's key says its unit; only counts, ratios and names have none.
 func TestKeysCarryUnits(t *testing.T) {
 	unitless := []string{"nodes", "launches", "cycles", "connections", "in_flight", "partitions", "max_procs", "gc_percent",
-		"rate_per_second", "records_per_request", "ring_laps", "rate_factor", "kill_incidents", "pause_incidents", "stop_incidents", "rate_limit_per_second",
+		"threads", "rate_per_second", "records_per_request", "ring_laps", "rate_factor", "kill_incidents", "pause_incidents", "stop_incidents", "rate_limit_per_second",
 		"probe_rate_per_second"}
 	unit := regexp.MustCompile(`_(us|ms|s|bytes)$`)
 	for _, v := range []any{Topology{}, Tuning{}, Workload{}, Suite{}, Scenario{}} {

@@ -34,6 +34,7 @@ type Workload struct {
 	Arrivals          string  `toml:"arrivals" json:"arrivals"`                       // closed, constant or poisson
 	RatePerSecond     float64 `toml:"rate_per_second" json:"rate_per_second"`         // of all connections; 0 with closed arrivals; sweep: of the lowest rung
 	Connections       int     `toml:"connections" json:"connections"`                 //
+	Threads           int     `toml:"threads" json:"threads,omitempty"`               // of load; 0 = as many as the generator thinks right
 	InFlight          int     `toml:"in_flight" json:"in_flight"`                     // requests outstanding on each connection at most
 	Partitions        int     `toml:"partitions" json:"partitions"`                   // requests go round them; each has its own raft group
 	RecordBytes       int     `toml:"record_bytes" json:"record_bytes"`               // value of a record; keys are empty

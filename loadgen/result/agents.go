@@ -120,6 +120,7 @@ func (g *Generator) add(o Generator) {
 	g.VoluntarySwitches, g.Preemptions = g.VoluntarySwitches+o.VoluntarySwitches, g.Preemptions+o.Preemptions
 	g.GarbageCollections += o.GarbageCollections
 	g.StolenSeconds, g.ThrottledSeconds = g.StolenSeconds+o.StolenSeconds, g.ThrottledSeconds+o.ThrottledSeconds
+	g.Realtime, g.CPUsAwake = g.Realtime && o.Realtime, g.CPUsAwake && o.CPUsAwake
 	g.RunDelaySeconds, g.SpinUS = g.RunDelaySeconds+o.RunDelaySeconds, max(g.SpinUS, o.SpinUS)
 }
 

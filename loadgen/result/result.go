@@ -106,6 +106,8 @@ type Generator struct {
 	ThrottledSeconds   float64 `json:"throttled_seconds"` // by the control group
 	RunDelaySeconds    float64 `json:"run_delay_seconds"` // the worker threads', ready and without a CPU
 	SpinUS             float64 `json:"spin_us"`           // how early threads ask to be woken, at the end
+	Realtime           bool    `json:"realtime"`          // threads that keep a schedule had a real-time priority
+	CPUsAwake          bool    `json:"cpus_awake"`        // idle CPUs were kept from halting
 }
 
 // Latency is every distribution of a run.

@@ -189,6 +189,16 @@ func (r *Result) own(b *strings.Builder) {
 	g := r.Generator
 	fmt.Fprintf(b, "\ngenerator: %.2f s user, %.2f s system, %d preemptions, %.3f s ready without a CPU, %d collections, %.2f s stolen, %.2f s throttled\n",
 		g.UserSeconds, g.SystemSeconds, g.Preemptions, g.RunDelaySeconds, g.GarbageCollections, g.StolenSeconds, g.ThrottledSeconds)
+	var asked []string
+	if g.Realtime {
+		asked = append(asked, "real-time priority")
+	}
+	if g.CPUsAwake {
+		asked = append(asked, "idle CPUs of this machine do not halt")
+	}
+	if asked != nil {
+		fmt.Fprintf(b, "           %s (--no-realtime: not)\n", strings.Join(asked, ", "))
+	}
 }
 
 func (r *Result) checked(b *strings.Builder) {

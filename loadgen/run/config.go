@@ -78,6 +78,12 @@ type Config struct {
 	// SpinMax is how long a thread may spin before an arrival instead of sleeping, because sleeping threads wake late.
 	// 0 means 250 µs; negative never spins.
 	SpinMax time.Duration `json:"spin_max"`
+	// NoRealtime leaves the threads that keep a schedule at the usual priority. Otherwise they get a real-time one where that is
+	// permitted (pace.LockRealtime).
+	NoRealtime bool `json:"no_realtime,omitempty"`
+	// NoAwake leaves idle CPUs to halt. Otherwise they are kept from it while the session is open, where that is permitted
+	// (pace.KeepAwake).
+	NoAwake bool `json:"no_awake,omitempty"`
 	// RunID tells this run's records from others. 0 draws one.
 	RunID uint64 `json:"run_id"`
 }

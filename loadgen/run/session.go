@@ -14,6 +14,7 @@ import (
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/consume"
 	"ackline/loadgen/frame"
+	"ackline/loadgen/pace"
 	"ackline/loadgen/result"
 )
 
@@ -32,6 +33,7 @@ type Session struct {
 	join      *join            // nil without a consumer
 	tail      *client.Tail
 	fan       *consume.Fan // nil without consumers beside it
+	asleep    func()       // lets idle CPUs halt again; nil when they may
 }
 
 // Open connects to the system, makes the topic if it is told to, and notes where its partitions end.
@@ -39,6 +41,10 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	s, err := begin(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if !s.cfg.NoAwake {
+		// Without the permission the generator is late more often, which its lag says.
+		s.asleep, _ = pace.KeepAwake()
 	}
 	if err := s.open(ctx); err != nil {
 		s.cfg.Keep = false // there is nothing in it
@@ -201,5 +207,10 @@ func (s *Session) Close() error {
 	if s.driver != nil {
 		errs = append(errs, s.driver.Close())
 	}
-	return errors.Join(append(errs, s.deleteTopic())...)
+	errs = append(errs, s.deleteTopic())
+	if s.asleep != nil {
+		s.asleep()
+		s.asleep = nil
+	}
+	return errors.Join(errs...)
 }

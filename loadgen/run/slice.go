@@ -116,7 +116,7 @@ func (s *Session) crew(spec Spec) []*worker {
 	drivers := s.driver.Workers()
 	ws := make([]*worker, len(drivers))
 	for i, d := range drivers {
-		ws[i] = &worker{driver: d, stream: spec.Arrivals.Stream(i, len(drivers)), open: spec.Arrivals.Open(), ledger: s.ledger, join: s.join,
+		ws[i] = &worker{driver: d, stream: spec.Arrivals.Stream(i, len(drivers)), open: spec.Arrivals.Open(), realtime: spec.Arrivals.Open() && !s.cfg.NoRealtime, ledger: s.ledger, join: s.join,
 			pacer: &pace.Pacer{MaxSpinNS: max(s.cfg.SpinMax.Nanoseconds(), 0)}, rec: newRecorder(len(s.driver.Streams()), spec.gap().Nanoseconds()), quota: share(spec.Count, i, len(drivers))}
 		if s.tells() {
 			ws[i].rec.stages = stages.NewTable()
@@ -277,8 +277,10 @@ func (s *Session) circumstances(out *Slice, mon *strain.Monitor, span result.Spa
 	for _, w := range ws {
 		typical.Merge(w.rec.delays)
 		out.Generator.RunDelaySeconds += float64(w.delayed) / 1e9
+		out.Generator.Realtime = out.Generator.Realtime || w.realtime
 		out.Generator.SpinUS = max(out.Generator.SpinUS, float64(w.pacer.MarginNS())/1e3)
 	}
+	out.Generator.CPUsAwake = s.asleep != nil
 	out.Tail.Window = span
 	out.Tail.Garbage = mon.Garbage()
 	out.Tail.Limited, out.Tail.LimitedBy = mon.Limited()

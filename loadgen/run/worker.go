@@ -47,13 +47,15 @@ type worker struct {
 	driver client.Worker
 	stream *pace.Stream
 	open   bool // arrivals come from the schedule
-	win    *window
-	ledger *check.Ledger // nil: nothing is kept
-	join   *join         // nil: no consumer
-	pacer  *pace.Pacer
-	rec    *recorder
-	delays *strain.Delays
-	quota  int64 // measured operations left to submit
+	// realtime: the thread is to have a real-time priority; run makes it false when that is not permitted.
+	realtime bool
+	win      *window
+	ledger   *check.Ledger // nil: nothing is kept
+	join     *join         // nil: no consumer
+	pacer    *pace.Pacer
+	rec      *recorder
+	delays   *strain.Delays
+	quota    int64 // measured operations left to submit
 
 	next    int64 // intended time of the next arrival
 	wake    int64 // when to be woken for it
@@ -72,7 +74,7 @@ const tickNS = int64(50 * time.Millisecond)
 // run drives the load to its end. It locks the goroutine to its thread meanwhile. The error says that the system cannot be
 // reached any more.
 func (k *worker) run() error {
-	release, err := pace.LockThread()
+	release, err := k.lock()
 	if err != nil {
 		return err
 	}
@@ -109,6 +111,15 @@ func (k *worker) run() error {
 	}
 	k.unsent()
 	return nil
+}
+
+// lock locks the goroutine to its thread, with the priority that the worker is to have.
+func (k *worker) lock() (release func(), err error) {
+	if !k.realtime {
+		return pace.LockThread()
+	}
+	k.realtime, release, err = pace.LockRealtime()
+	return release, err
 }
 
 // submit hands over every arrival that is due and has room. more: there are arrivals left.

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
+	"ackline/loadgen/pace"
 	"ackline/profiles"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/suite"
@@ -103,6 +104,13 @@ func (c *cli) config() (suite.Config, error) {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return suite.Config{}, err
 	}
+	var notes []string
+	if s.Tuning.IdleCPUs == profiles.Poll && !c.Show {
+		// Until this process ends, and before the machine is described, of which it is part.
+		if _, err := pace.KeepAwake(); err != nil {
+			notes = append(notes, fmt.Sprintf("idle CPUs halt, although the tuning is to have them poll (%v): all that sleeps wakes later", err))
+		}
+	}
 	place, err := raw.FindPlace(c.Dir, c.AllowFS)
 	if err != nil {
 		return suite.Config{}, err
@@ -114,7 +122,7 @@ func (c *cli) config() (suite.Config, error) {
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64()
 	}
-	return suite.Config{Suite: s, Place: place, Dir: c.Dir, Out: c.Out, Seed: c.Seed, Programs: programs, Started: time.Now()}, nil
+	return suite.Config{Suite: s, Place: place, Dir: c.Dir, Out: c.Out, Seed: c.Seed, Programs: programs, Started: time.Now(), Notes: notes}, nil
 }
 
 // narrow leaves only the scenarios and launches that were asked for. The name says that it is not the whole suite.

@@ -32,10 +32,11 @@ type session struct {
 type produceLoad struct{ session }
 
 func clientConfig(w profiles.Workload) client.Config {
-	return client.Config{Connections: w.Connections, InFlight: w.InFlight, RecordsPerRequest: w.RecordsPerRequest, Timeout: w.Timeout()}
+	return client.Config{Connections: w.Connections, Threads: w.Threads, InFlight: w.InFlight, RecordsPerRequest: w.RecordsPerRequest, Timeout: w.Timeout()}
 }
 
 func open(ctx context.Context, w profiles.Workload, c run.Config) (session, error) {
+	c.NoAwake = true // the suite's tuning says so for the whole run, floors included
 	s, err := run.Open(ctx, c)
 	return session{s: s, workload: w}, err
 }
@@ -117,8 +118,7 @@ func (l *session) sample(s *run.Slice, userBytes int64) sample {
 		failures: s.Counts.Failed, unsent: s.Counts.Unsent, all: s.Counts.AllAcked, userBytes: userBytes,
 		stages: s.Stages, stolen: s.Generator.StolenSeconds > 0 && s.Generator.ThrottledSeconds == 0,
 		ends: l.workload.EndToEnd, endToEnd: s.EndToEnd, delivery: s.Delivery, early: s.EarlyReads}
-	out.rated = out.counted
-	out.replyBytes = s.Counts.AllAcked * int64(l.replyBytes())
+	out.rated, out.replyBytes = out.counted, s.Counts.AllAcked*int64(l.replyBytes())
 	for _, r := range s.Verdict().Reasons {
 		out.invalid = append(out.invalid, cause{r.Text, r.Code})
 	}

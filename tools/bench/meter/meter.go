@@ -82,9 +82,9 @@ const (
 // block that the inode lies in. The time moves with the kernel's tick, however many writes there are between two.
 const inodeBlock = 4096
 
-// blocksPerFile is how many such blocks there are for each of many files that are written to within a slice and then synced: the
-// inode, and the journal's copy of it.
-const blocksPerFile = 2
+// blocksPerFile is how many such blocks there are for each of many files that have grown within a slice and are then synced: the
+// inode, the journal's copy of it, and the first and the last block of that transaction.
+const blocksPerFile = 4
 
 // tick is the resolution of the clock that files' times are taken from.
 var tick = sync.OnceValue(func() time.Duration {

@@ -40,7 +40,7 @@ func TestInodeWritesAreNotForeign(t *testing.T) {
 		t.Error("two blocks a tick were put down to one file")
 	}
 	for files, want := range map[int64]bool{1000: true, 400: false} {
-		if why := Foreign(time.Second, files, 10e6+second+1000*2*inodeBlock, 10e6, 0); (why == "") != want {
+		if why := Foreign(time.Second, files, 10e6+second+1000*4*inodeBlock, 10e6, 0); (why == "") != want {
 			t.Errorf("two blocks for each of 1,000 files, %d of which are known: %q", files, why)
 		}
 	}

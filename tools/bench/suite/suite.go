@@ -40,6 +40,7 @@ type Config struct {
 	Seed     uint64
 	Programs target.Programs
 	Started  time.Time
+	Notes    []string       // what else is to be known about the run
 	Progress func(Progress) // called when anything begins; may be nil
 	// Launch runs one launch; nil means launch.Run.
 	Launch func(context.Context, launch.Plan) (record.Launch, error)
@@ -108,7 +109,7 @@ const spareBytes = 4 << 30
 func (c *Config) results() (*record.Results, error) {
 	r := &record.Results{Format: record.Format, Suite: c.Suite.Name, Commit: version.Commit(), GoVersion: c.Place.Host.Get("go_version"),
 		FloorVersion: echo.Version, Started: c.Started.UTC().Truncate(time.Second), Seed: c.Seed, ProfileDigest: c.Suite.Digest(), Host: c.Place.Host,
-		Dir: c.Dir, FreeBytes: c.Place.FreeBytes}
+		Dir: c.Dir, FreeBytes: c.Place.FreeBytes, Notes: c.Notes}
 	if err := proc.Prefer(); err != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("the client has no precedence over what it measures (%v): with few CPUs more launches will be invalid", err))
 	}
@@ -163,6 +164,7 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 		}
 	}
 	set("preload_bytes", w.PreloadBytes)
+	set("threads", int64(w.Threads))
 	set("fetch_bytes", int64(w.FetchBytes))
 	set("slice_ms", int64(sc.SliceMs))
 	set("cycles", int64(sc.Cycles))

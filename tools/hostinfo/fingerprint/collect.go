@@ -1,6 +1,7 @@
 package fingerprint
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"math"
@@ -199,6 +200,10 @@ func (h *host) tuning() {
 	h.must("transparent_huge_pages", chosen(h.read("sys/kernel/mm/transparent_hugepage/enabled")))
 	for _, s := range settings {
 		h.must(s.name, h.read(s.file))
+	}
+	// What all programs together have asked for is the file's content, as a number and not as text. 0 keeps idle CPUs from halting.
+	if b, err := fs.ReadFile(h.root, "dev/cpu_dma_latency"); err == nil && len(b) == 4 {
+		h.must("cpu_latency_us", strconv.FormatUint(uint64(binary.NativeEndian.Uint32(b)), 10))
 	}
 	// The rest of the command line names disks and consoles; these words change what a system call costs.
 	var words []string
