@@ -173,9 +173,9 @@ func (n *Node) groupConfig(g id.GroupID, self id.ReplicaID, founders []id.Replic
 	c := n.cfg.Cluster
 	ticks := func(ms int) int { return max(1, ms/c.TickMs) }
 	return replica.Config{
-		Group: g, Replica: self, Voters: founders, Budget: n.budget,
+		Group: g, Replica: self, Voters: founders, Budget: n.budget, Catchup: n.catchup,
 		Seed: uint64(n.dir.Incarnation) ^ uint64(g), Now: n.now,
-		ElectionTicks: ticks(c.ElectionMs), HeartbeatTicks: ticks(c.HeartbeatIntervalMs), QuietTicks: ticks(c.QuietMs),
+		ElectionTicks: ticks(c.ElectionMs), HeartbeatTicks: ticks(c.ElectionMs / 4), QuietTicks: ticks(c.QuietMs),
 	}
 }
 

@@ -34,6 +34,7 @@ import (
 	"ackline/broker/node/throttle"
 	"ackline/broker/node/worklist"
 	"ackline/broker/replica"
+	"ackline/broker/replica/catchup"
 	"ackline/broker/replica/membership"
 	"ackline/broker/replica/raftlog"
 	"ackline/broker/seglog"
@@ -76,6 +77,7 @@ type Node struct {
 	replay   *replay.Replay
 	files    *seglog.Files
 	budget   *raftlog.Budget
+	catchup  *catchup.Governor
 	meta     *metaGroup
 	hosts    *hosting.Hosts
 	events   *events
@@ -207,7 +209,8 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 			return fmt.Errorf("data directory %s: %w", n.dir.Path, err)
 		}
 	}
-	if err := n.chooseMethod(); err != nil {
+	var err error
+	if n.method, err = n.dir.Method(n.cfg.WAL.SyncMethod, n.log); err != nil {
 		return err
 	}
 	n.files = seglog.NewFiles(n.cfg.Storage.OpenFiles)
@@ -222,7 +225,6 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 		return err
 	}
 	n.replay = replay.New(n.newPartition)
-	var err error
 	n.wal, n.Recovery, err = wal.Open(wal.Options{
 		FS: n.fs, Path: n.dir.File(datadir.RingName), RingBytes: n.cfg.WAL.RingBytes, BatchBytes: n.cfg.WAL.BatchBytes,
 		Method: n.method, Window: time.Duration(n.cfg.WAL.WindowUs) * time.Microsecond, Fatal: n.fail, Outgoing: n.engine.Flush,
@@ -235,6 +237,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	if err != nil {
 		return err
 	}
+	n.catchup = catchup.New(catchup.Config{LeastBytesPerSecond: n.cfg.Cluster.CatchUpBytesPerSecond, WAL: n.wal.Stats().Written, Now: n.now})
 	if n.Recovery.Torn {
 		n.log.Warn("the WAL ended in a torn batch, which was never acknowledged and is cut off", "lsn", n.Recovery.End)
 	}
@@ -244,29 +247,6 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 		}
 	}
 	return n.openLinks()
-}
-
-// chooseMethod settles how the WAL makes writes durable: the pinned method, or the one that probing found best when the
-// directory was made.
-func (n *Node) chooseMethod() error {
-	if n.cfg.WAL.SyncMethod != "auto" {
-		m, err := syncmethod.Parse(n.cfg.WAL.SyncMethod)
-		n.method = m
-		return err
-	}
-	if m, err := syncmethod.Parse(n.dir.SyncMethod); err == nil {
-		n.method = m
-		return nil
-	}
-	best, table, err := syncmethod.Probe(n.fs, n.dir.Path, 0)
-	if err != nil {
-		return fmt.Errorf("trying the sync methods in %s: %w", n.dir.Path, err)
-	}
-	for _, r := range table {
-		n.log.Debug("sync method tried", "method", r.Method, "p50_us", r.P50.Microseconds(), "p99_us", r.P99.Microseconds(), "err", r.Err)
-	}
-	n.method, n.dir.SyncMethod = best, string(best)
-	return nil
 }
 
 func (n *Node) openServer() error {

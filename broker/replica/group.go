@@ -11,6 +11,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/replica/candidacy"
+	"ackline/broker/replica/catchup"
 	"ackline/broker/replica/peers"
 	"ackline/broker/replica/proposals"
 	"ackline/broker/replica/raftlog"
@@ -58,6 +59,7 @@ type Group struct {
 
 	// Of a leader.
 	peers     peers.Book
+	gate      catchup.Gate
 	leadAt    id.Index // the term's own first entry
 	confIndex id.Index // until it is applied, raft takes no configuration change
 	confEnd   id.Index // the log's end when the last one took effect; see SettledLocked
@@ -107,7 +109,7 @@ func NewGroup(cfg Config, st State) (*Group, error) {
 		panic(fmt.Sprintf("replica: group %d recovered as applied %d, committed %d, last %d",
 			cfg.Group, st.Applied, st.Hard.Commit, st.Last))
 	}
-	g := &Group{cfg: cfg, applied: st.Applied, removed: slices.Clone(cfg.Removed),
+	g := &Group{cfg: cfg, applied: st.Applied, removed: slices.Clone(cfg.Removed), gate: catchup.Gate{Governor: cfg.Catchup},
 		clock: candidacy.New(cfg.ElectionTicks, cfg.Seed, cfg.Replica)}
 	g.stores = stores.New(stores.Config{Group: cfg.Group, Replica: cfg.Replica, PartBytes: cfg.WAL.LargestBatch() / 4, DataCRC: cfg.DataCRC}, st.Hard)
 	g.old = raftlog.NewDisk(cfg.WAL, cfg.Group, cfg.History, st.Flushed, st.FlushedTerm)

@@ -45,6 +45,7 @@ func (g *Group) goes(m *pb.Message) bool {
 			g.counters.HeldBack++
 			return false
 		}
+		g.gate.Sent(m, g.status.Commit)
 	case pb.MsgHeartbeat:
 		if p := g.peers.Of(m.To); p != nil {
 			p.Beats(m)

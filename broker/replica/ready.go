@@ -174,6 +174,7 @@ func (g *Group) unlead(why error) {
 	g.dropProposals(why)
 	g.props.Close()
 	g.peers.Clear()
+	g.gate.Clear()
 	g.failReads(why)
 }
 

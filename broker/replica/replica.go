@@ -61,6 +61,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"ackline/broker/id"
+	"ackline/broker/replica/catchup"
 	"ackline/broker/replica/membership"
 	"ackline/broker/replica/raftlog"
 	"ackline/broker/wal"
@@ -165,6 +166,8 @@ type Config struct {
 	History raftlog.History
 	// Snapshots may be nil: then a replica that lacks what the log no longer has is never caught up.
 	Snapshots Snapshotter
+	// Catchup may be nil: then a replica that was away is sent what it lacks as fast as it goes.
+	Catchup *catchup.Governor
 	// Reader is required for ReadIndex only.
 	Reader Reader
 	// Host may be nil: then the group is ticked whether it needs it or not.

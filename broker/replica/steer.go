@@ -66,6 +66,9 @@ func (g *Group) step(m *pb.Message) error {
 	if m.Type == pb.MsgSnap {
 		g.name(m)
 	}
+	if g.paced(m) {
+		return nil
+	}
 	g.peers.Received(m)
 	err := g.rn.Step(*m)
 	if m.Type == pb.MsgPreVote || m.Type == pb.MsgVote {
@@ -158,6 +161,7 @@ func (g *Group) Tick() {
 		g.rest()
 	case !g.tickQuiet():
 		g.rn.Tick()
+		g.resume()
 		g.handleReady()
 		if g.moving && g.stopped == nil {
 			g.refreshStatus() // raft gives a transfer up without a Ready

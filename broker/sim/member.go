@@ -164,7 +164,7 @@ func (n *node) open(g int, self id.ReplicaID, part *partition.Partition) error {
 	cfg := n.c.cfg
 	group, err := replica.NewGroup(replica.Config{
 		Group: m.gid(), Replica: self, Voters: []id.ReplicaID{1, 2, 3}, WAL: n.wal, Sender: m, Applier: m, Observer: m,
-		History: part.History(), Snapshots: m, Reader: m, Host: m, Budget: n.budget, UncommittedBytes: 4 << 10,
+		History: part.History(), Snapshots: m, Reader: m, Host: m, Budget: n.budget, Catchup: n.catchup, UncommittedBytes: 4 << 10,
 		ElectionTicks: 10, HeartbeatTicks: 1 + int(cfg.Seed%3), CommitTicks: 1, QuietTicks: n.c.quiet,
 		Seed: n.c.r.Uint64(), Now: n.c.clock,
 	}, st)

@@ -6,6 +6,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/partition"
+	"ackline/broker/replica/catchup"
 	"ackline/broker/replica/raftlog"
 	"ackline/broker/seglog"
 	"ackline/broker/sim/model"
@@ -31,6 +32,7 @@ type node struct {
 	wal     *wal.WAL
 	files   *seglog.Files
 	budget  *raftlog.Budget
+	catchup *catchup.Governor
 	members []*member // by group
 	inbox   []net.Message[packet]
 	sent    []*try
@@ -82,6 +84,7 @@ func (n *node) start() error {
 	if err != nil {
 		return err
 	}
+	n.catchup = n.pace()
 	for g, p := range n.c.parts {
 		if self := p.hosted[n.n]; self != 0 {
 			if err := n.open(g, self, rep.parts[g]); err != nil {
@@ -92,6 +95,21 @@ func (n *node) start() error {
 		}
 	}
 	return nil
+}
+
+// pace has half of the seeds pace who is behind, if only by a few entries. How long the log's writes take is made up, and gets longer:
+// a real clock would make each run another.
+func (n *node) pace() *catchup.Governor {
+	if n.c.cfg.Seed%2 == 0 {
+		return nil
+	}
+	stats := n.wal.Stats()
+	return catchup.New(catchup.Config{LeastBytesPerSecond: 20_000, FarBytes: 512, Now: func() int64 { return n.c.now * 1e6 },
+		WAL: func() (writes, ns, bytes uint64) {
+			n.c.did.paced++
+			writes = stats.Batches.Load()
+			return writes, writes * writes, stats.Bytes.Load()
+		}})
 }
 
 func (n *node) fatal(err error) {

@@ -20,5 +20,10 @@ func newStats() *Stats {
 	return &Stats{Entries: histogram.New(histogram.Count), Sync: histogram.New(histogram.Latency)}
 }
 
+// Written returns how many batches were written, the nanoseconds that these took together until they were on disk, and their bytes.
+func (s *Stats) Written() (writes, ns, bytes uint64) {
+	return s.Batches.Load(), uint64(s.Sync.Snapshot().Sum * 1e9), s.Bytes.Load()
+}
+
 // Stats returns the counters.
 func (w *WAL) Stats() *Stats { return w.stats }

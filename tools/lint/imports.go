@@ -56,6 +56,7 @@ var only = map[string][]string{
 	"broker/replica/membership":  {"broker/id"},
 	"broker/replica/readindex":   {},
 	"broker/replica/settings":    {},
+	"broker/replica/catchup":     {"broker/id"},
 	"broker/replica/quietword":   {"broker/id"},
 	"broker/replica/stores":      {"broker/id", "broker/wal", "broker/replica/raftlog"},
 	"broker/cmd/broker":          {"broker/id", "broker/node", "broker/node/admin", "broker/node/config", "tools/version"},

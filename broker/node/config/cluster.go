@@ -33,6 +33,11 @@ type Cluster struct {
 	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
 	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
 
+	// CatchUpBytesPerSecond is the least that a leader sends, of records that are on its disk only, to a replica that was away. As long as
+	// that does not slow the writes down that users wait for, it sends faster. 0: 67108864; -1: as fast as it goes, whatever
+	// users feel.
+	CatchUpBytesPerSecond int64 `toml:"catch_up_bytes_per_s"`
+
 	// ForwardProduce has a node pass batches on to the node that leads their partition, with the same guarantee, instead of telling
 	// the producer which that is. It serves clients that cannot reach every node, and costs a round trip more.
 	ForwardProduce bool `toml:"forward_produce"`
@@ -77,6 +82,7 @@ func (c Cluster) withDefaults() Cluster {
 	setDefault(&c.DeadAfterMs, 1000)
 	setDefault(&c.QuietMs, 1000)
 	setDefault(&c.BalanceAfterS, 300)
+	setDefault(&c.CatchUpBytesPerSecond, 64<<20)
 	return c
 }
 
@@ -126,6 +132,9 @@ func (c Config) checkCluster() error {
 	}
 	if c.Cluster.SnapshotBytesPerSecond < 0 {
 		wrong("cluster.snapshot_bytes_per_s is %d, it must not be negative; 0 is no bound", c.Cluster.SnapshotBytesPerSecond)
+	}
+	if v := c.Cluster.CatchUpBytesPerSecond; v < -1 {
+		wrong("cluster.catch_up_bytes_per_s is %d, it must be at least 1, or -1 for no pace", v)
 	}
 	if e, t := c.Cluster.ElectionMs, c.Cluster.TickMs; e < 5*t {
 		wrong("cluster.election_ms is %d, it must be at least five ticks of cluster.tick_ms, which is %d", e, t)
