@@ -28,11 +28,7 @@ type View struct {
 // Of looks at what the nodes' metrics grew by. lead is the node that led, all the requests that were acknowledged, ringBytes a ring's size.
 func Of(nodes []target.Metrics, lead int, all, ringBytes float64) (out View) {
 	own := nodes[lead]
-	for _, name := range stageNames {
-		if h := own.Stages[name]; h.Count() > 0 {
-			out.Stages = append(out.Stages, record.Stage{Name: name, P50Us: h.Quantile(0.5) * 1e6, P99Us: h.Quantile(0.99) * 1e6})
-		}
-	}
+	out.Stages = stagesOf(own)
 	add := func(name, unit string, v float64) {
 		out.Figures = append(out.Figures, record.Figure{Name: name, Unit: unit, Side: record.System, Value: v})
 	}
@@ -55,6 +51,16 @@ func Of(nodes []target.Metrics, lead int, all, ringBytes float64) (out View) {
 	if v[target.Checkpoints] < leastCheckpoints || laps < leastLaps {
 		out.Invalid = fmt.Sprintf("the slices saw %.0f checkpoints and %.1f laps of the ring, want at least %d and %d: longer slices (slice_ms) or a smaller ring (ring_bytes)",
 			v[target.Checkpoints], laps, leastCheckpoints, leastLaps)
+	}
+	return out
+}
+
+// stagesOf are the stages of one node's write path.
+func stagesOf(m target.Metrics) (out []record.Stage) {
+	for _, name := range stageNames {
+		if h := m.Stages[name]; h.Count() > 0 {
+			out = append(out, record.Stage{Name: name, P50Us: h.Quantile(0.5) * 1e6, P99Us: h.Quantile(0.99) * 1e6})
+		}
 	}
 	return out
 }

@@ -18,11 +18,11 @@ const nearPerSecond = 20
 func (l *launch) catchUp(ctx context.Context) error {
 	return l.withBrokers(ctx, func(b *target.Brokers) (err error) {
 		w := l.Scenario.Workload
-		writer, err := openProduce(ctx, w.Fill(), b.Addrs(), l.sub(1))
+		writer, err := l.openProduce(ctx, w.Fill(), b, l.sub(1))
 		if err != nil {
 			return errors.Join(err, b.Err())
 		}
-		defer writer.close()
+		defer writer.Close()
 		out := &outage{launch: l}
 		users, err := out.openAs(ctx, probe.Plain, b.Addrs())
 		if err != nil {
@@ -32,14 +32,14 @@ func (l *launch) catchUp(ctx context.Context) error {
 		var found *catchup.Result
 		rate, err := l.diskBeside(ctx, func(ctx context.Context) (err error) {
 			found, err = catchup.Run(ctx, catchup.Config{Nodes: l.nodes(b), Count: len(b.Nodes), Probe: users, Quiet: w.Quiet(), Limit: w.ProbeLimit(),
-				Write: func(ctx context.Context) (int64, error) { err := l.preload(ctx, writer); return writer.bytes, err },
+				Write: func(ctx context.Context) (int64, error) { err := l.preload(ctx, writer); return writer.Bytes(), err },
 				Near:  int64(w.ProbeRatePerSecond / nearPerSecond), Step: l.step})
 			return errors.Join(err, b.Err())
 		})
 		if err != nil {
 			return err
 		}
-		l.rec.Requests = writer.acked + out.acked()
+		l.rec.Requests = writer.Acked() + out.acked()
 		l.caughtUp(found, rate)
 		return errors.Join(l.check(ctx, writer), l.check(ctx, out))
 	})

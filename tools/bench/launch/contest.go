@@ -12,6 +12,7 @@ import (
 	"ackline/tools/bench/meter"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/session"
 	"ackline/tools/bench/sum"
 	"ackline/tools/bench/target"
 	"ackline/tools/bench/warm"
@@ -19,17 +20,12 @@ import (
 
 // load is an open way to put one side under a workload's load. Connections stay open from slice to slice.
 type load interface {
-	slice(ctx context.Context, s stretch) (sample, error)
-	replyBytes() int
-	close() error
+	Slice(ctx context.Context, s session.Stretch) (session.Sample, error)
+	ReplyBytes() int
+	Close() error
 }
 
-// stretch says how one slice of load is to be.
-type stretch struct {
-	length, discard time.Duration // of the length, the beginning is not counted
-	seed            uint64        // two slices with one seed have the same arrivals
-	rate            float64       // arrivals per second where there is a schedule; 0: the workload's
-}
+type side = record.Side
 
 // contest is two sides taking turns.
 type contest struct {
@@ -40,6 +36,7 @@ type contest struct {
 	lead   int                               // the node that leads the first partition
 
 	followers []string // where those of the floor listen; none with one node
+	floorless bool     // there is nothing to compare with
 	meter     meter.Meter
 	slices    []record.Slice
 	sets      map[side]*hist.Set // of the cycles that count
@@ -62,7 +59,7 @@ var order = [4]side{record.System, record.Floor, record.Floor, record.System}
 type opponent struct {
 	durable bool
 	log     string
-	open    func(ctx context.Context, c *launch, addr string) (*session, error)
+	open    func(ctx context.Context, c *launch, addr string) (*session.Session, error)
 }
 
 // compete warms the system up, starts its opponent beside it, warms that up too and then lets measure do the rest.
@@ -74,36 +71,59 @@ func (l *launch) compete(ctx context.Context, broker *target.Brokers, system loa
 	if err := c.warmUp(ctx, record.System); err != nil {
 		return err
 	}
-	floor, err := l.startFloor(ctx, against.durable, system.replyBytes(), against.log)
+	floor, err := l.startFloor(ctx, against.durable, system.ReplyBytes(), against.log)
 	if err != nil {
 		return err
+	}
+	if floor == nil {
+		c.floorless = true
+		return c.alone(ctx, broker, measure)
 	}
 	defer func() { err = errors.Join(err, floor.Stop(target.StopTimeout)) }()
 	other, err := against.open(ctx, l, floor.Addr)
 	if err != nil {
 		return err
 	}
-	defer other.close()
+	defer other.Close()
 	c.loads[record.Floor], c.alive[record.Floor], c.meter.PIDs[record.Floor] = other, floor, floor.PIDs()
 	c.followers = floor.FollowerAddrs()
 	if err := c.warmUp(ctx, record.Floor); err != nil {
 		return err
 	}
+	c.compareAnswers()
+	return c.alone(ctx, broker, measure)
+}
+
+// alone is compete from where all that takes part is warm.
+func (c *contest) alone(ctx context.Context, broker *target.Brokers, measure func(context.Context, *contest) error) error {
 	if err := measure(ctx, c); err != nil {
 		return err
 	}
 	return c.stayed(ctx, broker)
 }
 
+// has says that a side takes part: the floor does unless there is none.
+func (c *contest) has(s side) bool { return s == record.System || !c.floorless }
+
+// sides are those that take part.
+func (c *contest) sides() (out []side) {
+	for _, s := range []side{record.System, record.Floor} {
+		if c.has(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // newContest is a contest with one side.
 func (l *launch) newContest(ctx context.Context, broker *target.Brokers, system load) (*contest, error) {
-	lead, err := l.nodes(broker).Leads(ctx)
+	lead, err := l.leads(ctx, broker)
 	if err != nil {
 		return nil, err
 	}
-	return &contest{launch: l, settle: broker.Checkpoint, loads: map[side]load{record.System: system},
+	return &contest{launch: l, settle: l.settle(broker), loads: map[side]load{record.System: system},
 		alive: map[side]interface{ Err() error }{record.System: broker},
-		lead:  lead, meter: meter.Meter{Device: l.Device, PIDs: map[side][]int{record.System: broker.PIDs(lead)}},
+		lead:  lead, meter: meter.Meter{Device: l.Device, PIDs: map[side][]int{record.System: broker.PIDs(l.first(lead))}},
 		sets: map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: hist.NewSet()}, endToEnd: hist.NewLatency(), delivery: hist.NewDelay(),
 		logs: map[side][]interval{}, all: map[side]int64{}}, nil
 }
@@ -130,11 +150,11 @@ func (c *contest) warmUp(ctx context.Context, s side) error {
 	n := uint64(0)
 	reason, err := warm.Up(ctx, window, limit, func(ctx context.Context, w time.Duration) (float64, error) {
 		n++
-		smp, err := c.loads[s].slice(ctx, stretch{length: w, seed: c.sub(1000 + n)})
+		smp, err := c.loads[s].Slice(ctx, session.Stretch{Length: w, Seed: c.sub(1000 + n)})
 		if err != nil {
 			return 0, err
 		}
-		return smp.p50us(), nil
+		return smp.P50us(), nil
 	})
 	after, readErr := proc.ReadCPU("/proc")
 	if reason != "" && readErr == nil && after.Sub(before).StolenFraction() > record.StolenWorthTelling {
@@ -158,31 +178,35 @@ func (c *contest) explain(s side, err error) error {
 
 // run lets the sides take turns.
 func (c *contest) run(ctx context.Context) error {
-	s := stretch{length: time.Duration(c.Scenario.SliceMs) * time.Millisecond, discard: time.Duration(c.Suite.DiscardMs) * time.Millisecond}
+	s := session.Stretch{Length: time.Duration(c.Scenario.SliceMs) * time.Millisecond, Discard: time.Duration(c.Suite.DiscardMs) * time.Millisecond}
 	if c.Scenario.Workload.Throughput() {
-		s.discard = 0 // the drain pays for all that was written, so all of it counts
+		s.Discard = 0 // the drain pays for all that was written, so all of it counts
 	}
 	for cycle := range c.Scenario.Cycles {
 		first := len(c.slices)
-		var samples []sample
+		var samples []session.Sample
+		var took []side
 		for i, who := range order {
+			if !c.has(who) {
+				continue
+			}
 			n := cycle*len(order) + i
 			c.step("slice %d of %d: %s", n+1, c.Scenario.Cycles*len(order), who)
-			s.seed = c.sub(uint64(n / 2)) // neighbours share their arrivals: A B, then B A
+			s.Seed = c.sub(uint64(n / 2)) // neighbours share their arrivals: A B, then B A
 			smp, err := c.turn(ctx, n, who, s)
 			if err != nil {
 				return c.explain(who, err)
 			}
-			samples = append(samples, smp)
+			samples, took = append(samples, smp), append(took, who)
 		}
 		if !sum.Spoil(c.slices[first:]) {
 			continue
 		}
 		for i, smp := range samples {
-			c.sets[order[i]].Merge(smp.hist)
-			if smp.endToEnd != nil {
-				c.endToEnd.Merge(smp.endToEnd)
-				c.delivery.Merge(smp.delivery)
+			c.sets[took[i]].Merge(smp.Hist)
+			if smp.EndToEnd != nil {
+				c.endToEnd.Merge(smp.EndToEnd)
+				c.delivery.Merge(smp.Delivery)
 			}
 		}
 	}
@@ -191,12 +215,12 @@ func (c *contest) run(ctx context.Context) error {
 
 // turn runs one slice between two readings of all counters. The slice ends when its side owes the disk nothing: the system
 // is asked to write its segments and a checkpoint, the floor has made everything durable before it answered.
-func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample, error) {
+func (c *contest) turn(ctx context.Context, n int, s side, what session.Stretch) (session.Sample, error) {
 	before, err := c.meter.Take(s)
 	if err != nil {
-		return sample{}, err
+		return session.Sample{}, err
 	}
-	smp, err := c.loads[s].slice(ctx, what)
+	smp, err := c.loads[s].Slice(ctx, what)
 	if err != nil {
 		return smp, err
 	}
@@ -208,21 +232,21 @@ func (c *contest) turn(ctx context.Context, n int, s side, what stretch) (sample
 	}
 	// From the end of the arrivals on, on either side: the answers that were still due, the client's own sums (a few ms in
 	// which a broker goes on flushing) and the settling.
-	smp.drain = time.Duration(pace.Now() - smp.endedNS)
-	smp.rated = smp.counted
+	smp.Drain = time.Duration(pace.Now() - smp.EndedNS)
+	smp.Rated = smp.Counted
 	if n := c.Scenario.Workload.Partitions; n > 1 {
-		smp.files = int64(n * c.topology().Nodes)
+		smp.Files = int64(n * c.topology().Nodes)
 	}
 	if c.Scenario.Workload.Throughput() {
-		smp.rated += smp.drain
+		smp.Rated += smp.Drain
 	}
 	after, err := c.meter.Take(s)
 	if err != nil {
 		return smp, err
 	}
-	c.slices = append(c.slices, judge(n, s, c.began, smp, before, after, c.meter.Device != ""))
-	c.all[s] += smp.all
-	c.logs[s] = append(c.logs[s], interval{start: end.Add(-smp.counted), end: end, set: smp.hist})
+	c.slices = append(c.slices, session.Judge(n, s, c.began, smp, before, after, c.meter.Device != ""))
+	c.all[s] += smp.All
+	c.logs[s] = append(c.logs[s], interval{start: end.Add(-smp.Counted), end: end, set: smp.Hist})
 	return smp, nil
 }
 
@@ -231,6 +255,9 @@ func (c *contest) conclude() error {
 	c.rec.Slices = c.slices
 	c.rec.Pairs = sum.Pairs(c.slices, c.sets, c.endToEnd, c.Scenario.Workload.GatedPairs)
 	c.rec.Figures = append(c.rec.Figures, sum.Figures(c.slices)...)
+	if c.floorless {
+		c.rec.Figures = append(c.rec.Figures, sum.Alone(c.slices, c.sets[record.System], c.endToEnd)...)
+	}
 	good := 0
 	for _, sl := range c.slices {
 		if sl.Verdict == record.OK {
@@ -249,7 +276,7 @@ func (c *contest) conclude() error {
 		tell("no cycle of slices is valid; slice %d: %s", bad.Number, bad.Reasons[0])
 	}
 	c.consumed()
-	for _, s := range []side{record.System, record.Floor} {
+	for _, s := range c.sides() {
 		set := c.sets[s]
 		if good == 0 { // for diagnosis
 			for _, i := range c.logs[s] {

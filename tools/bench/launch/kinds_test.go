@@ -18,6 +18,7 @@ import (
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/session"
 	"ackline/tools/bench/sum"
 	"ackline/tools/bench/target"
 )
@@ -85,13 +86,13 @@ func TestThroughputLaunch(t *testing.T) {
 // pastLoad is a load whose slices ended some time ago.
 type pastLoad struct{ ago time.Duration }
 
-func (p pastLoad) slice(context.Context, stretch) (sample, error) {
+func (p pastLoad) Slice(context.Context, session.Stretch) (session.Sample, error) {
 	s := smooth(100, 50)
-	s.endedNS = pace.Now() - p.ago.Nanoseconds()
+	s.EndedNS = pace.Now() - p.ago.Nanoseconds()
 	return s, nil
 }
-func (pastLoad) replyBytes() int { return 1 }
-func (pastLoad) close() error    { return nil }
+func (pastLoad) ReplyBytes() int { return 1 }
+func (pastLoad) Close() error    { return nil }
 
 func TestOnlyThroughputPaysForTheDrain(t *testing.T) {
 	batched := produceWorkload()
@@ -103,19 +104,19 @@ func TestOnlyThroughputPaysForTheDrain(t *testing.T) {
 			settle: func(context.Context) error { settled = pace.Now(); return nil },
 			logs:   map[side][]interval{}, all: map[side]int64{}}
 		for i, s := range []side{record.System, record.Floor} {
-			smp, err := c.turn(context.Background(), i, s, stretch{})
+			smp, err := c.turn(context.Background(), i, s, session.Stretch{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s == record.System && smp.endedNS+smp.drain.Nanoseconds() < settled {
-				t.Errorf("the drain of %v ends before the system had settled", smp.drain)
+			if s == record.System && smp.EndedNS+smp.Drain.Nanoseconds() < settled {
+				t.Errorf("the drain of %v ends before the system had settled", smp.Drain)
 			}
-			want := smp.counted
+			want := smp.Counted
 			if w.Throughput() {
-				want += smp.drain
+				want += smp.Drain
 			}
-			if smp.drain < time.Second || smp.rated != want {
-				t.Errorf("throughput %v, %s: drained for %v, rated over %v, want %v", w.Throughput(), s, smp.drain, smp.rated, want)
+			if smp.Drain < time.Second || smp.Rated != want {
+				t.Errorf("throughput %v, %s: drained for %v, rated over %v, want %v", w.Throughput(), s, smp.Drain, smp.Rated, want)
 			}
 		}
 	}
@@ -193,10 +194,10 @@ func TestSweepLaunch(t *testing.T) {
 }
 
 // beyond is a sample of n requests at us, some of which were never sent.
-func beyond(n int, us float64, unsent int64) sample {
+func beyond(n int, us float64, unsent int64) session.Sample {
 	s := smooth(n, us)
-	s.hist.Unsent(unsent)
-	s.failures, s.unsent = unsent, unsent
+	s.Hist.Unsent(unsent)
+	s.Failures, s.Unsent = unsent, unsent
 	return s
 }
 
@@ -270,7 +271,7 @@ func TestOutage(t *testing.T) {
 	if v := get(t, rec.Figures, "p99_restored"); v != 1 || len(rec.Notes) != 0 {
 		t.Errorf("p99_restored %v, notes %q", v, rec.Notes)
 	}
-	if c, err := out.verify(t.Context()); err != nil || !c.OK || c.Acknowledged != out.acked() || len(out.probes) != 2 {
+	if c, err := out.Verify(t.Context()); err != nil || !c.OK || c.Acknowledged != out.acked() || len(out.probes) != 2 {
 		t.Errorf("check %+v, %v, want all of %d", c, err, out.acked())
 	}
 
@@ -288,7 +289,7 @@ func TestOutage(t *testing.T) {
 	if _, _, err := slow.probes[1].Run(t.Context(), probe.Step, nil); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := slow.verify(t.Context()); err != nil || c.OK || c.Missing != 1 {
+	if c, err := slow.Verify(t.Context()); err != nil || c.OK || c.Missing != 1 {
 		t.Errorf("check %+v, %v, want one record missing", c, err)
 	}
 }
@@ -309,26 +310,26 @@ func TestBlameTheHost(t *testing.T) {
 	began := time.Unix(1000, 0)
 	for name, c := range map[string]struct {
 		stolen  int64 // of 1,000 ticks
-		invalid []cause
+		invalid []session.Cause
 		limited bool
 		foreign int64
 		want    bool
 	}{
-		"late, and 5% was stolen":    {50, []cause{{"late", result.Lag}, {"starved", result.Starved}}, false, 0, true},
-		"late, and 2% was stolen":    {20, []cause{{"late", result.Lag}}, false, 0, false},
-		"stolen when the tail was":   {5, []cause{{"stolen", result.CPULimit}}, true, 0, true},
-		"a control group's limit":    {50, []cause{{"limited", result.CPULimit}}, false, 0, false},
-		"garbage":                    {50, []cause{{"garbage", result.Garbage}}, true, 0, false},
-		"failures":                   {50, []cause{{"late", result.Lag}, {text: "3 operations failed"}}, true, 0, false},
-		"foreign writes beside that": {50, []cause{{"late", result.Lag}}, false, 1 << 30, false},
+		"late, and 5% was stolen":    {50, []session.Cause{{Text: "late", Code: result.Lag}, {Text: "starved", Code: result.Starved}}, false, 0, true},
+		"late, and 2% was stolen":    {20, []session.Cause{{Text: "late", Code: result.Lag}}, false, 0, false},
+		"stolen when the tail was":   {5, []session.Cause{{Text: "stolen", Code: result.CPULimit}}, true, 0, true},
+		"a control group's limit":    {50, []session.Cause{{Text: "limited", Code: result.CPULimit}}, false, 0, false},
+		"garbage":                    {50, []session.Cause{{Text: "garbage", Code: result.Garbage}}, true, 0, false},
+		"failures":                   {50, []session.Cause{{Text: "late", Code: result.Lag}, {Text: "3 operations failed"}}, true, 0, false},
+		"foreign writes beside that": {50, []session.Cause{{Text: "late", Code: result.Lag}}, false, 1 << 30, false},
 		"nothing":                    {50, nil, true, 0, false},
 	} {
 		smp := smooth(10, 100)
-		smp.invalid, smp.stolen = c.invalid, c.limited
+		smp.Invalid, smp.Stolen = c.invalid, c.limited
 		before := meter.Reading{At: began, CPU: proc.CPU{Total: 500, Stolen: 3}}
 		after := meter.Reading{At: began.Add(time.Second), CPU: proc.CPU{Total: 1500, Stolen: 3 + c.stolen}}
 		after.Device.WriteBytes = c.foreign
-		sl := judge(0, record.System, began, smp, before, after, true)
+		sl := session.Judge(0, record.System, began, smp, before, after, true)
 		if sl.HostOnly != c.want || (sl.Verdict == record.OK) != (c.invalid == nil) {
 			t.Errorf("%s: %+v, want host only %v", name, sl, c.want)
 		}
@@ -364,12 +365,12 @@ func TestLaunchSaysThatTheHostIsToBlame(t *testing.T) {
 func TestEndToEndPairs(t *testing.T) {
 	sls := []record.Slice{{Side: record.System, Verdict: record.OK, Figures: []record.Figure{{Name: "end_to_end_us_p50", Value: 300}, {Name: "end_to_end_us_p99", Value: 900}}},
 		{Side: record.Floor, Verdict: record.OK, Figures: []record.Figure{{Name: "service_us_p50", Value: 100}, {Name: "service_us_p99", Value: 300}}}}
-	sets := map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: smooth(20_000, 100).hist}
-	few := smooth(9_999, 300).hist.Response
+	sets := map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: smooth(20_000, 100).Hist}
+	few := smooth(9_999, 300).Hist.Response
 	if got := sum.Pairs(sls, sets, few, []string{"e2e-p50"}); len(got) != 1 || got[0].Name != "e2e-p50" || math.Abs(got[0].Ratio-3) > 1e-9 || math.Abs(got[0].Excess-200) > 1e-9 || !got[0].Gated {
 		t.Errorf("pairs %+v, want e2e-p50 alone: 9,999 records are too few for a p99", got)
 	}
-	if got := sum.Pairs(sls, sets, smooth(10_000, 300).hist.Response, nil); len(got) != 2 || got[1].Name != "e2e-p99" {
+	if got := sum.Pairs(sls, sets, smooth(10_000, 300).Hist.Response, nil); len(got) != 2 || got[1].Name != "e2e-p99" {
 		t.Errorf("pairs %+v, want both", got)
 	}
 }

@@ -38,6 +38,7 @@ type Plan struct {
 	Disk     Disk   // nil: what the disk itself can do is not measured
 	Programs target.Programs
 	Progress func(step string) // called when a step begins; may be nil
+	There    *There            // nil: brokers and floor are started for the launch
 }
 
 // Disk measures the disk alone.
@@ -46,13 +47,18 @@ type Disk interface {
 	DurableRate(ctx context.Context, length time.Duration) (float64, error)
 }
 
+// topic is written to, of brokers that are started for the launch. Its length is part of every frame, on both sides.
+const topic = "bench"
+
 // launch is a Plan that is being run.
 type launch struct {
 	Plan
 	rec    *record.Launch
 	work   string // fresh directory on the disk
 	began  time.Time
-	others int // reasons that a host which takes CPU time away does not explain
+	topic  string  // that is measured; on a cluster that is there, it has a name once it is made
+	left   []error // why what was made on a cluster that is there may be there still
+	others int     // reasons that a host which takes CPU time away does not explain
 }
 
 // Run runs one launch. The record says everything that went wrong with the measurement; an error means that the bench
@@ -60,14 +66,17 @@ type launch struct {
 func Run(ctx context.Context, p Plan) (record.Launch, error) {
 	rec := record.Launch{Number: p.Number, Scenario: p.Scenario.Name, Seed: p.Seed, Started: time.Now().UTC().Truncate(time.Millisecond),
 		Verdict: record.OK}
-	work, err := os.MkdirTemp(p.Dir, "bench-")
-	if err != nil {
-		return rec, err
+	l := &launch{Plan: p, rec: &rec, began: time.Now()}
+	if p.There == nil {
+		var err error
+		if l.work, err = os.MkdirTemp(p.Dir, "bench-"); err != nil {
+			return rec, err
+		}
+		l.topic = topic
 	}
-	l := &launch{Plan: p, rec: &rec, work: work, began: time.Now()}
 	before, err := proc.ReadCPU("/proc")
 	if err != nil {
-		return rec, errors.Join(err, os.RemoveAll(work))
+		return rec, errors.Join(err, os.RemoveAll(l.work))
 	}
 	run := map[string]func(context.Context) error{
 		profiles.Produce: l.produce, profiles.Fetch: l.fetch, profiles.Recovery: l.recovery, profiles.Sweep: l.sweep,
@@ -75,16 +84,16 @@ func Run(ctx context.Context, p Plan) (record.Launch, error) {
 	}[p.Scenario.Workload.Kind]
 	err = run(ctx)
 	after, readErr := proc.ReadCPU("/proc")
-	err = errors.Join(err, readErr, os.RemoveAll(work))
+	err = errors.Join(err, readErr, os.RemoveAll(l.work))
 	rec.Seconds = time.Since(l.began).Seconds()
 	if ctx.Err() != nil {
-		return rec, context.Cause(ctx)
+		return rec, errors.Join(append(l.left, context.Cause(ctx))...)
 	}
-	if err != nil {
+	if err = errors.Join(append(l.left, err)...); err != nil {
 		l.fail("%v", err)
 	}
 	l.finish(after.Sub(before).StolenFraction())
-	return rec, nil
+	return rec, l.gone(ctx, err)
 }
 
 // finish notes what the host took of this machine's CPUs, and whether that is all that speaks against the launch.
@@ -152,6 +161,9 @@ func (l *launch) startBrokerAt(ctx context.Context, addr, log string) (*target.B
 
 // startBrokers starts all nodes of the topology.
 func (l *launch) startBrokers(ctx context.Context, log string) (*target.Brokers, error) {
+	if t := l.There; t != nil {
+		return target.Elsewhere(t.Brokers, t.HTTP), nil
+	}
 	return l.Programs.StartBrokers(ctx, l.brokerConfig(l.topology().Host+":0", log), l.topology().Nodes)
 }
 
@@ -163,8 +175,11 @@ func (l *launch) brokerConfig(addr, log string) target.BrokerConfig {
 
 func (l *launch) topology() profiles.Topology { return l.Suite.TopologyOf(l.Scenario) }
 
-// startEcho starts a bare echo that pauses before each answer; 0 is not at all.
+// startEcho starts a bare echo that pauses before each answer; 0 is not at all. On a cluster that is there, it is what is there: nil is none.
 func (l *launch) startEcho(ctx context.Context, pause time.Duration, replyBytes int, log string) (*target.Floor, error) {
+	if l.There != nil {
+		return at(l.There.Echo), nil
+	}
 	return l.Programs.StartFloor(ctx, target.FloorConfig{Host: l.topology().Host, ReplyBytes: replyBytes, Pause: pause, Log: l.path(log)})
 }
 
@@ -172,6 +187,9 @@ func (l *launch) startEcho(ctx context.Context, pause time.Duration, replyBytes 
 func (l *launch) startFloor(ctx context.Context, durable bool, replyBytes int, log string) (*target.Floor, error) {
 	if !durable {
 		return l.startEcho(ctx, 0, replyBytes, log)
+	}
+	if l.There != nil {
+		return at(l.There.Floor), nil
 	}
 	c := target.FloorConfig{Host: l.topology().Host, RingBytes: l.Scenario.Workload.RingBytes, SyncMethod: l.Method,
 		ReplyBytes: replyBytes, Dir: filepath.Join(l.work, "floor"), Log: l.path(log)}

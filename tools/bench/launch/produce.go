@@ -11,14 +11,15 @@ import (
 	"ackline/tools/bench/inside"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/session"
 	"ackline/tools/bench/sum"
 	"ackline/tools/bench/target"
 	"ackline/tools/stats"
 )
 
 // durableEcho is the opponent of everything that writes.
-var durableEcho = opponent{durable: true, log: "floor.log", open: func(ctx context.Context, l *launch, addr string) (*session, error) {
-	return openFloor(ctx, l.Scenario.Workload, addr, l.sub(2))
+var durableEcho = opponent{durable: true, log: "floor.log", open: func(ctx context.Context, l *launch, addr string) (*session.Session, error) {
+	return session.OpenFloor(ctx, l.Scenario.Workload, addr, l.topic, l.sub(2))
 }}
 
 // produce measures writes: the broker beside the durable echo.
@@ -29,16 +30,18 @@ func (l *launch) produce(ctx context.Context) error {
 // writes opens a session that writes to a fresh broker, lets it compete with the durable echo, and reads everything back.
 func (l *launch) writes(ctx context.Context, measure func(*contest, context.Context, *target.Brokers) error) error {
 	return l.withBrokers(ctx, func(broker *target.Brokers) error {
-		system, err := openProduce(ctx, l.Scenario.Workload, broker.Addrs(), l.sub(1))
+		system, err := l.openProduce(ctx, l.Scenario.Workload, broker, l.sub(1))
 		if err != nil {
 			return err
 		}
-		defer system.close()
-		rest, err := proc.Read("/proc", broker.PIDs(0)[0])
-		if err != nil {
-			return err
+		defer l.shut(system)
+		if l.There == nil {
+			rest, err := proc.Read("/proc", broker.PIDs(0)[0])
+			if err != nil {
+				return err
+			}
+			l.figure(record.System, "resident_bytes_at_rest", "bytes", float64(rest.ResidentBytes))
 		}
-		l.figure(record.System, "resident_bytes_at_rest", "bytes", float64(rest.ResidentBytes))
 		err = l.compete(ctx, broker, system, durableEcho, func(ctx context.Context, c *contest) error { return measure(c, ctx, broker) })
 		if err != nil {
 			return err
@@ -49,14 +52,14 @@ func (l *launch) writes(ctx context.Context, measure func(*contest, context.Cont
 
 // measureProduce runs the slices and everything that is told from them.
 func (c *contest) measureProduce(ctx context.Context, broker *target.Brokers) error {
-	before, err := broker.Metrics(ctx)
+	before, err := c.counters(ctx, broker)
 	if err != nil {
 		return err
 	}
 	if err := c.besideTheDisk(ctx, c.run); err != nil {
 		return err
 	}
-	after, err := broker.Metrics(ctx)
+	after, err := c.counters(ctx, broker)
 	if err != nil {
 		return err
 	}
@@ -66,6 +69,9 @@ func (c *contest) measureProduce(ctx context.Context, broker *target.Brokers) er
 	c.inside(target.Between(before, after))
 	if err := c.split(ctx, broker); err != nil {
 		return err
+	}
+	if c.There != nil {
+		return c.beyond(ctx, broker)
 	}
 	if c.topology().Nodes > 1 {
 		if err := c.roundTrip(ctx); err != nil || !c.Scenario.Workload.OneAtATime() {
@@ -86,13 +92,13 @@ func (c *contest) measureProduce(ctx context.Context, broker *target.Brokers) er
 // says what both sides reached in bytes. Any other scenario is just run.
 func (c *contest) besideTheDisk(ctx context.Context, run func(context.Context) error) error {
 	w := &c.Scenario.Workload
-	if !w.Throughput() || c.Disk == nil {
+	if !w.Throughput() || c.Disk == nil && c.There == nil {
 		return run(ctx)
 	}
 	if _, err := c.diskBeside(ctx, run); err != nil {
 		return err
 	}
-	for _, s := range []side{record.System, record.Floor} {
+	for _, s := range c.sides() {
 		if rate, n := sum.LogMean(c.slices, s, "requests_per_second"); n > 0 {
 			c.figure(s, "record_bytes_per_second", "bytes/s", rate*float64(w.RecordBytes*w.RecordsPerRequest))
 		}
@@ -133,21 +139,21 @@ func (c *contest) library(ctx context.Context, broker *target.Brokers) error {
 		return nil
 	}
 	c.step("franz-go beside the frames")
-	kgo, err := openAgain(ctx, c.Scenario.Workload, broker.Addrs(), c.sub(4), run.DriverKgo, false)
+	kgo, err := session.OpenAgain(ctx, c.Scenario.Workload, c.place(broker), c.sub(4), run.DriverKgo, false)
 	if err != nil {
 		return fmt.Errorf("franz-go: %w", err)
 	}
-	defer kgo.close()
+	defer kgo.Close()
 	frames := c.loads[record.System]
 	p50s := map[load][]float64{}
 	turns := [profiles.LibrarySlices]load{kgo, kgo, frames, frames, kgo} // the first one warms the library up
 	for i, who := range turns {
-		smp, err := who.slice(ctx, stretch{length: length, seed: c.sub(uint64(3000 + i))})
+		smp, err := who.Slice(ctx, session.Stretch{Length: length, Seed: c.sub(uint64(3000 + i))})
 		if err != nil {
 			return fmt.Errorf("franz-go beside the frames: %w", err)
 		}
-		if i > 0 && smp.hist.Response.Supports(50) {
-			p50s[who] = append(p50s[who], smp.p50us())
+		if i > 0 && smp.Hist.Response.Supports(50) {
+			p50s[who] = append(p50s[who], smp.P50us())
 		}
 	}
 	if len(p50s[kgo]) < 2 || len(p50s[frames]) < 2 {
@@ -163,6 +169,13 @@ func (c *contest) library(ctx context.Context, broker *target.Brokers) error {
 
 // inside records what the broker's own metrics say about the slices.
 func (c *contest) inside(nodes []target.Metrics) {
+	if len(nodes) == 0 {
+		return // nobody could be asked
+	}
+	if c.There != nil {
+		c.insideThere(nodes)
+		return
+	}
 	in := inside.Of(nodes, c.lead, float64(c.all[record.System]), float64(c.Scenario.Workload.RingBytes))
 	c.rec.Stages = append(c.rec.Stages, in.Stages...)
 	for _, f := range in.Figures {

@@ -11,6 +11,7 @@ import (
 	"ackline/tools/bench/disk"
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/session"
 	"ackline/tools/bench/target"
 	"ackline/tools/stats"
 )
@@ -30,11 +31,11 @@ func (l *launch) recovery(ctx context.Context) error {
 		return err
 	}
 	defer func() { broker.Kill() }() // whichever runs at the end
-	writer, err := openProduce(ctx, l.Scenario.Workload, []string{broker.Addr}, l.sub(1))
+	writer, err := session.OpenProduce(ctx, l.Scenario.Workload, session.Place{Brokers: []string{broker.Addr}, Topic: topic, Copies: 1, Keep: true}, l.sub(1))
 	if err != nil {
 		return err
 	}
-	defer writer.close()
+	defer writer.Close()
 	if err := l.preload(ctx, writer); err != nil {
 		return errors.Join(err, broker.Err())
 	}
@@ -42,7 +43,7 @@ func (l *launch) recovery(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, broker.Err())
 	}
-	written, entries := writer.bytes, writer.acked+out.acked()
+	written, entries := writer.Bytes(), writer.Acked()+out.acked()
 	broker.Kill()
 
 	cold, times, err := l.comeBack(ctx, &broker, writer, out)
@@ -71,7 +72,7 @@ func (l *launch) recovery(ctx context.Context) error {
 	l.rec.Requests = entries
 	l.figure(record.System, "recovered_bytes", "bytes", float64(bytes))
 	l.figure(record.System, "replay_ms_cold", "ms", float64(cold.replay.Nanoseconds())/1e6)
-	return l.warmReplay(ctx, &broker, recovered{entries: entries, later: writer.acked + out.acked() - entries, bytes: bytes})
+	return l.warmReplay(ctx, &broker, recovered{entries: entries, later: writer.Acked() + out.acked() - entries, bytes: bytes})
 }
 
 // moment is how long after the start of the new process something was so.
@@ -81,7 +82,7 @@ type moment struct {
 }
 
 // comeBack restarts the broker and notes the moments of its return.
-func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *produceLoad, out *outage) (coldStart, []moment, error) {
+func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *session.Writer, out *outage) (coldStart, []moment, error) {
 	before := out.acked()
 	cold, first, err := l.restart(ctx, broker, writer)
 	if err != nil {
@@ -91,7 +92,7 @@ func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *p
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out.after(watching, b.Addr)
-	caughtUp, err := writer.caughtUp(ctx, b.Addr, before)
+	caughtUp, err := probe.Ends(ctx, b.Addr, topic, writer.Records()+before, l.Scenario.Workload.Timeout())
 	if err != nil {
 		cancel()
 		_, _ = out.wait(b) // it only ends the probe
@@ -128,12 +129,12 @@ type coldStart struct {
 
 // restart empties the page cache, reads the ring once, empties it again and starts the broker on the directory it was
 // killed on. first is when the first write was acknowledged after that.
-func (l *launch) restart(ctx context.Context, broker **target.Broker, writer *produceLoad) (c coldStart, first time.Duration, err error) {
+func (l *launch) restart(ctx context.Context, broker **target.Broker, writer *session.Writer) (c coldStart, first time.Duration, err error) {
 	l.step("restarting from a cold cache")
 	if err := l.cold(); err != nil {
 		return c, 0, err
 	}
-	if c.read, err = coldread.Ring(ctx, filepath.Join(l.work, "broker"), l.Scenario.Workload.RingBytes, writer.bytes); err != nil {
+	if c.read, err = coldread.Ring(ctx, filepath.Join(l.work, "broker"), l.Scenario.Workload.RingBytes, writer.Bytes()); err != nil {
 		return c, 0, err
 	}
 	if err := l.cold(); err != nil {

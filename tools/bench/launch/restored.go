@@ -123,8 +123,8 @@ func (o *outage) wait(broker *target.Broker) (since time.Duration, err error) {
 	return r.at.Sub(broker.Began()), nil
 }
 
-// verify reads back what the probes wrote, before the kill and after it.
-func (o *outage) verify(ctx context.Context) (*record.DataCheck, error) {
+// Verify reads back what the probes wrote, before the kill and after it.
+func (o *outage) Verify(ctx context.Context) (*record.DataCheck, error) {
 	sum := &record.DataCheck{OK: true}
 	for _, p := range o.probes {
 		r, err := p.Verify(ctx)

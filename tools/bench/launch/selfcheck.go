@@ -9,6 +9,7 @@ import (
 
 	"ackline/tools/bench/parts"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/session"
 	"ackline/tools/bench/target"
 	"ackline/tools/stats"
 )
@@ -112,24 +113,24 @@ type checked struct {
 
 // openCheck starts an echo and connects to it; stop ends both.
 func (c *contest) openCheck(ctx context.Context, pause time.Duration, log string) (_ *checked, stop func() error, err error) {
-	floor, err := c.startEcho(ctx, pause, c.loads[record.System].replyBytes(), log)
+	floor, err := c.startEcho(ctx, pause, c.loads[record.System].ReplyBytes(), log)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := openFloor(ctx, c.Scenario.Workload, floor.Addr, c.sub(3))
+	s, err := session.OpenFloor(ctx, c.Scenario.Workload, floor.Addr, c.topic, c.sub(3))
 	if err != nil {
 		return nil, nil, errors.Join(err, floor.Stop(target.StopTimeout))
 	}
-	return &checked{s, floor}, func() error { return errors.Join(s.close(), floor.Stop(target.StopTimeout)) }, nil
+	return &checked{s, floor}, func() error { return errors.Join(s.Close(), floor.Stop(target.StopTimeout)) }, nil
 }
 
 // under is the part that a load under the workload's arrivals is.
 func under(name string, l load) *parts.Part {
 	return &parts.Part{Name: name, Run: func(ctx context.Context, d time.Duration, seed uint64) (float64, error) {
-		smp, err := l.slice(ctx, stretch{length: d, seed: seed})
+		smp, err := l.Slice(ctx, session.Stretch{Length: d, Seed: seed})
 		if err != nil {
 			return 0, err
 		}
-		return smp.p50us(), nil
+		return smp.P50us(), nil
 	}}
 }

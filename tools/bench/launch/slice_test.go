@@ -12,14 +12,15 @@ import (
 	"ackline/tools/bench/meter"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/session"
 	"ackline/tools/bench/sum"
 )
 
 // smooth is a sample of n requests that all took about us.
-func smooth(n int, us float64) sample {
-	s := sample{hist: hist.NewSet(), counted: time.Second, rated: time.Second, requests: int64(n), all: int64(2 * n), userBytes: int64(n) * 2000, replyBytes: 5600}
+func smooth(n int, us float64) session.Sample {
+	s := session.Sample{Hist: hist.NewSet(), Counted: time.Second, Rated: time.Second, Requests: int64(n), All: int64(2 * n), UserBytes: int64(n) * 2000, ReplyBytes: 5600}
 	for range n {
-		s.hist.Record(0, 0, 0, int64(us*1000))
+		s.Hist.Record(0, 0, 0, int64(us*1000))
 	}
 	return s
 }
@@ -41,7 +42,7 @@ func TestJudgeSlice(t *testing.T) {
 	after := meter.Reading{At: began.Add(3 * time.Second), Device: disk.Counters{WriteBytes: 500 + 8e6, Writes: 10 + 4000, Flushes: 1 + 2000},
 		Own:   proc.Counters{CPUNs: 7 + 80e6, WriteBytes: 100 + 8e6, CallBytes: 100 + 8e6 + 5600, VoluntarySwitches: 3000, InvoluntarySwitches: 1000, ResidentBytes: 5e7},
 		Bench: proc.Counters{CPUNs: 40e6}}
-	sl := judge(3, record.System, began, smooth(1000, 150), before, after, true)
+	sl := session.Judge(3, record.System, began, smooth(1000, 150), before, after, true)
 	if sl.Verdict != record.OK || sl.Number != 3 || sl.StartNs != 1e9 || sl.LengthNs != 2e9 || sl.Requests != 1000 {
 		t.Errorf("slice %+v", sl)
 	}
@@ -54,18 +55,18 @@ func TestJudgeSlice(t *testing.T) {
 	}
 	busy := after
 	busy.Device.WriteBytes += 9e6
-	if sl := judge(0, record.Floor, began, smooth(10, 100), before, busy, true); sl.Verdict != record.Invalid || !strings.Contains(sl.Reasons[0], "another program") {
+	if sl := session.Judge(0, record.Floor, began, smooth(10, 100), before, busy, true); sl.Verdict != record.Invalid || !strings.Contains(sl.Reasons[0], "another program") {
 		t.Errorf("a slice beside another program: %+v", sl)
 	}
-	if sl := judge(0, record.Floor, began, smooth(10, 100), before, busy, false); sl.Verdict != record.OK {
+	if sl := session.Judge(0, record.Floor, began, smooth(10, 100), before, busy, false); sl.Verdict != record.OK {
 		t.Errorf("without a device nothing is known about it: %+v", sl)
 	}
 	late := smooth(10, 100)
-	late.invalid = []cause{{"the generator was late", result.Lag}}
-	if sl := judge(0, record.Floor, began, late, before, after, true); sl.Verdict != record.Invalid || sl.Reasons[0] != "the generator was late" {
+	late.Invalid = []session.Cause{{Text: "the generator was late", Code: result.Lag}}
+	if sl := session.Judge(0, record.Floor, began, late, before, after, true); sl.Verdict != record.Invalid || sl.Reasons[0] != "the generator was late" {
 		t.Errorf("a slice that the generator does not vouch for: %+v", sl)
 	}
-	if sl := judge(0, record.Floor, began, sample{hist: hist.NewSet()}, before, after, true); sl.Verdict != record.Invalid || !strings.Contains(sl.Reasons[0], "nothing") {
+	if sl := session.Judge(0, record.Floor, began, session.Sample{Hist: hist.NewSet()}, before, after, true); sl.Verdict != record.Invalid || !strings.Contains(sl.Reasons[0], "nothing") {
 		t.Errorf("a slice without answers: %+v", sl)
 	}
 }
@@ -109,7 +110,7 @@ func turns(system, floor []float64) []record.Slice {
 
 func TestPairs(t *testing.T) {
 	slices := turns([]float64{200, 800}, []float64{100, 400})
-	sets := map[side]*hist.Set{record.System: smooth(20_000, 400).hist, record.Floor: smooth(20_000, 200).hist}
+	sets := map[side]*hist.Set{record.System: smooth(20_000, 400).Hist, record.Floor: smooth(20_000, 200).Hist}
 	got := sum.Pairs(slices, sets, hist.NewLatency(), []string{"p50"})
 	if len(got) != 3 {
 		t.Fatalf("pairs %+v, want p50, p99 and rate", got)
@@ -122,7 +123,7 @@ func TestPairs(t *testing.T) {
 	if rate.Name != "rate" || math.Abs(rate.Ratio-2) > 1e-9 || math.Abs(rate.Excess-2500) > 1e-6 {
 		t.Errorf("rate %+v, want a ratio of 2: more is better, and the ratio says how much worse", rate)
 	}
-	sets[record.Floor] = smooth(9_999, 200).hist
+	sets[record.Floor] = smooth(9_999, 200).Hist
 	if got := sum.Pairs(slices, sets, hist.NewLatency(), nil); len(got) != 2 || got[1].Name != "rate" {
 		t.Errorf("pairs %+v: a p99 of 9,999 requests has too few samples beyond it", got)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"ackline/loadgen/run"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/session"
 	"ackline/tools/bench/target"
 )
 
@@ -17,16 +18,16 @@ func (c *contest) split(ctx context.Context, broker *target.Brokers) error {
 		return nil
 	}
 	c.step("asking where the time goes")
-	asking, err := openAgain(ctx, c.Scenario.Workload, broker.Addrs(), c.sub(5), run.DriverWire, true)
+	asking, err := session.OpenAgain(ctx, c.Scenario.Workload, c.place(broker), c.sub(5), run.DriverWire, true)
 	if err != nil {
 		return fmt.Errorf("asking for stages: %w", err)
 	}
-	defer asking.close()
-	smp, err := asking.slice(ctx, stretch{length: length, discard: length / 10, seed: c.sub(4000)})
+	defer asking.Close()
+	smp, err := asking.Slice(ctx, session.Stretch{Length: length, Discard: length / 10, Seed: c.sub(4000)})
 	if err != nil {
 		return fmt.Errorf("asking for stages: %w", err)
 	}
-	if st := smp.stages; !st.Usable || st.Slowest == nil {
+	if st := smp.Stages; !st.Usable || st.Slowest == nil {
 		c.rec.Notes = append(c.rec.Notes, "where the time goes: "+st.Why)
 	} else {
 		for i, s := range st.Median.Stages {

@@ -8,6 +8,7 @@ import (
 	"ackline/loadgen/cluster"
 	"ackline/tools/bench/idle"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/session"
 	"ackline/tools/bench/target"
 )
 
@@ -19,17 +20,17 @@ func (l *launch) spread(ctx context.Context) error {
 	return l.withBrokers(ctx, func(b *target.Brokers) error {
 		w := l.Scenario.Workload
 		l.step("making %d partitions", w.Partitions)
-		many, err := openProduce(ctx, w, b.Addrs(), l.sub(1))
+		many, err := l.openProduce(ctx, w, b, l.sub(1))
 		if err != nil {
 			return errors.Join(err, b.Err())
 		}
-		defer many.close()
+		defer l.shut(many)
 		w.Partitions = 1
-		one, err := openTopic(ctx, w, single, b.Addrs(), l.sub(2))
+		one, err := session.OpenProduce(ctx, w, l.beside(b), l.sub(2))
 		if err != nil {
 			return errors.Join(err, b.Err())
 		}
-		defer one.close()
+		defer l.shut(one)
 		c, err := l.newContest(ctx, b, many)
 		if err != nil {
 			return err
@@ -52,23 +53,23 @@ func (c *contest) besideOne(ctx context.Context, b *target.Brokers) error {
 	}
 	syncs, messages, seconds := map[side]float64{}, map[side]float64{}, map[side]float64{}
 	for _, load := range []side{record.System, record.Floor} {
-		c.loads[load] = &counted{load: c.loads[load], count: func(ctx context.Context, run func() (sample, error)) (sample, error) {
-			before, err := b.Metrics(ctx)
+		c.loads[load] = &counted{load: c.loads[load], count: func(ctx context.Context, run func() (session.Sample, error)) (session.Sample, error) {
+			before, err := c.counters(ctx, b)
 			if err != nil {
-				return sample{}, err
+				return session.Sample{}, err
 			}
 			smp, err := run()
 			if err != nil {
 				return smp, err
 			}
-			after, err := b.Metrics(ctx)
+			after, err := c.counters(ctx, b)
 			if err != nil {
 				return smp, err
 			}
 			v := target.Summed(target.Between(before, after))
 			syncs[load] += v[target.WALBatches]
 			messages[load] += v[target.RaftMessages]
-			seconds[load] += smp.counted.Seconds() + float64(c.Suite.DiscardMs)/1e3
+			seconds[load] += smp.Counted.Seconds() + float64(c.Suite.DiscardMs)/1e3
 			return smp, nil
 		}}
 	}
@@ -76,6 +77,9 @@ func (c *contest) besideOne(ctx context.Context, b *target.Brokers) error {
 		return err
 	}
 	for _, s := range []side{record.System, record.Floor} {
+		if !c.countable() {
+			break
+		}
 		c.figure(s, "syncs_per_second", "1/s", syncs[s]/seconds[s])
 		c.figure(s, "syncs_per_request", "1/request", syncs[s]/float64(c.all[s]))
 		c.figure(s, "raft_messages_per_request", "1/request", messages[s]/float64(c.all[s]))
@@ -89,11 +93,11 @@ func (c *contest) besideOne(ctx context.Context, b *target.Brokers) error {
 // counted is a load around each of whose slices something is counted.
 type counted struct {
 	load
-	count func(ctx context.Context, run func() (sample, error)) (sample, error)
+	count func(ctx context.Context, run func() (session.Sample, error)) (session.Sample, error)
 }
 
-func (c *counted) slice(ctx context.Context, s stretch) (sample, error) {
-	return c.count(ctx, func() (sample, error) { return c.load.slice(ctx, s) })
+func (c *counted) Slice(ctx context.Context, s session.Stretch) (session.Sample, error) {
+	return c.count(ctx, func() (session.Sample, error) { return c.load.Slice(ctx, s) })
 }
 
 // idle measures what partitions cost that nobody uses.

@@ -7,6 +7,7 @@ import (
 
 	"ackline/loadgen/hist"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/session"
 	"ackline/tools/bench/target"
 )
 
@@ -28,14 +29,14 @@ func beyondAll(r record.Rung, objectiveUs float64) bool {
 
 // climb runs both sides up the ladder, each until it is saturated. Which side goes first changes with every rung.
 func (c *contest) climb(ctx context.Context, broker *target.Brokers) error {
-	before, err := broker.Metrics(ctx)
+	before, err := c.counters(ctx, broker)
 	if err != nil {
 		return err
 	}
 	saturated := map[side]bool{}
 	for i, rate := range c.Scenario.Workload.Rungs() {
 		for _, s := range order[2*(i%2) : 2*(i%2)+2] { // A B, then B A
-			if saturated[s] {
+			if saturated[s] || !c.has(s) {
 				continue
 			}
 			r, err := c.rung(ctx, i, rate, s)
@@ -46,7 +47,7 @@ func (c *contest) climb(ctx context.Context, broker *target.Brokers) error {
 			saturated[s] = beyondAll(r, float64(c.Scenario.Workload.ObjectiveP99Us))
 		}
 	}
-	after, err := broker.Metrics(ctx)
+	after, err := c.counters(ctx, broker)
 	if err != nil {
 		return err
 	}
@@ -60,8 +61,8 @@ func (c *contest) climb(ctx context.Context, broker *target.Brokers) error {
 
 // rung runs one side at one rate, again if need be.
 func (c *contest) rung(ctx context.Context, i int, rate float64, s side) (r record.Rung, err error) {
-	what := stretch{length: c.Suite.RungLength(c.Scenario, rate), discard: time.Duration(c.Suite.DiscardMs) * time.Millisecond, rate: rate,
-		seed: c.sub(uint64(4000 + i))}
+	what := session.Stretch{Length: c.Suite.RungLength(c.Scenario, rate), Discard: time.Duration(c.Suite.DiscardMs) * time.Millisecond, Rate: rate,
+		Seed: c.sub(uint64(4000 + i))}
 	for try := range rungTries {
 		c.step("%.0f requests a second: %s", rate, s)
 		smp, err := c.turn(ctx, len(c.slices), s, what)
@@ -72,17 +73,17 @@ func (c *contest) rung(ctx context.Context, i int, rate float64, s side) (r reco
 		if r.Verdict == record.OK || try == rungTries-1 {
 			break
 		}
-		what.seed = c.sub(uint64(5000 + i))
+		what.Seed = c.sub(uint64(5000 + i))
 	}
 	return r, nil
 }
 
 // rungOf is what a slice says about a side at a rate.
-func rungOf(rate float64, smp sample, sl record.Slice, timeout time.Duration) record.Rung {
-	p50, p99 := smp.hist.Response.Percentile(50, timeout.Nanoseconds()), smp.hist.Response.Percentile(99, timeout.Nanoseconds())
-	r := record.Rung{RatePerSecond: rate, Side: sl.Side, Requests: smp.requests, Unsent: smp.unsent, P50Us: float64(p50.NS) / 1e3, P99Us: float64(p99.NS) / 1e3,
+func rungOf(rate float64, smp session.Sample, sl record.Slice, timeout time.Duration) record.Rung {
+	p50, p99 := smp.Hist.Response.Percentile(50, timeout.Nanoseconds()), smp.Hist.Response.Percentile(99, timeout.Nanoseconds())
+	r := record.Rung{RatePerSecond: rate, Side: sl.Side, Requests: smp.Requests, Unsent: smp.Unsent, P50Us: float64(p50.NS) / 1e3, P99Us: float64(p99.NS) / 1e3,
 		AtLeast: p99.AtLeast, Verdict: sl.Verdict, Reasons: sl.Reasons, HostOnly: sl.HostOnly}
-	if total := smp.hist.Response.Total(); r.Verdict == record.OK && !smp.hist.Response.Supports(99) {
+	if total := smp.Hist.Response.Total(); r.Verdict == record.OK && !smp.Hist.Response.Supports(99) {
 		r.Verdict, r.Reasons = record.Invalid, []string{fmt.Sprintf("%d requests are too few for a p99, which takes %d", total, hist.Needed(99))}
 	}
 	return r
@@ -92,7 +93,7 @@ func rungOf(rate float64, smp sample, sl record.Slice, timeout time.Duration) re
 func (c *contest) knees() error {
 	c.rec.Slices = c.slices
 	objective := float64(c.Scenario.Workload.ObjectiveP99Us)
-	for _, s := range []side{record.System, record.Floor} {
+	for _, s := range c.sides() {
 		k, ok := record.FindKnee(c.rec.Rungs, s, objective)
 		switch {
 		case !ok:

@@ -128,8 +128,11 @@ func (p *Process) ReadyAt() time.Time { return p.ready }
 // Ended is closed when the child has ended.
 func (p *Process) Ended() <-chan struct{} { return p.done }
 
-// Err says how the child ended, with its last words; nil while it runs.
+// Err says how the child ended, with its last words; nil while it runs, and of nil, which is a process that somebody else started.
 func (p *Process) Err() error {
+	if p == nil {
+		return nil
+	}
 	select {
 	case <-p.done:
 		return fmt.Errorf("%s ended by itself: %v\n%s", p.spec.Name, p.err, p.Tail(5))

@@ -63,6 +63,7 @@ const (
 	Allocations    = "go_memstats_mallocs_total"
 	AllocatedBytes = "go_memstats_alloc_bytes_total"
 	Collections    = "go_gc_duration_seconds_count"
+	CPUSeconds     = "process_cpu_seconds_total"
 	RaftMessages   = "ackline_raft_messages_total"   // sent to other nodes; those of a batch count one by one
 	RaftFrames     = "ackline_raft_frames_total"     // that they were sent in
 	RaftHeartbeats = "ackline_raft_heartbeats_total" // received, of nodes
@@ -70,7 +71,7 @@ const (
 	RaftBehind     = "ackline_raft_behind_entries"   // entries that the replica lacks that is furthest behind; the same
 )
 
-var values = []string{Checkpoints, WALBytes, WALBatches, Allocations, AllocatedBytes, Collections, RaftMessages, RaftFrames, RaftHeartbeats, RaftLeaders, RaftBehind}
+var values = []string{Checkpoints, WALBytes, WALBatches, Allocations, AllocatedBytes, Collections, CPUSeconds, RaftMessages, RaftFrames, RaftHeartbeats, RaftLeaders, RaftBehind}
 
 // stageMetric is the broker's histogram of the time per stage of a Produce request.
 const stageMetric = "ackline_produce_duration_seconds"

@@ -171,15 +171,15 @@ func (b *Brokers) Addrs() []string {
 	return out
 }
 
-// PIDs are the process ids, that of node first in front.
+// PIDs are the process ids, that of node first in front; none of brokers that are elsewhere.
 func (b *Brokers) PIDs(first int) []int {
-	out := []int{b.Nodes[first].PID()}
+	all := []*proc.Process{b.Nodes[first].Process}
 	for i, n := range b.Nodes {
 		if i != first {
-			out = append(out, n.PID())
+			all = append(all, n.Process)
 		}
 	}
-	return out
+	return pids(all...)
 }
 
 // Checkpoint makes every node write what it owes the disk.

@@ -70,13 +70,13 @@ func (p Programs) startQuorumNode(ctx context.Context, c FloorConfig, log string
 	return &Floor{Process: child, Addr: f["addr"], Version: v, Method: f["method"]}, nil
 }
 
-// PIDs are the process ids, the leader's in front.
+// PIDs are the process ids, the leader's in front; none of a floor that is elsewhere.
 func (f *Floor) PIDs() []int {
-	out := []int{f.PID()}
+	all := []*proc.Process{f.Process}
 	for _, o := range f.followers {
-		out = append(out, o.PID())
+		all = append(all, o.Process)
 	}
-	return out
+	return pids(all...)
 }
 
 // FollowerAddrs are where the followers of a quorum listen, none of a single floor.
