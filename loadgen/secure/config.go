@@ -32,22 +32,22 @@ const (
 // Config is what a cluster asks of its clients. The zero value is plain TCP, and no field holds a secret.
 type Config struct {
 	// TLS encrypts, and verifies the broker's certificate. The other TLS fields need it.
-	TLS bool `json:"tls,omitempty"`
+	TLS bool `json:"tls,omitempty" toml:"tls"`
 	// CAFile is a PEM file with the authorities to believe; "" means those of the system.
-	CAFile string `json:"tls_ca,omitempty"`
+	CAFile string `json:"tls_ca,omitempty" toml:"tls_ca"`
 	// CertFile and KeyFile are PEM files of a client certificate, for clusters that ask for one. "" means none.
-	CertFile string `json:"tls_cert,omitempty"`
-	KeyFile  string `json:"tls_key,omitempty"`
+	CertFile string `json:"tls_cert,omitempty" toml:"tls_cert"`
+	KeyFile  string `json:"tls_key,omitempty" toml:"tls_key"`
 	// ServerName is the name that the brokers' certificates must bear; "" means the host of the address that is dialled.
-	ServerName string `json:"tls_server_name,omitempty"`
+	ServerName string `json:"tls_server_name,omitempty" toml:"tls_server_name"`
 	// Insecure believes every certificate. Whoever sits between can then read and change everything.
-	Insecure bool `json:"tls_insecure,omitempty"`
+	Insecure bool `json:"tls_insecure,omitempty" toml:"tls_insecure"`
 
 	// SASL is one of the mechanisms above; "" means none. User needs it.
-	SASL string `json:"sasl,omitempty"`
-	User string `json:"sasl_user,omitempty"`
+	SASL string `json:"sasl,omitempty" toml:"sasl"`
+	User string `json:"sasl_user,omitempty" toml:"sasl_user"`
 	// PasswordFile holds the password, and perhaps a line's end behind it; "" means that PasswordEnv does.
-	PasswordFile string `json:"sasl_password_file,omitempty"`
+	PasswordFile string `json:"sasl_password_file,omitempty" toml:"sasl_password_file"`
 }
 
 // Validate says what is wrong with c, without looking into a file.

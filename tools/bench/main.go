@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,6 +19,8 @@ import (
 
 	"ackline/loadgen/pace"
 	"ackline/profiles"
+	"ackline/tools/bench/hosts"
+	"ackline/tools/bench/launch"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/suite"
 	"ackline/tools/bench/target"
@@ -43,6 +46,7 @@ const (
 
 type cli struct {
 	Profile  string           `default:"quick" placeholder:"NAME|FILE.toml" help:"Suite to run: ${suites}, or a file of your own (${default})."`
+	Hosts    string           `placeholder:"FILE.toml" help:"Measure brokers that run already, on other machines: the file names them, and a floor beside them if there is one (profiles/deploy/hosts.toml explains its keys). Nothing is started; topics are made and deleted."`
 	Dir      string           `default:"out" placeholder:"DIR" help:"Directory on the disk to measure; data lie in it only while the run lasts (${default})."`
 	Out      string           `default:"out" placeholder:"DIR" help:"Where results go: DIR/<time>/ and DIR/latest (${default})."`
 	AllowFS  []string         `name:"allow-fs" placeholder:"TYPE" help:"Measure on this type of file system although it has no disk of its own (tmpfs, overlay)."`
@@ -58,8 +62,11 @@ const description = `Runs a suite of scenarios, each on fresh broker processes b
   bench                                    the quick suite, eight minutes, on the disk of ./out
   bench --profile full --dir /mnt/nvme     ten launches of everything on another disk
   bench --scenario latency-1 --launches 2  a look, without an interval
+  bench --hosts hosts.toml --show          what of the suite can be run on brokers that are there already
+  bench --hosts hosts.toml                 and run it, from this machine as the client
 
-The broker and the floor are taken from the directory that bench lies in. Exit codes: 0 measured, 1 failed, 2 wrong
+The broker and the floor are taken from the directory that bench lies in. With --hosts nothing is started: scenarios that
+kill processes or look into them are left out, and what cannot be seen from here is said to be unknown. Exit codes: 0 measured, 1 failed, 2 wrong
 arguments, 3 measured but INVALID by the rules (the reasons are printed), 130 interrupted.`
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -72,35 +79,54 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exit
 	}
 	var cfg suite.Config
+	var there *hosts.Config
 	if err == nil {
-		cfg, err = c.config()
+		cfg, there, err = c.config()
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: %v (bench --help explains)\n", err)
 		return exitUsage
 	}
-	fmt.Fprint(stdout, cfg.Place)
+	if there != nil {
+		tellHosts(stdout, there, cfg.Elsewhere.About.LeftOut)
+	} else {
+		fmt.Fprint(stdout, cfg.Place)
+	}
 	fmt.Fprintf(stdout, "suite        %s; seed %d; about %v\n", cfg.Suite, cfg.Seed, cfg.Suite.Estimate().Round(time.Second))
 	if c.Show {
 		show(stdout, cfg.Suite)
 		return exitOK
 	}
-	if err := cfg.Programs.Check(); err != nil {
+	if there != nil {
+		if err := there.Look(ctx); err != nil {
+			fmt.Fprintf(stderr, "bench: %s: %v\n", c.Hosts, err)
+			return exitFailed
+		}
+	} else if err := cfg.Programs.Check(); err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitUsage
 	}
 	return measure(ctx, cfg, stdout, stderr)
 }
 
-// config loads the suite and looks at the place.
-func (c *cli) config() (suite.Config, error) {
+// config loads the suite and looks at where it is to be run.
+func (c *cli) config() (suite.Config, *hosts.Config, error) {
 	s, err := profiles.LoadSuite(c.Profile)
+	if err == nil {
+		err = c.narrow(s)
+	}
 	if err != nil {
-		return suite.Config{}, err
+		return suite.Config{}, nil, err
 	}
-	if err := c.narrow(s); err != nil {
-		return suite.Config{}, err
+	if c.Hosts != "" {
+		return c.remote(s)
 	}
+	cfg, err := c.local(s)
+	return cfg, nil, err
+}
+
+// local is config for brokers that are to be started.
+func (c *cli) local(s *profiles.Suite) (suite.Config, error) {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return suite.Config{}, err
 	}
@@ -174,11 +200,17 @@ func measure(ctx context.Context, cfg suite.Config, stdout, stderr io.Writer) in
 	r, out, err := suite.Run(ctx, cfg)
 	tell.end()
 	if ctx.Err() != nil {
+		if _, left := errors.AsType[*launch.LeftBehind](err); left {
+			fmt.Fprintln(stderr, "bench:", err)
+		}
 		fmt.Fprintf(stderr, "bench: interrupted; what was measured is in %s\n", out)
 		return exitInterrupted
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
+		if out != "" {
+			fmt.Fprintf(stderr, "bench: what was measured until then is in %s\n", out)
+		}
 		return exitFailed
 	}
 	for _, line := range render.Ending(r) {

@@ -88,10 +88,23 @@ func (l *launch) openProduce(ctx context.Context, w profiles.Workload, b *target
 	return s, err
 }
 
+// LeftBehind is a topic on somebody's cluster that could not be deleted.
+type LeftBehind struct {
+	Topic string
+	Err   error
+}
+
+func (e *LeftBehind) Error() string {
+	return fmt.Sprintf("topic %q is perhaps still there, delete it by hand: %v", e.Topic, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *LeftBehind) Unwrap() error { return e.Err }
+
 // shut closes a session that has made a topic.
 func (l *launch) shut(s *session.Writer) {
 	if err := s.Close(); err != nil && l.There != nil {
-		l.left = append(l.left, fmt.Errorf("topic %q is perhaps still there, delete it by hand: %w", s.Topic(), err))
+		l.left = append(l.left, &LeftBehind{Topic: s.Topic(), Err: err})
 	}
 }
 

@@ -64,7 +64,7 @@ type Results struct {
 	Suite         string           `json:"suite"`          // "quick", "full" or the path given
 	Commit        string           `json:"commit"`         // of the binaries that ran, "-dirty" behind it when the tree had changes
 	GoVersion     string           `json:"go_version"`     // the toolchain that built them
-	FloorVersion  int              `json:"floor_version"`  // figures of different floors are never compared
+	FloorVersion  int              `json:"floor_version"`  // figures of different floors are never compared; 0: unknown
 	Started       time.Time        `json:"started"`        // UTC
 	Ended         time.Time        `json:"ended"`          // UTC
 	Seed          uint64           `json:"seed,string"`    // the run's seed; each launch's seed derives from it
@@ -72,11 +72,12 @@ type Results struct {
 	Host          fingerprint.Info `json:"host"`
 	Dir           string           `json:"dir"`         // the directory that was measured, as the user gave it
 	FreeBytes     int64            `json:"free_bytes"`  // in Dir when the run began
-	SyncMethod    string           `json:"sync_method"` // what the floor and raw sync used
+	SyncMethod    string           `json:"sync_method"` // what the floor and raw sync used; "": unknown
 	Scenarios     []Scenario       `json:"scenarios"`
 	Launches      []Launch         `json:"launches"`        // ordered by launch number, then by the suite's order
 	Notes         []string         `json:"notes,omitempty"` // what the run could not do on this host, one sentence each
 	Interrupted   bool             `json:"interrupted,omitempty"`
+	Remote        *Remote          `json:"remote,omitempty"` // nil: brokers and floor were started by bench, on this machine
 }
 
 // Scenario is what was run, as it was in effect.

@@ -13,6 +13,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -44,6 +45,8 @@ type Config struct {
 	Progress func(Progress) // called when anything begins; may be nil
 	// Launch runs one launch; nil means launch.Run.
 	Launch func(context.Context, launch.Plan) (record.Launch, error)
+	// Elsewhere is what is measured when nothing is to be started; nil: all is, with Programs, in Place.
+	Elsewhere *Elsewhere
 	// Disk measures the disk alone; nil means to look for the best way to do that, where a scenario needs it.
 	Disk launch.Disk
 }
@@ -70,7 +73,7 @@ func Run(ctx context.Context, c Config) (*record.Results, string, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, "", err
 	}
-	work, remove, err := raw.Workspace(vfs.OS(), c.Place.Dir, c.needs())
+	work, remove, err := c.workspace()
 	if err != nil {
 		return nil, out, err
 	}
@@ -84,8 +87,19 @@ func Run(ctx context.Context, c Config) (*record.Results, string, error) {
 	return r, out, errors.Join(err, record.Write(filepath.Join(out, record.ResultsName), r), point(c.Out, out))
 }
 
+// workspace is a folder on the disk that is measured, if that is one of this machine.
+func (c *Config) workspace() (work string, remove func() error, err error) {
+	if c.Elsewhere != nil {
+		return "", func() error { return nil }, nil
+	}
+	return raw.Workspace(vfs.OS(), c.Place.Dir, c.needs())
+}
+
 // all runs every launch, with the disk at hand.
 func (c *Config) all(ctx context.Context, r *record.Results, work, out string) error {
+	if c.Elsewhere != nil {
+		return c.rounds(ctx, r, work, out)
+	}
 	closeDisk, err := c.findDisk(ctx, r, work, seqConfig())
 	if err != nil {
 		return err
@@ -107,18 +121,24 @@ const spareBytes = 4 << 30
 
 // results fills in all that is known before anything has run.
 func (c *Config) results() (*record.Results, error) {
-	r := &record.Results{Format: record.Format, Suite: c.Suite.Name, Commit: version.Commit(), GoVersion: c.Place.Host.Get("go_version"),
+	r := &record.Results{Format: record.Format, Suite: c.Suite.Name, Commit: version.Commit(), GoVersion: runtime.Version(),
 		FloorVersion: echo.Version, Started: c.Started.UTC().Truncate(time.Second), Seed: c.Seed, ProfileDigest: c.Suite.Digest(), Host: c.Place.Host,
 		Dir: c.Dir, FreeBytes: c.Place.FreeBytes, Notes: c.Notes}
 	if err := proc.Prefer(); err != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("the client has no precedence over what it measures (%v): with few CPUs more launches will be invalid", err))
 	}
-	c.tell(Progress{Total: c.total(), Step: "writing back what is dirty", Left: c.Suite.Estimate()})
-	blocks.WriteBack()
-	c.tell(Progress{Total: c.total(), Step: "choosing the sync method", Left: c.Suite.Estimate()})
-	err := c.chooseSync(r)
+	var err error
+	if c.Elsewhere == nil {
+		c.tell(Progress{Total: c.total(), Step: "writing back what is dirty", Left: c.Suite.Estimate()})
+		blocks.WriteBack()
+		c.tell(Progress{Total: c.total(), Step: "choosing the sync method", Left: c.Suite.Estimate()})
+		err = c.chooseSync(r)
+	}
 	for _, sc := range c.Suite.Scenarios {
 		r.Scenarios = append(r.Scenarios, describe(c.Suite, sc))
+	}
+	if c.Elsewhere != nil {
+		c.unseen(r)
 	}
 	return r, err
 }
@@ -251,14 +271,23 @@ func (c *Config) rounds(ctx context.Context, r *record.Results, work, out string
 				return context.Cause(ctx)
 			}
 			began := time.Now()
-			blocks.WriteBack() // what the last one left
-			l, err := c.Launch(ctx, launch.Plan{Suite: c.Suite, Scenario: sc, Number: round + 1,
-				Seed: launch.Mix(c.Seed + uint64(round)<<32 + uint64(i)), Dir: work, Out: out, Device: device(c.Place), Method: r.SyncMethod, Disk: c.Disk,
+			plan := launch.Plan{Suite: c.Suite, Scenario: sc, Number: round + 1,
+				Seed: launch.Mix(c.Seed + uint64(round)<<32 + uint64(i)), Dir: work, Out: out, Method: r.SyncMethod, Disk: c.Disk,
 				Programs: c.Programs, Progress: func(step string) {
 					c.tell(Progress{Done: done, Total: c.total(), Scenario: fmt.Sprintf("%s, launch %d of %d", sc.Name, round+1, c.Suite.LaunchesOf(sc)),
 						Step: step, Left: left.remaining(time.Since(began))})
-				}})
+				}}
+			if c.Elsewhere != nil {
+				plan.There = &c.Elsewhere.There
+			} else {
+				plan.Device = device(c.Place)
+				blocks.WriteBack() // what the last one left
+			}
+			l, err := c.Launch(ctx, plan)
 			if err != nil {
+				if l.Verdict == record.Failed {
+					r.Launches = append(r.Launches, l)
+				}
 				return err
 			}
 			left.took(sc.Name, time.Since(began))

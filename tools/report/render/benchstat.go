@@ -9,6 +9,7 @@ import (
 
 	"ackline/tools/bench/record"
 	"ackline/tools/report/page"
+	"ackline/tools/report/remote"
 )
 
 // The parts of a line are bounded so that a name and one value always fit into MaxLine: a head of 78 bytes, a value of 13
@@ -42,7 +43,7 @@ func writeBenchstat(p *page.Page, v *view) {
 	p.Gap()
 	p.Put("```text")
 	p.Data("goos: linux")
-	p.Data("goarch: " + word(v.r.Host.Get("architecture"), 40))
+	p.Data("goarch: " + word(remote.Fact(v.r, "architecture"), 40))
 	p.Data("fingerprint: " + word(v.r.Host.Digest, 40))
 	p.Data("profile: " + word(v.r.ProfileDigest, 40))
 	units := []string{}
@@ -85,7 +86,7 @@ func writeLaunch(p *page.Page, r *record.Results, c *scenario, l *record.Launch)
 
 // procs is the GOMAXPROCS that the broker ran with.
 func procs(r *record.Results, c *scenario) string {
-	for _, s := range []string{c.Configuration["broker_max_procs"], r.Host.Get("cpus")} {
+	for _, s := range []string{c.Configuration["broker_max_procs"], remote.Fact(r, "cpus")} {
 		if n, err := strconv.Atoi(s); err == nil && n > 0 {
 			return s
 		}

@@ -9,22 +9,29 @@ import (
 
 	"ackline/tools/bench/record"
 	"ackline/tools/report/page"
+	"ackline/tools/report/remote"
 	"ackline/tools/stats"
 )
 
 func writeHead(p *page.Page, v *view) {
 	r := v.r
 	p.Heading(1, "Results")
+	where := "on the same disk in turns with it"
+	if r.Remote != nil {
+		where = "in turns with it, on the machines that somebody has prepared for both"
+	}
 	p.Text("Rendered by `make results` from the raw data at the end; `make check` renders it again and compares. A limit_ratio is "+
-		"the system's figure over that of the floor, the least program that does the same durable work on the same disk in turns "+
-		"with it (for rates the floor's over the system's): 1 is the physical limit. Brackets hold %.0f%% intervals over launches.",
-		100*record.Confidence)
+		"the system's figure over that of the floor, the least program that does the same durable work %s "+
+		"(for rates the floor's over the system's): 1 is the physical limit. Brackets hold %.0f%% intervals over launches.",
+		where, 100*record.Confidence)
 	p.Gap()
 	p.Item("commit %s, suite %s, %s to %s UTC, seed %d", orElse(r.Commit, "unknown"), orElse(r.Suite, "unnamed"), r.Started.UTC().Format("2006-01-02 15:04"),
 		r.Ended.UTC().Format("15:04"), r.Seed)
-	p.Item("%s, %s CPUs, %s, Linux %s", r.Host.Get("cpu"), r.Host.Get("cpus"), r.Host.Get("virtualization"), r.Host.Get("kernel"))
-	p.Item("%s on %s in %s, %s free; synced with %s; floor version %d", r.Host.Get("file_system"), r.Host.Get("device"), r.Dir,
-		size(float64(r.FreeBytes)), orElse(r.SyncMethod, "an unknown method"), r.FloorVersion)
+	if r.Remote != nil {
+		remote.Head(p, r)
+	} else {
+		writeLocal(p, r)
+	}
 	if theft := v.theft(); theft != "" {
 		p.Text("**%s.**", strings.ToUpper(theft[:1])+theft[1:])
 	}
@@ -47,6 +54,13 @@ func writeHead(p *page.Page, v *view) {
 	}
 }
 
+// writeLocal says what machine broker, floor and client shared.
+func writeLocal(p *page.Page, r *record.Results) {
+	p.Item("%s, %s CPUs, %s, Linux %s", r.Host.Get("cpu"), r.Host.Get("cpus"), r.Host.Get("virtualization"), r.Host.Get("kernel"))
+	p.Item("%s on %s in %s, %s free; synced with %s; floor version %d", r.Host.Get("file_system"), r.Host.Get("device"), r.Dir,
+		size(float64(r.FreeBytes)), orElse(r.SyncMethod, "an unknown method"), r.FloorVersion)
+}
+
 func writeHeadline(p *page.Page, v *view) {
 	p.Heading(2, "Headline")
 	rows := [][]string{}
@@ -64,7 +78,10 @@ func writeHeadline(p *page.Page, v *view) {
 			rows = append(rows, []string{c.Name, s.Pair, quantity(s.System, s.Unit), quantity(s.Floor, s.Unit), ratio(s.Ratio), bar, verdict})
 		}
 	}
-	p.Table([]string{"scenario", "of", "system", "floor", "limit_ratio", "bar", "verdict"}, rows)
+	if len(rows) > 0 || v.r.Remote == nil {
+		p.Table([]string{"scenario", "of", "system", "floor", "limit_ratio", "bar", "verdict"}, rows)
+	}
+	writeFloorless(p, v)
 	p.Gap()
 	for i := range v.scenarios {
 		c := &v.scenarios[i]
@@ -98,6 +115,9 @@ func writeScenarios(p *page.Page, v *view) {
 func writeScenario(p *page.Page, c *scenario) {
 	p.Heading(3, c.Name)
 	limit := orElse(c.FloorIs, "nothing")
+	if c.remote && c.FloorIs == "" {
+		limit = "unknown, there is no floor"
+	}
 	p.Text("%s. Topology %s, workload %s, tuning %s. The limit is: %s. %s.", orElse(strings.TrimSuffix(c.Note, "."), c.Operation),
 		c.Topology, c.Workload, c.Tuning, limit, launchCount(c))
 	p.Gap()

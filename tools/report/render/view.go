@@ -25,6 +25,7 @@ type scenario struct {
 	record.Scenario
 	all    []record.Launch
 	good   []record.Launch // verdict ok; none of them when spoiled
+	remote bool            // the brokers were elsewhere
 	spoilt string          // why nothing of it is published, "" when something is
 	pairs  []record.Summary
 	stages []stage
@@ -46,7 +47,7 @@ func newView(d *Document) *view {
 	}
 	sums := record.Summarise(v.r)
 	for _, s := range v.r.Scenarios {
-		c := scenario{Scenario: s, all: v.r.Of(s.Name)}
+		c := scenario{Scenario: s, all: v.r.Of(s.Name), remote: v.r.Remote != nil}
 		for _, l := range c.all {
 			if l.Verdict == record.OK {
 				c.good = append(c.good, l)
