@@ -31,6 +31,14 @@ func Head(p *page.Page, r *record.Results) {
 	}
 }
 
+// Where says where the floor does its work.
+func Where(r *record.Results) string {
+	if r.Remote != nil {
+		return "in turns with it, on the machines that somebody has prepared for both"
+	}
+	return "on the same disk in turns with it"
+}
+
 // Fact is a field of the machine that ran the generator, wherever the brokers were.
 func Fact(r *record.Results, name string) string {
 	if r.Remote != nil {

@@ -89,8 +89,10 @@ func (v *view) rated() *scenario {
 // against is one pair in a line: 1.09 [1.07–1.12] x the floor (118 µs / 108 µs), latency-1, bar ≤ 1.20: met.
 func (v *view) against(c *scenario, pair string) string {
 	if c == nil {
-		if text, ok := v.unlimited(pair); ok {
-			return text
+		for _, row := range v.unlimited() {
+			if row[1] == pair {
+				return fmt.Sprintf("no floor; %s, %s", row[2], row[0])
+			}
 		}
 		return "not measured"
 	}

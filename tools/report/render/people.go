@@ -16,14 +16,10 @@ import (
 func writeHead(p *page.Page, v *view) {
 	r := v.r
 	p.Heading(1, "Results")
-	where := "on the same disk in turns with it"
-	if r.Remote != nil {
-		where = "in turns with it, on the machines that somebody has prepared for both"
-	}
 	p.Text("Rendered by `make results` from the raw data at the end; `make check` renders it again and compares. A limit_ratio is "+
 		"the system's figure over that of the floor, the least program that does the same durable work %s "+
 		"(for rates the floor's over the system's): 1 is the physical limit. Brackets hold %.0f%% intervals over launches.",
-		where, 100*record.Confidence)
+		remote.Where(r), 100*record.Confidence)
 	p.Gap()
 	p.Item("commit %s, suite %s, %s to %s UTC, seed %d", orElse(r.Commit, "unknown"), orElse(r.Suite, "unnamed"), r.Started.UTC().Format("2006-01-02 15:04"),
 		r.Ended.UTC().Format("15:04"), r.Seed)
@@ -81,7 +77,7 @@ func writeHeadline(p *page.Page, v *view) {
 	if len(rows) > 0 || v.r.Remote == nil {
 		p.Table([]string{"scenario", "of", "system", "floor", "limit_ratio", "bar", "verdict"}, rows)
 	}
-	writeFloorless(p, v)
+	writeUnlimited(p, v)
 	p.Gap()
 	for i := range v.scenarios {
 		c := &v.scenarios[i]
