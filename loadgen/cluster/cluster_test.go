@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,21 @@ func TestSurvivesItsSeed(t *testing.T) {
 	b.Move("t", 0, 2)
 	if top, err := c.Topic(ctx, "t"); err != nil || top.Partitions[0].Leader != 2 {
 		t.Errorf("%+v, %v", top, err)
+	}
+}
+
+// TestNodes: what is there, whoever is asked, and without those that are gone.
+func TestNodes(t *testing.T) {
+	b := brokertest.Start(t, 3)
+	for _, at := range b.Addrs() {
+		got, err := ask(t, at).Nodes(context.Background())
+		if want := slices.Sorted(slices.Values(b.Addrs())); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v, want %v", got, err, want)
+		}
+	}
+	b.Kill(3)
+	if got, err := ask(t, b.Addr()).Nodes(context.Background()); err != nil || len(got) != 2 {
+		t.Errorf("with one of three gone: %v, %v", got, err)
 	}
 }
 
