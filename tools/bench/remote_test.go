@@ -18,6 +18,7 @@ import (
 	"ackline/loadgen/brokertest/guarded"
 	"ackline/loadgen/secure"
 	"ackline/tools/bench/record"
+	"ackline/tools/floor/echo"
 )
 
 // Three nodes of ackline with a quorum floor and an echo: everything that can run on them runs, in turns, is read back and deleted.
@@ -173,7 +174,7 @@ func TestHostsThatGoAway(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("it goes on without a cluster")
 	}
-	if b.code != exitFailed || !strings.Contains(b.err, "launch 1 of latency-1: the cluster went away: no broker answers") ||
+	if b.code != exitFailed || !strings.Contains(b.err, "launch 1 of latency-1: went away: the brokers: no broker answers") ||
 		!strings.Contains(b.err, "what was measured until then is in "+b.out) || !strings.Contains(b.err, `topic "loadgen-`) || !strings.Contains(b.err, "delete it by hand") {
 		t.Errorf("exit %d\n%s", b.code, b.err)
 	}
@@ -228,5 +229,31 @@ func TestHostsCommandLine(t *testing.T) {
 		if code := run(t.Context(), append(slices.Clone(args), c.more...), &out, &errs); code != c.code || !strings.Contains(out.String()+errs.String(), c.want) {
 			t.Errorf("%v: exit %d\n%s%s\nwant exit %d and %q", c.more, code, out.String(), errs.String(), c.code, c.want)
 		}
+	}
+}
+
+// A floor that is gone when its turn comes ends the run, too.
+func TestFloorThatGoesAway(t *testing.T) {
+	c := brokertest.Start(t, 1)
+	f, err := echo.Listen(echo.Config{ListenAddr: "127.0.0.1:0", ReplyBytes: 76, BatchBytes: echo.DefaultBatchBytes}, nowhere{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served, ended := make(chan error, 1), make(chan struct{})
+	go func() { served <- f.Serve(ctx) }()
+	b, args := prepare(t, latency, fmt.Sprintf("note = \"a fake\"\nbrokers = [%q]\n[floor]\naddr = %q\n", c.Addr(), f.Addr()))
+	go func() {
+		defer close(ended)
+		b.run(context.Background(), t, append(args, "--launches", "3"))
+	}()
+	await(t, "nothing is written", func() bool { return c.Requests(0) > 0 })
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	<-ended
+	if b.code != exitFailed || !strings.Contains(b.err, "went away: the floor: nobody answers") || b.results == nil || len(b.results.Launches) != 1 {
+		t.Errorf("exit %d\n%s", b.code, b.err)
 	}
 }

@@ -240,8 +240,8 @@ func TestLook(t *testing.T) {
 		{Config{Brokers: here, Floor: Floor{Addr: there, Echo: there}}, ""},
 		{Config{Brokers: here[:1]}, "brokers names 1, the cluster has 2"},
 		{Config{Brokers: []string{nobody}}, "is one listening there?"},
-		{Config{Brokers: here, Floor: Floor{Addr: nobody}}, "floor.addr: nobody answers"},
-		{Config{Brokers: here, Floor: Floor{Echo: nobody}}, "floor.echo: nobody answers"},
+		{Config{Brokers: here, Floor: Floor{Addr: nobody}}, "the floor: nobody answers"},
+		{Config{Brokers: here, Floor: Floor{Echo: nobody}}, "the echo: nobody answers"},
 		{Config{Brokers: here, HTTP: []string{nobody, nobody}}, "http: node 1"},
 	} {
 		err := c.config.Look(context.Background())

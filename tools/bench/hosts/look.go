@@ -3,7 +3,6 @@ package hosts
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -19,15 +18,16 @@ const lookTimeout = 10 * time.Second
 
 // Look asks everything that the file names whether it is there, before minutes are spent.
 func (c *Config) Look(ctx context.Context) error {
+	at := c.There()
+	if err := at.Reach(ctx); err != nil {
+		return err
+	}
 	papers, err := c.Security.Open()
 	if err != nil {
 		return err
 	}
 	k, err := cluster.NewSecure(c.Brokers, lookTimeout, papers)
 	if err != nil {
-		return err
-	}
-	if err := k.Check(ctx); err != nil {
 		return err
 	}
 	there, err := k.Nodes(ctx)
@@ -43,18 +43,6 @@ func (c *Config) Look(ctx context.Context) error {
 			return fmt.Errorf("http: %w", err)
 		}
 	}
-	for key, addr := range map[string]string{"floor.addr": c.Floor.Addr, "floor.echo": c.Floor.Echo} {
-		if addr == "" {
-			continue
-		}
-		conn, err := net.DialTimeout("tcp", addr, lookTimeout)
-		if err != nil {
-			return fmt.Errorf("%s: nobody answers: %w", key, err)
-		}
-		if err := conn.Close(); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -66,7 +54,7 @@ var disks = []string{"file_system", "mount_options", "device", "device_bytes", "
 // Host is the fingerprint of a run: what is said of the machines, and the client's own. The first field keeps it apart from those of
 // runs in which all was on one machine.
 func (c *Config) Host(client fingerprint.Info) fingerprint.Info {
-	fields := []fingerprint.Field{{Name: "remote", Value: fmt.Sprintf("%d hosts", len(c.Brokers)), Match: true},
+	fields := []fingerprint.Field{{Name: "remote", Value: record.Hosts(len(c.Brokers)), Match: true},
 		{Name: "machines", Value: strings.Join(strings.Fields(c.Note), " "), Match: true}}
 	for _, f := range client.Fields {
 		if !slices.Contains(disks, f.Name) {

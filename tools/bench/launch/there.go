@@ -3,6 +3,7 @@ package launch
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"ackline/loadgen/cluster"
@@ -27,7 +28,7 @@ type There struct {
 	Echo     string   // where a bare echo listens; "" for none
 }
 
-// reachTimeout is how long a cluster may take to say that it is still there, when a launch has failed.
+// reachTimeout is how long anything may take to say that it is there.
 const reachTimeout = 10 * time.Second
 
 // open is a way to ask the cluster.
@@ -39,17 +40,37 @@ func (t *There) open(timeout time.Duration) (*cluster.Cluster, error) {
 	return cluster.NewSecure(t.Brokers, timeout, papers)
 }
 
-// gone says that a launch failed because the cluster went away: then no other launch would fare better.
-func (l *launch) gone(ctx context.Context, failed error) error {
-	if l.There == nil || failed == nil {
-		return nil
-	}
-	c, err := l.There.open(reachTimeout)
+// Reach says what of it does not answer, nil when all does.
+func (t *There) Reach(ctx context.Context) error {
+	c, err := t.open(reachTimeout)
 	if err == nil {
 		err = c.Check(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("launch %d of %s: the cluster went away: %w; the launch had failed with: %w", l.Number, l.Scenario.Name, err, failed)
+		return fmt.Errorf("the brokers: %w", err)
+	}
+	for what, addr := range map[string]string{"the floor": t.Floor, "the echo": t.Echo} {
+		if addr == "" {
+			continue
+		}
+		conn, err := net.DialTimeout("tcp", addr, reachTimeout)
+		if err != nil {
+			return fmt.Errorf("%s: nobody answers: %w", what, err)
+		}
+		if err := conn.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone says that a launch failed because what is measured went away: then no other launch would fare better.
+func (l *launch) gone(ctx context.Context, failed error) error {
+	if l.There == nil || failed == nil {
+		return nil
+	}
+	if err := l.There.Reach(ctx); err != nil {
+		return fmt.Errorf("launch %d of %s: went away: %w; the launch had failed with: %w", l.Number, l.Scenario.Name, err, failed)
 	}
 	return nil
 }

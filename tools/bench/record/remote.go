@@ -1,5 +1,7 @@
 package record
 
+import "fmt"
+
 // Remote says that brokers and floor had been started by somebody else, on machines that bench could not look into: what it measured
 // came over the network, from the client's machine. Host is then the client's machine, with the number of hosts and the note.
 type Remote struct {
@@ -14,6 +16,14 @@ type Remote struct {
 type LeftOut struct {
 	Scenario string `json:"scenario"`
 	Reason   string `json:"reason"`
+}
+
+// Hosts is how many there are, in words.
+func Hosts(n int) string {
+	if n == 1 {
+		return "1 host"
+	}
+	return fmt.Sprintf("%d hosts", n)
 }
 
 // ClientField begins the names of those fields of a Remote run's fingerprint that are about the client's machine.

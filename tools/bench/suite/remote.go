@@ -24,6 +24,9 @@ func (c *Config) unseen(r *record.Results) {
 		s := &r.Scenarios[i]
 		maps.DeleteFunc(s.Configuration, func(key, _ string) bool { return key == "ring_bytes" || strings.HasPrefix(key, "broker_") })
 		s.Tuning = "unknown"
+		if sc.Workload.Throughput() && len(c.Elsewhere.HTTP) == 0 {
+			s.Note += "; not here, where the brokers could not be asked to drain"
+		}
 		switch has := c.Elsewhere; sc.Workload.Kind {
 		case profiles.Fetch:
 			if has.Echo == "" {

@@ -9,7 +9,7 @@ import (
 
 // Head says where the system was, what the client is and what is unknown.
 func Head(p *page.Page, r *record.Results) {
-	p.Item("**remote: %d hosts**, which bench did not start and cannot look into. Of them it is said: %s", r.Remote.Hosts, r.Remote.Note)
+	p.Item("**remote: %s**, which bench did not start and cannot look into. Of them it is said: %s", record.Hosts(r.Remote.Hosts), r.Remote.Note)
 	if r.Remote.Floor == "" {
 		p.Item("**no floor** was there: no limit_ratio of what writes, and nothing says how much of a figure is the machines'")
 	} else {
