@@ -23,6 +23,7 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{[]string{"--version"}, 0, "ackline "},
 		{[]string{"--help"}, 0, "full, quick"},
+		{[]string{"--help"}, 0, "bench --hosts hosts.toml"},
 		{append(at, "--show"), 0, "about"},
 		{append(at, "--show", "--seed", "99"), 0, "seed 99"},
 		{append(at, "--show", "--profile", "full"), 0, "throughput     batched"},

@@ -93,9 +93,15 @@ func TestHostsOfThree(t *testing.T) {
 // Any cluster will do, without a floor: then there is no ratio, and that is said.
 func TestHostsWithoutFloor(t *testing.T) {
 	c := brokertest.Start(t, 1)
-	b, args := prepare(t, latency, fmt.Sprintf("note = \"a fake\"\nbrokers = [%q]\n", c.Addr()))
+	b, args := prepare(t, latency+others, fmt.Sprintf("note = \"a fake\"\nbrokers = [%q]\n", c.Addr()))
 	b.run(t.Context(), t, args)
 	b.measured(t)
+	for i, l := range b.results.Launches {
+		if s := b.results.Scenarios[i]; s.Name != l.Scenario || s.FloorIs != "" || len(l.Pairs) > 0 || len(l.Slices) == 0 ||
+			slices.ContainsFunc(l.Slices, func(sl record.Slice) bool { return sl.Side != record.System }) {
+			t.Errorf("%s beside %q: pairs %+v of %d slices", s.Name, s.FloorIs, l.Pairs, len(l.Slices))
+		}
+	}
 	l, s := b.results.Launches[0], b.results.Scenarios[0]
 	if s.FloorIs != "" || b.results.Remote.Floor != "" || len(l.Pairs) > 0 || len(l.Slices) != 2 || l.Slices[1].Side != record.System {
 		t.Errorf("beside %q: pairs %+v of %d slices", s.FloorIs, l.Pairs, len(l.Slices))

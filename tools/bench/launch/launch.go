@@ -8,6 +8,9 @@
 // bytes per second are measured, the time of that writing counts too: a rate of bytes that are not on the disk yet is the
 // memory's. At the end everything that was acknowledged is read back. A launch that breaks a rule is kept with its reasons and
 // published without figures.
+//
+// Brokers and floor that are there already (There) get the same load in the same turns; what would take a look at their machines is
+// left out of the record then.
 package launch
 
 import (
