@@ -130,13 +130,7 @@ func (c *cli) local(s *profiles.Suite) (suite.Config, error) {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return suite.Config{}, err
 	}
-	var notes []string
-	if s.Tuning.IdleCPUs == profiles.Poll && !c.Show {
-		// Until this process ends, and before the machine is described, of which it is part.
-		if _, err := pace.KeepAwake(); err != nil {
-			notes = append(notes, fmt.Sprintf("idle CPUs halt, although the tuning is to have them poll (%v): all that sleeps wakes later", err))
-		}
-	}
+	notes := c.awake(s)
 	place, err := raw.FindPlace(c.Dir, c.AllowFS)
 	if err != nil {
 		return suite.Config{}, err
@@ -149,6 +143,18 @@ func (c *cli) local(s *profiles.Suite) (suite.Config, error) {
 		c.Seed = rand.Uint64()
 	}
 	return suite.Config{Suite: s, Place: place, Dir: c.Dir, Out: c.Out, Seed: c.Seed, Programs: programs, Started: time.Now(), Notes: notes}, nil
+}
+
+// awake keeps this machine's idle CPUs from halting, if that is the tuning: until this process ends, and before the machine is
+// described, of which it is part. It returns what is to be known about that.
+func (c *cli) awake(s *profiles.Suite) []string {
+	if s.Tuning.IdleCPUs != profiles.Poll || c.Show {
+		return nil
+	}
+	if _, err := pace.KeepAwake(); err != nil {
+		return []string{fmt.Sprintf("idle CPUs halt, although the tuning is to have them poll (%v): all that sleeps wakes later", err)}
+	}
+	return nil
 }
 
 // narrow leaves only the scenarios and launches that were asked for. The name says that it is not the whole suite.

@@ -42,6 +42,7 @@ func (c *cli) remote(s *profiles.Suite) (suite.Config, *hosts.Config, error) {
 	if err != nil {
 		return suite.Config{}, nil, err
 	}
+	notes := c.awake(s) // of the client: what the tuning asks of brokers is theirs
 	client, err := fingerprint.Collect(os.DirFS("/"), at)
 	if err != nil {
 		return suite.Config{}, nil, err
@@ -49,7 +50,7 @@ func (c *cli) remote(s *profiles.Suite) (suite.Config, *hosts.Config, error) {
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64()
 	}
-	cfg := suite.Config{Suite: s, Out: c.Out, Seed: c.Seed, Started: time.Now(), Elsewhere: &suite.Elsewhere{There: h.There(), About: h.About(left)}}
+	cfg := suite.Config{Suite: s, Out: c.Out, Seed: c.Seed, Started: time.Now(), Notes: notes, Elsewhere: &suite.Elsewhere{There: h.There(), About: h.About(left)}}
 	cfg.Place.Host = h.Host(client)
 	return cfg, h, nil
 }
