@@ -22,7 +22,7 @@ func (h *host) pass(v *Governor, ms int, took uint64, message int) (sent int) {
 	for range ms {
 		h.now += 1e6
 		h.writes, h.ns, h.bytes = h.writes+1, h.ns+took, h.bytes+4096
-		for message > 0 && v.May() {
+		for message > 0 && sent < 1<<36 && v.May() {
 			v.Spend(message)
 			sent += message
 		}
