@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 // Faults is what the cluster does wrong. The zero value does everything right. Counts are per partition: 3 means the
 // third batch and no other.
 type Faults struct {
+	Topic        string          // only this one's records suffer; "": all
 	Until        <-chan struct{} // Produce is not handled before this is closed
 	Mute         bool            // Produce is stored and not answered
 	MuteFrom     int             // the same from this Produce request of the cluster on
@@ -197,6 +199,13 @@ func (c *Cluster) Stored(topic string, p int) int64 {
 	return c.topics[topic][p].next
 }
 
+// Batches are the batches that a partition holds, which are not to be changed.
+func (c *Cluster) Batches(topic string, p int) [][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.topics[topic][p].batches)
+}
+
 // AwaitStored waits until a partition holds n records.
 func (c *Cluster) AwaitStored(topic string, p int, n int64) {
 	c.mu.Lock()
@@ -299,7 +308,11 @@ func (c *Cluster) produce(n *node, r *kmsg.ProduceRequest, f Faults) *kmsg.Produ
 	resp := kmsg.NewPtrProduceResponse()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	all := f
 	for _, t := range r.Topics {
+		if f = all; f.Topic != "" && f.Topic != t.Topic {
+			f = Faults{}
+		}
 		rt := kmsg.NewProduceResponseTopic()
 		rt.Topic = t.Topic
 		for _, p := range t.Partitions {
@@ -321,8 +334,8 @@ func (c *Cluster) produce(n *node, r *kmsg.ProduceRequest, f Faults) *kmsg.Produ
 		resp.Topics = append(resp.Topics, rt)
 	}
 	r.UnknownTags.Each(func(number uint32, _ []byte) {
-		if number == stagesTag && f.Tell != nil {
-			resp.UnknownTags.Set(number, f.Tell())
+		if number == stagesTag && all.Tell != nil {
+			resp.UnknownTags.Set(number, all.Tell())
 		}
 	})
 	c.grown.Broadcast()

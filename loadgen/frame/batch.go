@@ -144,6 +144,26 @@ func NextBatch(b []byte) (Batch, []byte, error) {
 	}, rest, nil
 }
 
+// Walk checks the batches of an answer to a request for offset from: the first holds from, each follows the one before.
+func Walk(batches []byte, from int64) (next int64, records int32, err error) {
+	next = from
+	for len(batches) > 0 {
+		b, rest, err := NextBatch(batches)
+		if errors.Is(err, ErrTruncated) {
+			break
+		}
+		if err != nil {
+			return next, records, err
+		}
+		last := b.Base + int64(b.LastDelta)
+		if (records == 0 && last < from) || (records > 0 && b.Base < next) {
+			return next, records, fmt.Errorf("a batch of offsets %d–%d where %d should follow", b.Base, last, next)
+		}
+		next, records, batches = last+1, records+b.Count, rest
+	}
+	return next, records, nil
+}
+
 // Plain returns the batch without compression.
 func (b Batch) Plain(unpack kgo.Decompressor) (Batch, error) {
 	if b.Codec == 0 {

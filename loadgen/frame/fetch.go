@@ -3,6 +3,8 @@ package frame
 import (
 	"encoding/binary"
 	"fmt"
+
+	"ackline/loadgen/place"
 )
 
 // Fetch is sent as version 11: the last one before flexible encoding, names topics by name and is spoken by every broker
@@ -69,6 +71,31 @@ func NewFetch(topic string, l FetchLimits) *Fetch {
 	f.template = b
 	return f
 }
+
+// Fetches are requests to several topics, by their index.
+type Fetches []*Fetch
+
+// NewFetches lays out a request for each.
+func NewFetches(topics place.Topics, l FetchLimits) (out Fetches) {
+	for _, name := range topics {
+		out = append(out, NewFetch(name, l))
+	}
+	return out
+}
+
+// MaxLen is the length of the longest frame.
+func (f Fetches) MaxLen() (n int) {
+	for _, one := range f {
+		n = max(n, one.Len())
+	}
+	return n
+}
+
+// fetchWaitAt is where a frame holds how long the broker may wait.
+const fetchWaitAt = 12 + 2 + len(ClientID) + 4
+
+// AtOnce makes an initialised frame a request that is answered at once, whatever there is.
+func (f *Fetch) AtOnce(frame []byte) { binary.BigEndian.PutUint32(frame[fetchWaitAt:], 0) }
 
 // Len is the length of a frame, its prefix included.
 func (f *Fetch) Len() int { return len(f.template) }

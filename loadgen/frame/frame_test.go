@@ -226,6 +226,10 @@ func TestFetchReadsAsKafka(t *testing.T) {
 	if back := req.AppendTo(frame[: 14+len(ClientID) : 14+len(ClientID)]); !bytes.Equal(back, frame) {
 		t.Errorf("kmsg writes the same request as\n% x\nnot\n% x", back, frame)
 	}
+	f.AtOnce(frame)
+	if err := req.ReadFrom(frame[14+len(ClientID):]); err != nil || req.MaxWaitMillis != 0 || req.ReplicaID != -1 || req.MinBytes != 1 || req.MaxBytes != 1<<20 {
+		t.Errorf("at once: %v, %+v", err, req)
+	}
 }
 
 func fetchResponse(records []byte) []byte {

@@ -25,6 +25,8 @@ import (
 //	    16     8  sequence number within the stream, from 0
 //	    24     –  filler: a window of the run's random pool, at a place that (stream, sequence) selects
 //
+// Where keys choose partitions, the filler of every payload begins with 8 bytes that say which key it has (see NewDrawnPayloads).
+//
 // Big-endian. The filler makes neighbouring records differ everywhere, does not compress, and costs one copy. Records of a shape that is not plain have the
 // filler that the shape says instead.
 const (
@@ -48,6 +50,7 @@ type Payloads struct {
 	pool       []byte          // poolWindows + size - payloadHeader bytes, a function of run alone; nil with a shape
 	shape      *workload.Shape // nil: plain
 	headersLen int
+	drawn      bool // keys are drawn for the run as a whole
 }
 
 // NewPayloads returns the payloads of size bytes of a run; size between MinPayload and MaxPayload.
@@ -75,6 +78,44 @@ func NewShapedPayloads(run uint64, shape workload.Shape) *Payloads {
 	return p
 }
 
+// A record whose key chooses its partition belongs to the stream of that partition, so that its key cannot follow from its number there. It is drawn before, by a
+// number that counts through the run's records, and the payload says which one that was:
+//
+//	offset  size  field
+//	    24     5  number of the draw
+//	    29     3  of a hash of it and of the stream and sequence number: a draw that was changed is no draw of this record
+//	    32     –  filler
+const (
+	payloadDrawAt = payloadHeader
+	drawnHeader   = payloadHeader + 8
+	drawShift     = 24
+	// MinDrawn is the size of the smallest payload that says its draw.
+	MinDrawn = drawnHeader
+)
+
+// NewDrawnPayloads returns the payloads of a run whose records' keys choose their partitions. The shape has keys and is valid from MinDrawn to MaxPayload.
+func NewDrawnPayloads(run uint64, shape workload.Shape) *Payloads {
+	if err := shape.Validate(MinDrawn, MaxPayload); err != nil || shape.Key.IsZero() {
+		panic(fmt.Sprintf("frame: payloads of drawn keys %s: %v", shape.Key, err))
+	}
+	p := NewShapedPayloads(run, shape)
+	p.drawn = true
+	return p
+}
+
+// Drawn reports whether keys choose the partitions.
+func (p *Payloads) Drawn() bool { return p.drawn }
+
+// DrawnKey appends the key that a draw gives.
+func (p *Payloads) DrawnKey(dst []byte, draw uint64) []byte {
+	return p.shape.AppendKey(dst, p.run, 0, draw)
+}
+
+// draw is a draw as it stands in the payload of a record.
+func (p *Payloads) draw(stream uint32, seq, draw uint64) uint64 {
+	return draw<<drawShift | workload.Mix(p.run^workload.Mix(uint64(stream)<<40^seq)^draw)>>(64-drawShift)
+}
+
 // Shape is what records look like; nil when they are plain.
 func (p *Payloads) Shape() *workload.Shape { return p.shape }
 
@@ -89,7 +130,7 @@ func (p *Payloads) Bytes(stream uint32, seq uint64) int {
 	return p.shape.Bytes(p.run, stream, seq)
 }
 
-// Key appends a record's key, if it has one.
+// Key appends a record's key, if it has one. Where keys are drawn it is DrawnKey's.
 func (p *Payloads) Key(dst []byte, stream uint32, seq uint64) []byte {
 	if p.shape == nil {
 		return dst
@@ -109,7 +150,10 @@ func (p *Payloads) filler(stream uint32, seq uint64) []byte {
 }
 
 // Put writes a payload into dst, which is Bytes long.
-func (p *Payloads) Put(dst []byte, stream uint32, seq uint64) {
+func (p *Payloads) Put(dst []byte, stream uint32, seq uint64) { p.PutDrawn(dst, stream, seq, 0) }
+
+// PutDrawn is Put for a record whose key is that of a draw, where keys are drawn; elsewhere the draw is passed over.
+func (p *Payloads) PutDrawn(dst []byte, stream uint32, seq, draw uint64) {
 	n := p.size
 	if p.shape != nil {
 		n = len(dst)
@@ -119,6 +163,11 @@ func (p *Payloads) Put(dst []byte, stream uint32, seq uint64) {
 	binary.BigEndian.PutUint32(dst[payloadStreamAt:], stream)
 	binary.BigEndian.PutUint32(dst[payloadSizeAt:], uint32(n))
 	binary.BigEndian.PutUint64(dst[payloadSeqAt:], seq)
+	if p.drawn {
+		binary.BigEndian.PutUint64(dst[payloadDrawAt:], p.draw(stream, seq, draw))
+		p.shape.Fill(dst[drawnHeader:n], p.run, stream, seq)
+		return
+	}
 	if p.shape != nil {
 		p.shape.Fill(dst[payloadHeader:n], p.run, stream, seq)
 		return
@@ -143,14 +192,19 @@ func (p *Payloads) Verify(value []byte, stream uint32, seq uint64) error {
 	if got := binary.BigEndian.Uint32(value[payloadSizeAt:]); got != uint32(size) {
 		return fmt.Errorf("value says that it has %d bytes, want %d", got, size)
 	}
-	var want []byte
 	if p.shape == nil {
-		want = p.filler(stream, seq)
-	} else {
-		want = make([]byte, size-payloadHeader)
-		p.shape.Fill(want, p.run, stream, seq)
+		return differ("value", value, p.filler(stream, seq), payloadHeader)
 	}
-	return differ("value", value, want, payloadHeader)
+	from := payloadHeader
+	if p.drawn {
+		from = drawnHeader
+		if got := binary.BigEndian.Uint64(value[payloadDrawAt:]); got != p.draw(stream, seq, got>>drawShift) {
+			return fmt.Errorf("bytes %d to %d of the value, %#x, are no draw of this record", payloadDrawAt, drawnHeader-1, got)
+		}
+	}
+	want := make([]byte, size-from)
+	p.shape.Fill(want, p.run, stream, seq)
+	return differ("value", value, want, from)
 }
 
 // VerifyRecord does so for all of a record: its value, its key and its headers.
@@ -158,7 +212,7 @@ func (p *Payloads) VerifyRecord(r Record, stream uint32, seq uint64) error {
 	if err := p.Verify(r.Value, stream, seq); err != nil {
 		return err
 	}
-	want := p.Key(nil, stream, seq)
+	want := p.key(r.Value, stream, seq)
 	if (r.Key == nil) != (want == nil) || len(r.Key) != len(want) {
 		return fmt.Errorf("key %q, want %q", r.Key, want)
 	}
@@ -170,6 +224,14 @@ func (p *Payloads) VerifyRecord(r Record, stream uint32, seq uint64) error {
 		return fmt.Errorf("headers of %d bytes, want %d", len(r.Headers), len(want))
 	}
 	return differ("headers", r.Headers, want, 0)
+}
+
+// key is the key that a verified record should have.
+func (p *Payloads) key(value []byte, stream uint32, seq uint64) []byte {
+	if p.drawn {
+		return p.DrawnKey(nil, binary.BigEndian.Uint64(value[payloadDrawAt:])>>drawShift)
+	}
+	return p.Key(nil, stream, seq)
 }
 
 // differ compares got from a byte on with want, which is as long as that.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"ackline/loadgen/place"
 	"ackline/loadgen/workload"
 )
 
@@ -36,8 +37,8 @@ func (c Codec) Kgo() kgo.CompressionCodec {
 // run beside Frame.
 type Shaped struct {
 	payloads   *Payloads
-	head       []byte // of a frame, up to the partition
-	tail       []byte // behind the batch: the tags of partition, topic and body
+	heads      [][]byte // of a frame, up to the partition; by topic
+	tail       []byte   // behind the batch: the tags of partition, topic and body
 	records    int
 	codec      Codec
 	compressor kgo.Compressor // nil without compression
@@ -56,14 +57,19 @@ type Asked struct {
 	Stages    bool // see Stages
 }
 
-// NewShaped returns a maker of requests to a topic.
-func NewShaped(topic string, a Asked, p *Payloads) (*Shaped, error) {
-	pr, err := NewProduce(topic, 1, a.TimeoutMS, NewPayloads(p.run, MinPayload))
-	if err != nil {
-		return nil, err
+// NewShaped returns a maker of requests to one topic, or to several (see place.Parse): each request is to one of them.
+func NewShaped(topics string, a Asked, p *Payloads) (s *Shaped, err error) {
+	s = &Shaped{payloads: p, tail: []byte{0, 0, 0}, records: a.Records, codec: a.Codec}
+	longest := 0
+	for _, name := range place.Parse(topics) {
+		pr, err := NewProduce(name, 1, a.TimeoutMS, NewPayloads(p.run, MinPayload))
+		if err != nil {
+			return nil, err
+		}
+		pr.SetAcks(a.Acks)
+		s.heads = append(s.heads, pr.template[:pr.partitionAt])
+		longest = max(longest, pr.partitionAt)
 	}
-	pr.SetAcks(a.Acks)
-	s := &Shaped{payloads: p, head: pr.template[:pr.partitionAt], tail: []byte{0, 0, 0}, records: a.Records, codec: a.Codec}
 	if a.Stages {
 		s.tail = appendStagesQuestion(s.tail[:2])
 	}
@@ -74,7 +80,7 @@ func NewShaped(topic string, a Asked, p *Payloads) (*Shaped, error) {
 	}
 	raw := int64(a.Records) * int64(p.maxRecord())
 	// A codec that finds nothing makes it longer: snappy, the worst of them, by a sixth.
-	most := int64(len(s.head)) + 4 + binary.MaxVarintLen32 + batchHeader + raw + raw/6 + 128 + int64(len(s.tail))
+	most := int64(longest) + 4 + binary.MaxVarintLen32 + batchHeader + raw + raw/6 + 128 + int64(len(s.tail))
 	if a.Records < 1 || most > math.MaxInt32/4 {
 		return nil, fmt.Errorf("produce: %d records of up to %d bytes make a request of up to %d bytes, want 1 record or more and at most %d bytes", a.Records, p.maxRecord(), most, math.MaxInt32/4)
 	}
@@ -90,6 +96,11 @@ func (s *Shaped) Records() int { return s.records }
 
 // Batch appends the batch of records seq, seq+1, … of a stream, without times and CRC, and says how many bytes its values have.
 func (s *Shaped) Batch(dst []byte, stream uint32, seq uint64) (out []byte, values int64) {
+	return s.Drawn(dst, stream, seq, 0)
+}
+
+// Drawn is Batch for a record whose key is that of a draw (see NewDrawnPayloads).
+func (s *Shaped) Drawn(dst []byte, stream uint32, seq, draw uint64) (out []byte, values int64) {
 	start := len(dst)
 	dst = append(dst, make([]byte, batchHeader)...)
 	into := &dst
@@ -99,7 +110,7 @@ func (s *Shaped) Batch(dst []byte, stream uint32, seq uint64) (out []byte, value
 	}
 	for i := range s.records {
 		var n int
-		*into, n = s.payloads.appendRecord(*into, i, stream, seq+uint64(i))
+		*into, n = s.payloads.appendRecord(*into, i, stream, seq+uint64(i), draw)
 		values += int64(n)
 	}
 	codec := None
@@ -117,18 +128,24 @@ func (s *Shaped) Batch(dst []byte, stream uint32, seq uint64) (out []byte, value
 	return dst, values
 }
 
-// Frame writes the request that holds a batch and returns its length, at most MaxLen. first is the batch's sequence number if there is a producer.
-func (s *Shaped) Frame(frame, batch []byte, correlation, partition int32, who *Producer, first uint64, timestampMS int64) int {
-	b := append(frame[:0], s.head...)
+// Frame writes the request that holds a batch and returns its length, at most MaxLen. at is the place that it goes to (see package place), first the batch's
+// sequence number if there is a producer.
+func (s *Shaped) Frame(frame, batch []byte, correlation, at int32, who *Producer, first uint64, timestampMS int64) int {
+	head, partition := s.heads[0], at
+	if len(s.heads) > 1 {
+		topic, number := place.Split(at)
+		head, partition = s.heads[topic], number
+	}
+	b := append(frame[:0], head...)
 	binary.BigEndian.PutUint32(b[CorrelationAt:], uint32(correlation))
 	b = binary.BigEndian.AppendUint32(b, uint32(partition))
 	b = binary.AppendUvarint(b, uint64(len(batch)+1))
-	at := len(b)
+	start := len(b)
 	b = append(b, batch...)
-	if in := b[at:]; who != nil {
+	if in := b[start:]; who != nil {
 		identify(in, *who, first)
 	}
-	sealBatch(b[at:], timestampMS)
+	sealBatch(b[start:], timestampMS)
 	b = append(b, s.tail...)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	if len(b) > len(frame) {
@@ -143,11 +160,14 @@ func (p *Payloads) maxRecord() int {
 }
 
 // appendRecord appends a record as it stands in a batch, and says how many bytes its value has.
-func (p *Payloads) appendRecord(dst []byte, delta int, stream uint32, seq uint64) ([]byte, int) {
+func (p *Payloads) appendRecord(dst []byte, delta int, stream uint32, seq, draw uint64) ([]byte, int) {
 	var keyBytes [workload.KeyBytes]byte
 	key := keyBytes[:0]
 	keyLen := int64(-1)
-	if p.shape != nil {
+	if p.drawn {
+		key = p.DrawnKey(key, draw)
+		keyLen = int64(len(key))
+	} else if p.shape != nil {
 		if key = p.shape.AppendKey(key, p.run, stream, seq); !p.shape.Key.IsZero() {
 			keyLen = int64(len(key))
 		}
@@ -161,7 +181,7 @@ func (p *Payloads) appendRecord(dst []byte, delta int, stream uint32, seq uint64
 	dst = append(dst, key...)
 	dst = binary.AppendVarint(dst, int64(n))
 	dst = append(dst, make([]byte, n)...)
-	p.Put(dst[len(dst)-n:], stream, seq)
+	p.PutDrawn(dst[len(dst)-n:], stream, seq, draw)
 	return p.appendHeaders(dst, stream, seq), n
 }
 

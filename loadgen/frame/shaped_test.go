@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"ackline/loadgen/place"
 	"ackline/loadgen/workload"
 )
 
@@ -106,6 +107,40 @@ func TestShapedReadsAsKafka(t *testing.T) {
 	}
 }
 
+// Each request goes to its own topic, and holds the key of its draw; a byte of it that changes is noticed, the draw's too.
+func TestDrawnToSeveralTopics(t *testing.T) {
+	p := NewDrawnPayloads(3, shape(t, "32..64", "zipf:50,1.1", "none", 0))
+	s, err := NewShaped("a,longer,b", Asked{Records: 1, TimeoutMS: 5, Acks: -1}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"a", "longer", "b"} {
+		batch, _ := s.Drawn(nil, 7, 8, 1000+uint64(i))
+		f := make([]byte, s.MaxLen())
+		f = f[:s.Frame(f, batch, 77, place.Of(i, 5), nil, 0, 1)]
+		req, _, records := decodeProduce(t, f)
+		if got := req.Topics[0]; got.Topic != name || got.Partitions[0].Partition != 5 {
+			t.Errorf("to %q partition %d, want %q", got.Topic, got.Partitions[0].Partition, name)
+		}
+		r := Record{Key: records[0].Key, Value: records[0].Value, Headers: []byte{0}}
+		if want := p.DrawnKey(nil, 1000+uint64(i)); string(r.Key) != string(want) {
+			t.Errorf("key %q, want %q", r.Key, want)
+		}
+		if err := p.VerifyRecord(r, 7, 8); err != nil {
+			t.Error(err)
+		}
+		for _, part := range [][]byte{r.Key, r.Value} {
+			for j := range part {
+				part[j] ^= 0x10
+				if stream, seq, ours := p.Peek(r.Value); ours && stream == 7 && seq == 8 && p.VerifyRecord(r, 7, 8) == nil {
+					t.Errorf("byte %d of %d changed and nothing was noticed", j, len(part))
+				}
+				part[j] ^= 0x10
+			}
+		}
+	}
+}
+
 // A batch of a ratio is made so much smaller with everything that it holds beside the values.
 func TestRatioOfBatches(t *testing.T) {
 	for codec := Gzip; codec <= Zstd; codec++ {
@@ -122,7 +157,7 @@ func TestRatioOfBatches(t *testing.T) {
 
 func TestVerifyRecordFindsEveryChangedByte(t *testing.T) {
 	p := NewShapedPayloads(3, shape(t, "100..200", "uniform:1000", "2x9", 2))
-	raw, _ := p.appendRecord(nil, 0, 7, 8)
+	raw, _ := p.appendRecord(nil, 0, 7, 8, 0)
 	_, n := binary.Varint(raw)
 	read := func() (Record, error) { return record(raw[n:]) }
 	r, err := read()

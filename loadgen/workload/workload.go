@@ -3,7 +3,8 @@
 // The problem: a system that takes records of one size, without keys, of bytes that do not compress may do quite differently
 // with those of an application; but a load that is drawn at random must still be checked byte by byte, and to keep what was
 // sent would take more memory than the run has. So everything about a record is a pure function of three numbers, the run's
-// seed, the record's stream and its sequence number: the check draws it again. Nothing here keeps a state, reads a clock
+// seed, the record's stream and its sequence number: the check draws it again. (A key that chooses its record's partition, and so its stream, is
+// drawn before there is one: of the seed and a number that the record says.) Nothing here keeps a state, reads a clock
 // or allocates once it is set up.
 //
 // Each distribution has a text form, the same on the command line, in a file and in a result. The functions use package math, so that
