@@ -14,11 +14,12 @@ import (
 // checkCmd is loadgen check: the check of the data as a soak.
 type checkCmd struct {
 	Brokers []string `placeholder:"HOST:PORT,…" help:"Brokers to ask first."`
-	Topic   string   `help:"Topic to make, write to and read back, and delete when the soak is over unless it found a fault (a new name each time; the state file remembers it)."`
+	Topic   string   `placeholder:"NAME,…" help:"Topic to make, write to and read back, or several, and delete when the soak is over unless it found a fault (a new name each time; the state file remembers it)."`
+	Topics  int      `default:"1" placeholder:"N" help:"Topics that are made, of --partitions partitions each (${default})."`
 
-	Existing    bool              `help:"With --topic: it is there already; use it, and do not delete it."`
-	Keep        bool              `help:"Do not delete the topic."`
-	Partitions  int32             `default:"1" help:"Number of partitions (${default})."`
+	Existing    bool              `help:"With --topic: the topics are there already; use them, and do not delete them."`
+	Keep        bool              `help:"Do not delete the topics."`
+	Partitions  int32             `default:"1" help:"Number of partitions of each (${default})."`
 	Replication int16             `default:"0" help:"Replication factor of a topic that is made; 0 leaves it to the cluster (${default})."`
 	TopicConfig map[string]string `placeholder:"KEY=VALUE" help:"Topic configuration."`
 
@@ -51,7 +52,7 @@ Exit codes: 0 VALID, 1 error, 2 bad usage, 3 it ended before its time and nothin
 }
 
 func (c *checkCmd) soak() soak.Config {
-	return soak.Config{Brokers: c.Brokers, Security: c.securityFlags.config(), Topic: c.Topic, Existing: c.Existing, Keep: c.Keep, Partitions: c.Partitions, Replication: c.Replication,
+	return soak.Config{Brokers: c.Brokers, Security: c.securityFlags.config(), Topic: c.Topic, Topics: c.Topics, Existing: c.Existing, Keep: c.Keep, Partitions: c.Partitions, Replication: c.Replication,
 		TopicConfig: c.TopicConfig, RatePerSecond: c.Rate, ValueBytes: c.Size, For: c.For, State: c.State, Timeout: c.Timeout, GiveUp: c.GiveUp}
 }
 

@@ -18,11 +18,11 @@ import (
 type systemFlags struct {
 	Brokers []string `name:"brokers" placeholder:"HOST:PORT,…" help:"Brokers to ask first."`
 	Floor   string   `placeholder:"HOST:PORT" help:"A floor server (bin/floor serve; of several, the one with --followers), which takes the least that any system would: alone, the frames go there; beside --brokers, both get the load in turns, and the summary has the limit_ratio."`
-	Topic   string   `placeholder:"NAME" help:"Topic to write to, which is made for the run and deleted at its end (loadgen-DATE-ID, a name that is the run's own)."`
+	Topic   string   `placeholder:"NAME,…" help:"Topic to write to, or several, which are made for the run and deleted at its end (loadgen-DATE-ID, a name that is the run's own). With --topics N: NAME-0 and so on."`
 
-	Existing    bool              `help:"The topic of --topic is there: use it as it is, and do not delete it."`
-	Keep        bool              `help:"Do not delete the topic that was made."`
-	Partitions  int32             `default:"1" help:"Number of partitions of a topic that is made (${default})."`
+	Existing    bool              `help:"The topics of --topic are there: use them as they are, and do not delete them."`
+	Keep        bool              `help:"Do not delete the topics that were made."`
+	Partitions  int32             `default:"1" help:"Number of partitions of each topic that is made (${default})."`
 	Replication int16             `default:"0" help:"Its replication factor; 0 leaves it to the cluster (${default})."`
 	TopicConfig map[string]string `placeholder:"KEY=VALUE" help:"Its configuration."`
 
@@ -33,7 +33,7 @@ type systemFlags struct {
 type loadFlags struct {
 	Driver string `default:"wire" enum:"wire,kgo,kgo-default" help:"wire sends pre-encoded frames and costs next to nothing; kgo is franz-go set up to measure the system; kgo-default is franz-go as people use it (${default})."`
 
-	WorkloadFile    workloadFile `placeholder:"FILE" help:"A TOML file with the workload: the flags from --workload to --consumers and --partitions by their names, with _ for -. Flags that are given override it."`
+	WorkloadFile    workloadFile `placeholder:"FILE" help:"A TOML file with the workload: the flags from --topics to --consumers and --partitions by their names, with _ for -. Flags that are given override it."`
 	workload.Config `embed:""`
 
 	Threads    int           `default:"0" help:"Threads of load; 0: one per CPU for one in flight, else half as many (${default})."`
@@ -81,11 +81,11 @@ type outputFlags struct {
 // config is what a session is opened with.
 func config(s *systemFlags, l *loadFlags) (loadrun.Config, error) {
 	cfg := loadrun.Config{
-		Brokers: s.Brokers, Floor: s.Floor, Topic: s.Topic, Security: s.config(), Existing: s.Existing, Keep: s.Keep, Partitions: s.Partitions, Replication: s.Replication,
+		Brokers: s.Brokers, Floor: s.Floor, Topic: s.Topic, Topics: l.Topics, Security: s.config(), Existing: s.Existing, Keep: s.Keep, Partitions: s.Partitions, Replication: s.Replication,
 		TopicConfig: s.TopicConfig, Driver: l.Driver, Workload: l.Workload, Shape: l.Shape(), FetchBytes: l.FetchBytes,
 		FetchOrder: client.FetchOrder(l.FetchOrder), EndToEnd: l.EndToEnd, Consumers: l.Consumers, NoCheck: !l.Check, SpinMax: l.Spin, NoRealtime: !l.Realtime, NoAwake: !l.Realtime,
 		Client: client.Config{Connections: l.Connections, InFlight: l.InFlight, Threads: l.Threads, RecordsPerRequest: l.RecordsPerRequest, Timeout: l.Timeout, Resend: l.Resend,
-			Acks: l.Acks, Compression: l.Compression, Idempotence: l.Idempotence, Stages: l.Stages == "on" || l.Stages == "auto" && l.Driver == loadrun.DriverWire && l.Workload == loadrun.Produce && l.Acks != client.AcksNone},
+			PartitionBy: l.PartitionBy, Acks: l.Acks, Compression: l.Compression, Idempotence: l.Idempotence, Stages: l.Stages == "on" || l.Stages == "auto" && l.Driver == loadrun.DriverWire && l.Workload == loadrun.Produce && l.Acks != client.AcksNone},
 	}
 	if l.Spin == 0 {
 		cfg.SpinMax = -1

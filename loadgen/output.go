@@ -12,6 +12,7 @@ import (
 
 	"ackline/loadgen/client"
 	"ackline/loadgen/hist"
+	"ackline/loadgen/place"
 	"ackline/loadgen/result"
 	loadrun "ackline/loadgen/run"
 	"ackline/loadgen/view"
@@ -74,12 +75,21 @@ func (p *progress) opened(s *loadrun.Session) {
 		phase = fmt.Sprintf("warming up for at most %v, then measuring for %v", p.spec.WarmUp, p.spec.For)
 	}
 	fmt.Fprintf(p.out, "connected with the %s driver; %s\n", e.Driver, phase)
-	switch made := s.Made(); {
-	case made != "" && s.Config().Keep:
-		p.kept = made
-		fmt.Fprintf(p.out, "made topic %s, which is kept\n", made)
-	case made != "":
-		fmt.Fprintf(p.out, "made topic %s, which is deleted at the end\n", made)
+	p.made(s.Made(), s.Config().Keep)
+}
+
+// made says which topics are the run's own, and what becomes of them.
+func (p *progress) made(topics string, keep bool) {
+	names := place.Parse(topics)
+	what, fate := "topic "+topics+", which is", "deleted at the end"
+	if names.Several() {
+		what = fmt.Sprintf("%d topics, %s, which are", len(names), names.Listed())
+	}
+	if keep {
+		p.kept, fate = topics, "kept"
+	}
+	if topics != "" {
+		fmt.Fprintf(p.out, "made %s %s\n", what, fate)
 	}
 }
 
@@ -124,7 +134,11 @@ func (p *progress) end() {
 		fmt.Fprintln(p.out)
 	}
 	if p.kept != "" {
-		fmt.Fprintf(p.out, "topic %s is kept; --topic %s --existing uses it again\n", p.kept, p.kept)
+		is, it := "is", "it"
+		if place.Parse(p.kept).Several() {
+			is, it = "are", "them"
+		}
+		fmt.Fprintf(p.out, "topic %s %s kept; --topic %s --existing uses %s again\n", p.kept, is, p.kept, it)
 	}
 }
 

@@ -33,13 +33,22 @@ was late, starved of CPU or collecting garbage when the tail happened, when the 
 few operations for a p99. ackline's broker also tells where the time of each request went, and the summary shows it (--stages).
 
 A run makes its own topic, says its name and deletes it at the end, also when it is interrupted. One that is there already is
-used with --topic NAME --existing, and never deleted.
+used with --topic NAME --existing, and never deleted. With --topics N there are N topics, named after the run with a number behind; with
+--topic a,b,c --existing the load goes to three that are there. Of each, every partition is read back.
+
+A record's partition is the next one of its connection, or with --partition-by key the one that its key chooses, as it would with any of
+Kafka's clients: murmur2 of the key, modulo the topic's partitions. Each thread (with kgo: each client) is then a producer that reaches all
+partitions. A record waits for room on its own partition's connection, and those behind it wait with it: that is what a hot key costs,
+and the backlog has it. The wire driver sends each record by itself then; kgo fills batches by partition, as applications' clients do.
+The summary lists the busiest partitions, the result (--json) all.
 
   loadgen --brokers localhost:9092 --rate 2000                     write latency at 2,000/s
   loadgen --brokers localhost:9092 --arrivals closed \
           --connections 8 --in-flight 32 --records-per-request 100   throughput
   loadgen --brokers localhost:9092 --rate 500 --size p50=300,p99=4000 --key zipf:100000,1.1 \
           --compression zstd --ratio 3 --records-per-request 20      records like an application's; see --workload-file
+  loadgen --brokers localhost:9092 --topics 4 --partitions 6 --connections 8 \
+          --key zipf:100000,1.2 --partition-by key                   24 partitions, of which the hot keys make some hot
   loadgen --floor localhost:7000 --rate 2000                       the same frames to a floor server (bin/floor serve)
   loadgen --brokers localhost:9092 --floor localhost:7000          both in turns, and how far apart they are
   loadgen --brokers localhost:9092 --topic t --keep                write to a topic t, which must not be there yet, and leave it

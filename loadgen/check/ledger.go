@@ -49,7 +49,6 @@ func NewLedger(partitions []int32) *Ledger {
 	l := &Ledger{streams: make([]streamLedger, len(partitions))}
 	for i, p := range partitions {
 		l.streams[i].partition = p
-		l.streams[i].chunks = [][]byte{make([]byte, 0, chunkBytes)}
 	}
 	return l
 }
@@ -76,11 +75,10 @@ func (s *streamLedger) close() {
 	if s.open.n == 0 {
 		return
 	}
-	c := &s.chunks[len(s.chunks)-1]
-	if cap(*c)-len(*c) < maxRunLen {
+	if n := len(s.chunks); n == 0 || cap(s.chunks[n-1])-len(s.chunks[n-1]) < maxRunLen {
 		s.chunks = append(s.chunks, make([]byte, 0, chunkBytes))
-		c = &s.chunks[len(s.chunks)-1]
 	}
+	c := &s.chunks[len(s.chunks)-1]
 	*c = binary.AppendUvarint(*c, s.open.seq-(s.last.seq+s.last.n))
 	*c = binary.AppendUvarint(*c, s.open.n)
 	*c = binary.AppendVarint(*c, s.open.offset-(s.last.offset+int64(s.last.n)))

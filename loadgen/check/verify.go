@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"ackline/loadgen/frame"
+	"ackline/loadgen/place"
 )
 
 // Reader reads one partition.
@@ -72,6 +73,8 @@ const (
 type Options struct {
 	// Start is, per partition, the end offset from before the run. Absent means 0.
 	Start map[int32]int64
+	// Topics are the topics whose partitions the ledger tells by their places. None is one whose name need not be said.
+	Topics place.Topics
 	// Patience is how long a partition may stay without the records that are due. 0 means 5 s.
 	Patience time.Duration
 	// Progress, when not nil, is called about every second with the records read and acknowledged so far.
@@ -85,7 +88,7 @@ func Verify(ctx context.Context, r Reader, l *Ledger, p *frame.Payloads, o Optio
 		o.Patience = 5 * time.Second
 	}
 	v := &verifier{reader: r, ledger: l, payloads: p, options: o, report: &Report{Acked: l.Count(), LedgerBytes: l.Bytes()},
-		missing: map[place]int64{}, unacked: map[place]bool{}, unpack: kgo.DefaultDecompressor(), started: time.Now()}
+		missing: map[recordID]int64{}, unacked: map[recordID]bool{}, unpack: kgo.DefaultDecompressor(), started: time.Now()}
 	for i := range l.streams {
 		v.streams = append(v.streams, streamState{cursor: l.streams[i].cursor()})
 	}
@@ -108,8 +111,8 @@ func Verify(ctx context.Context, r Reader, l *Ledger, p *frame.Payloads, o Optio
 	return v.report, nil
 }
 
-// place names a record.
-type place struct {
+// recordID names a record.
+type recordID struct {
 	stream uint32
 	seq    uint64
 }
@@ -126,8 +129,8 @@ type verifier struct {
 	options  Options
 	report   *Report
 	streams  []streamState
-	missing  map[place]int64 // acknowledged at that offset and passed over; counted as lost unless it turns up
-	unacked  map[place]bool  // not acknowledged and passed over; may turn up once
+	missing  map[recordID]int64 // acknowledged at that offset and passed over; counted as lost unless it turns up
+	unacked  map[recordID]bool  // not acknowledged and passed over; may turn up once
 	unpack   kgo.Decompressor
 	started  time.Time
 	told     time.Time
@@ -140,7 +143,7 @@ func (v *verifier) partition(ctx context.Context, id int32) error {
 	for {
 		batches, hw, err := v.reader.Read(ctx, id, next)
 		if err != nil {
-			return fmt.Errorf("read partition %d back from offset %d: %w", id, next, err)
+			return fmt.Errorf("read %s back from offset %d: %w", v.name(id), next, err)
 		}
 		before := next
 		for len(batches) > 0 {
@@ -152,7 +155,7 @@ func (v *verifier) partition(ctx context.Context, id int32) error {
 				// A batch whose bytes are wrong says nothing about its records: they will count as lost. Its length and offsets may be
 				// wrong too, so that there is no telling where the next one begins.
 				v.report.WrongBytes++
-				v.example("partition %d: %v", id, err)
+				v.example("%s: %v", v.name(id), err)
 				return nil
 			}
 			if last := b.Base + int64(b.LastDelta); last >= next {
@@ -169,7 +172,7 @@ func (v *verifier) partition(ctx context.Context, id int32) error {
 		case next > before:
 			good = time.Now()
 		case time.Since(good) > v.options.Patience:
-			v.example("partition %d: nothing at offset %d for %v, high watermark %d, acknowledged up to %d", id, next, v.options.Patience, hw, target-1)
+			v.example("%s: nothing at offset %d for %v, high watermark %d, acknowledged up to %d", v.name(id), next, v.options.Patience, hw, target-1)
 			return nil
 		}
 		if v.options.Progress != nil && time.Since(v.told) > time.Second {
@@ -200,7 +203,7 @@ func (v *verifier) batch(partition int32, b frame.Batch) error {
 	}
 	b, err := b.Plain(v.unpack)
 	if err != nil {
-		return fmt.Errorf("partition %d: %w", partition, err)
+		return fmt.Errorf("%s: %w", v.name(partition), err)
 	}
 	v.report.Bytes += int64(len(b.Records))
 	err = b.Each(func(r frame.Record) error {
@@ -209,7 +212,7 @@ func (v *verifier) batch(partition int32, b frame.Batch) error {
 	})
 	if err != nil {
 		v.report.WrongBytes++
-		v.example("partition %d: %v", partition, err)
+		v.example("%s: %v", v.name(partition), err)
 	}
 	return nil
 }
@@ -224,16 +227,16 @@ func (v *verifier) record(partition int32, r frame.Record) {
 	v.report.Read++
 	if int(stream) >= len(v.streams) {
 		v.report.WrongBytes++
-		v.example("partition %d offset %d: stream %d, there are %d", partition, offset, stream, len(v.streams))
+		v.example("%s offset %d: stream %d, there are %d", v.name(partition), offset, stream, len(v.streams))
 		return
 	}
 	if err := v.payloads.VerifyRecord(r, stream, seq); err != nil {
 		v.report.WrongBytes++
-		v.example("partition %d offset %d (stream %d record %d): %v", partition, offset, stream, seq, err)
+		v.example("%s offset %d (stream %d record %d): %v", v.name(partition), offset, stream, seq, err)
 	}
 	s := &v.streams[stream]
 	if seq < s.next {
-		v.late(place{stream, seq}, partition, offset)
+		v.late(recordID{stream, seq}, partition, offset)
 		return
 	}
 	v.skip(stream, s, seq)
@@ -243,14 +246,14 @@ func (v *verifier) record(partition int32, r frame.Record) {
 		return
 	}
 	_, want := s.cursor.next()
-	v.found(place{stream, seq}, partition, offset, want)
+	v.found(recordID{stream, seq}, partition, offset, want)
 }
 
 // skip notes the records between the last one seen of a stream and seq: the acknowledged ones are missing unless they
 // turn up late; the others were not acknowledged and may do as they like, once.
 func (v *verifier) skip(stream uint32, s *streamState, seq uint64) {
 	for n := s.next; n < seq; n++ {
-		p := place{stream, n}
+		p := recordID{stream, n}
 		if s.cursor.more() && s.cursor.cur.seq == n {
 			_, o := s.cursor.next()
 			if len(v.missing) == maxMissing {
@@ -265,7 +268,7 @@ func (v *verifier) skip(stream uint32, s *streamState, seq uint64) {
 }
 
 // late handles a record that comes after a later one of its stream.
-func (v *verifier) late(p place, partition int32, offset int64) {
+func (v *verifier) late(p recordID, partition int32, offset int64) {
 	want, missing := v.missing[p]
 	if v.unacked[p] {
 		delete(v.unacked, p)
@@ -274,19 +277,19 @@ func (v *verifier) late(p place, partition int32, offset int64) {
 	}
 	if !missing {
 		v.report.Duplicated++
-		v.example("partition %d offset %d: stream %d record %d is there again", partition, offset, p.stream, p.seq)
+		v.example("%s offset %d: stream %d record %d is there again", v.name(partition), offset, p.stream, p.seq)
 		return
 	}
 	delete(v.missing, p)
 	v.report.Reordered++
-	v.example("partition %d offset %d: stream %d record %d comes after a later one", partition, offset, p.stream, p.seq)
+	v.example("%s offset %d: stream %d record %d comes after a later one", v.name(partition), offset, p.stream, p.seq)
 	v.found(p, partition, offset, want)
 }
 
-func (v *verifier) found(p place, partition int32, offset, want int64) {
+func (v *verifier) found(p recordID, partition int32, offset, want int64) {
 	if home := v.ledger.streams[p.stream].partition; home != partition || offset != want {
 		v.report.WrongOffset++
-		v.example("stream %d record %d: acknowledged at partition %d offset %d, found at partition %d offset %d", p.stream, p.seq, home, want, partition, offset)
+		v.example("stream %d record %d: acknowledged at %s offset %d, found at %s offset %d", p.stream, p.seq, v.name(home), want, v.name(partition), offset)
 	}
 }
 
@@ -298,7 +301,7 @@ func (v *verifier) close() {
 	for i := range v.streams {
 		for c := v.streams[i].cursor; c.more(); {
 			seq, o := c.next()
-			v.lost(place{uint32(i), seq}, o)
+			v.lost(recordID{uint32(i), seq}, o)
 		}
 	}
 	if n := v.report.notMentioned; n > 0 {
@@ -306,10 +309,13 @@ func (v *verifier) close() {
 	}
 }
 
-func (v *verifier) lost(p place, offset int64) {
+func (v *verifier) lost(p recordID, offset int64) {
 	v.report.Lost++
-	v.example("stream %d record %d: acknowledged at partition %d offset %d, not there", p.stream, p.seq, v.ledger.streams[p.stream].partition, offset)
+	v.example("stream %d record %d: acknowledged at %s offset %d, not there", p.stream, p.seq, v.name(v.ledger.streams[p.stream].partition), offset)
 }
+
+// name is what a place is called.
+func (v *verifier) name(at int32) string { return v.options.Topics.Name(at) }
 
 func (v *verifier) example(format string, args ...any) {
 	if len(v.report.Examples) >= maxExamples {

@@ -20,6 +20,7 @@ import (
 
 	"ackline/loadgen/client/sock"
 	"ackline/loadgen/frame"
+	"ackline/loadgen/workload"
 )
 
 // Op is one operation: a request, or for kgo a group of records. A worker owns it; a completion callback may read it
@@ -44,7 +45,7 @@ type Op struct {
 
 // Stream is one sequence of operations into (or out of) one partition. Acknowledgements of a stream come in order of Seq.
 type Stream struct {
-	Partition int32 `json:"partition"`
+	Partition int32 `json:"partition"` // its place (see package place): with one topic Kafka's number
 	Worker    int   `json:"worker"`
 }
 
@@ -92,9 +93,10 @@ type Effective struct {
 // Connection is one open TCP connection.
 type Connection struct {
 	sock.Description
-	Node       int32   `json:"node"`
-	Partitions []int32 `json:"partitions"`
-	TLS        string  `json:"tls,omitempty"` // version and cipher
+	Node       int32              `json:"node"`
+	Partitions []int32            `json:"partitions,omitempty"`       // of one topic
+	Topics     map[string][]int32 `json:"topic_partitions,omitempty"` // of several, by their names
+	TLS        string             `json:"tls,omitempty"`              // version and cipher
 }
 
 // Config is what Open needs. Every driver reads what concerns it.
@@ -122,6 +124,10 @@ type Config struct {
 	// Idempotence is On or Off: whether batches carry a producer's id and their sequence number. "" means off, with Resend on, and for kgo on if Acks
 	// allows it. The wire driver takes a new id after whatever fails, and sends nothing again without Resend.
 	Idempotence string `json:",omitempty"`
+	// PartitionBy is workload.ByRoundRobin or workload.ByKey, for which the payloads are those of drawn keys; "" means round-robin: the partitions of
+	// a connection in turn. By key, each thread (for kgo each client) is a producer that reaches every partition, and a request of the wire driver
+	// has one record.
+	PartitionBy string `json:",omitempty"`
 	// FirstStream is added to the number of each stream in the payloads, so that several drivers, one after the other, can write
 	// payloads of one run. Op.Stream and Driver.Streams count from 0 all the same.
 	FirstStream uint32 `json:",omitempty"`
@@ -221,6 +227,11 @@ func (c Config) validateRequests() error {
 		return fmt.Errorf("idempotence %q: want %s or %s", c.Idempotence, On, Off)
 	case !all && (c.Idempotence == On || c.Resend):
 		return fmt.Errorf("acks %s with idempotence or resend: both want acks %s, or a batch that is known again may yet be lost", c.Acks, AcksAll)
+	case c.PartitionBy != "" && c.PartitionBy != workload.ByRoundRobin && c.PartitionBy != workload.ByKey:
+		return fmt.Errorf("partition-by %q: want %s or %s", c.PartitionBy, workload.ByRoundRobin, workload.ByKey)
+	case c.PartitionBy == workload.ByKey && c.RecordsPerRequest > 1:
+		return fmt.Errorf("partition-by key with records-per-request %d: want 1, because each record goes where its key says; for batches take --driver kgo, whose library fills them, by partition, with what is waiting",
+			c.RecordsPerRequest)
 	case c.Idempotence == Off && c.Resend:
 		return errors.New("resend without idempotence: what is sent again would be stored again")
 	}

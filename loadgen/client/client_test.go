@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -355,20 +354,6 @@ func TestAbandon(t *testing.T) {
 	waitRoom(t, w)
 	if ops := drive(t, w, 5); failures(ops) != 0 {
 		t.Errorf("%d failures afterwards", failures(ops))
-	}
-}
-
-func TestDealSpreadsOverLeaders(t *testing.T) {
-	ps := []cluster.Partition{{ID: 0, Leader: 1}, {ID: 1, Leader: 2}, {ID: 2, Leader: 3}, {ID: 3, Leader: 1}, {ID: 4, Leader: 2}}
-	for n, want := range map[int][][]int32{
-		1: {{0, 3}},
-		3: {{0, 3}, {1, 4}, {2}},
-		4: {{0}, {1, 4}, {2}, {3}},
-		7: {{0}, {1}, {2}, {3}, {4}, {2}, {0}},
-	} {
-		if got := Deal(n, ps); !slices.EqualFunc(got, want, slices.Equal) {
-			t.Errorf("%d connections: %v, want %v", n, got, want)
-		}
 	}
 }
 

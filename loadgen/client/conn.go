@@ -4,18 +4,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"golang.org/x/sys/unix"
 
+	"ackline/loadgen/client/kcode"
 	"ackline/loadgen/client/sock"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/place"
 )
 
-// codec makes requests and reads answers for one connection. All of its frames have one length, unless it is a *shapedCodec.
+// codec makes requests and reads answers for one connection. All of its frames have one length, unless they vary.
 type codec interface {
 	// frameLen is the length of a frame, or of the longest.
 	frameLen() int
@@ -26,6 +29,8 @@ type codec interface {
 	// parse reads an answer (without its length prefix) into op: Base and Bytes, or Err. An error of its own means that
 	// the connection is out of step.
 	parse(reply []byte, correlation int32, op *Op) error
+	// varies reports whether frames differ in length; build then says how long one is.
+	varies() bool
 	// route tells which partitions the connection's node leads now.
 	route(partitions []int32)
 }
@@ -82,8 +87,7 @@ const inBytes = 64 << 10
 func newConn(c codec, window int, assigned []int32) *conn {
 	n := c.frameLen()
 	out := &conn{fd: -1, codec: c, window: window, frameLen: n, out: make([]byte, n*window), ops: make([]Op, window),
-		assigned: assigned, in: make([]byte, inBytes)}
-	_, out.varies = c.(*shapedCodec)
+		assigned: assigned, in: make([]byte, inBytes), varies: c.varies()}
 	for i := range window {
 		c.init(out.out[i*n : (i+1)*n])
 	}
@@ -180,7 +184,7 @@ func (c *conn) flushEach() (done bool) {
 		if c.varies {
 			end = uint64(op.Wire)
 		}
-		n, err := sock.Send(c.fd, c.out[slot*size+at:slot*size+end])
+		n, err := c.send(c.out[slot*size+at : slot*size+end])
 		if err != nil {
 			c.broken = err
 			return true
@@ -319,6 +323,7 @@ func (c *conn) overdue(now int64, timeout time.Duration) bool {
 // not looked into beyond its correlation id: the floor knows no offsets.
 type produceCodec struct {
 	request *frame.Produce
+	topics  place.Topics
 	streams []produceStream
 	active  []int // indices into streams: the partitions that the connection's node leads
 	turn    int
@@ -330,11 +335,13 @@ type produceCodec struct {
 
 type produceStream struct {
 	id        uint32
-	partition int32
+	partition int32 // its place
 	seq       uint64
+	led       bool // by the connection's node
 }
 
 func (p *produceCodec) frameLen() int { return p.request.Len() }
+func (p *produceCodec) varies() bool  { return false }
 
 func (p *produceCodec) init(frame []byte) {
 	p.request.Init(frame)
@@ -364,21 +371,21 @@ func (p *produceCodec) parse(reply []byte, correlation int32, op *Op) error {
 	}
 	op.Base, op.Told, op.Stages = r.Base, r.Told, r.Stages
 	if r.Code != 0 {
-		op.Err = kafkaError("Produce", r.Partition, r.Code)
+		i := slices.IndexFunc(p.streams, func(s produceStream) bool { return s.id == op.Stream })
+		op.Err = kcode.Of("Produce", p.topics, p.streams[i].partition, r.Code)
 	}
 	return nil
 }
 
 func (p *produceCodec) route(partitions []int32) {
 	p.active = p.active[:0]
-	for i, s := range p.streams {
-		for _, id := range partitions {
-			if s.partition == id {
-				p.active = append(p.active, i)
-			}
+	for i := range p.streams {
+		s := &p.streams[i]
+		if s.led = slices.Contains(partitions, s.partition); s.led {
+			p.active = append(p.active, i)
 		}
 	}
 	if len(p.active) == 0 {
-		panic(fmt.Sprintf("client: a connection for partitions %d was routed to %d", p.streams, partitions))
+		panic(fmt.Sprintf("client: a connection for partitions %+v was routed to %d", p.streams, partitions))
 	}
 }

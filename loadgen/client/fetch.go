@@ -9,9 +9,12 @@ import (
 	"slices"
 	"time"
 
+	"ackline/loadgen/client/kcode"
 	"ackline/loadgen/client/sock"
+	"ackline/loadgen/client/spread"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
+	"ackline/loadgen/place"
 )
 
 // FetchOrder is the order in which a fetch workload reads.
@@ -58,9 +61,9 @@ func OpenFetch(ctx context.Context, cfg Config, cl *cluster.Cluster, topic clust
 	}
 	w := &Wire{cfg: cfg, cl: cl, topic: topic.Name, name: "wire (fetch, " + string(r.Order) + ")"}
 	var codecs []codec
-	shares := Deal(cfg.Connections, filled)
+	shares := spread.Deal(cfg.Connections, filled)
 	for i, share := range shares {
-		c := &fetchCodec{request: frame.NewFetch(topic.Name, frame.FetchLimits{MaxBytes: r.MaxBytes}), order: r.Order, rng: r.Seed + uint64(i)}
+		c := &fetchCodec{topics: topic.Topics(), requests: frame.NewFetches(topic.Topics(), frame.FetchLimits{MaxBytes: r.MaxBytes}), order: r.Order, rng: r.Seed + uint64(i)}
 		for _, id := range share {
 			c.streams = append(c.streams, fetchStream{id: uint32(len(w.streams)), partition: id, end: ends[id]})
 			w.streams = append(w.streams, Stream{Partition: id, Worker: i % cfg.Threads})
@@ -75,12 +78,13 @@ func OpenFetch(ctx context.Context, cfg Config, cl *cluster.Cluster, topic clust
 
 // fetchCodec sends Fetch requests, each to the next of the connection's partitions.
 type fetchCodec struct {
-	request *frame.Fetch
-	order   FetchOrder
-	rng     uint64
-	streams []fetchStream
-	active  []int
-	turn    int
+	topics   place.Topics
+	requests frame.Fetches
+	order    FetchOrder
+	rng      uint64
+	streams  []fetchStream
+	active   []int
+	turn     int
 }
 
 type fetchStream struct {
@@ -92,8 +96,14 @@ type fetchStream struct {
 	next      int64
 }
 
-func (f *fetchCodec) frameLen() int     { return f.request.Len() }
-func (f *fetchCodec) init(frame []byte) { f.request.Init(frame) }
+func (f *fetchCodec) frameLen() int { return f.requests.MaxLen() }
+func (f *fetchCodec) varies() bool  { return len(f.requests) > 1 }
+
+func (f *fetchCodec) init(frame []byte) {
+	if !f.varies() {
+		f.requests[0].Init(frame)
+	}
+}
 
 func (f *fetchCodec) build(b []byte, correlation int32, op *Op) {
 	f.turn++
@@ -105,7 +115,12 @@ func (f *fetchCodec) build(b []byte, correlation int32, op *Op) {
 		s.next = s.start
 	}
 	op.Stream, op.Seq, op.Base = s.id, s.seq, s.next
-	f.request.Patch(b, correlation, s.partition, s.next)
+	request := f.requests[f.topics.Index(s.partition)]
+	if f.varies() {
+		request.Init(b)
+		op.Wire = int64(request.Len())
+	}
+	request.Patch(b, correlation, f.topics.Partition(s.partition), s.next)
 	s.seq++
 }
 
@@ -121,16 +136,16 @@ func (f *fetchCodec) parse(reply []byte, correlation int32, op *Op) error {
 	}
 	s := f.stream(op.Stream)
 	if r.Code != 0 {
-		op.Err = kafkaError("Fetch", r.Partition, r.Code)
+		op.Err = kcode.Of("Fetch", f.topics, s.partition, r.Code)
 		s.start, s.next = max(s.start, r.LogStart), max(s.next, r.LogStart)
 		return nil
 	}
-	next, records, err := walk(r.Batches, op.Base)
+	next, records, err := frame.Walk(r.Batches, op.Base)
 	switch {
 	case err != nil:
-		op.Err = fmt.Errorf("partition %d: %w", s.partition, err)
+		op.Err = fmt.Errorf("%s: %w", f.topics.Name(s.partition), err)
 	case records == 0:
-		op.Err = fmt.Errorf("partition %d at offset %d: %w", s.partition, op.Base, errEmptyFetch)
+		op.Err = fmt.Errorf("%s at offset %d: %w", f.topics.Name(s.partition), op.Base, errEmptyFetch)
 	}
 	op.Records, op.Bytes, s.next = records, int64(len(r.Batches)), next
 	return nil
@@ -145,33 +160,11 @@ func (f *fetchCodec) stream(id uint32) *fetchStream {
 	panic(fmt.Sprintf("client: stream %d on a connection with %+v", id, f.streams))
 }
 
-// walk checks the batches of an answer to a request for offset from: the first holds from, each follows the one before.
-func walk(batches []byte, from int64) (next int64, records int32, err error) {
-	next = from
-	for len(batches) > 0 {
-		b, rest, err := frame.NextBatch(batches)
-		if errors.Is(err, frame.ErrTruncated) {
-			break
-		}
-		if err != nil {
-			return next, records, err
-		}
-		last := b.Base + int64(b.LastDelta)
-		if (records == 0 && last < from) || (records > 0 && b.Base < next) {
-			return next, records, fmt.Errorf("a batch of offsets %d–%d where %d should follow", b.Base, last, next)
-		}
-		next, records, batches = last+1, records+b.Count, rest
-	}
-	return next, records, nil
-}
-
 func (f *fetchCodec) route(partitions []int32) {
 	f.active = f.active[:0]
 	for i, s := range f.streams {
-		for _, id := range partitions {
-			if s.partition == id {
-				f.active = append(f.active, i)
-			}
+		if slices.Contains(partitions, s.partition) {
+			f.active = append(f.active, i)
 		}
 	}
 	if len(f.active) == 0 {
@@ -183,22 +176,33 @@ func (f *fetchCodec) route(partitions []int32) {
 // has none, for at most the cluster's time-out without an answer.
 type Reader struct {
 	cl       *cluster.Cluster
-	topic    string
-	request  *frame.Fetch
+	topics   place.Topics
+	requests frame.Fetches
 	buf      []byte
 	conn     *conn // nil while there is none
 	addr     string
 	part     int32
+	prompt   bool
 	known    []cluster.Partition // nil: to be asked for
 	lastGood time.Time
 }
 
 const readerBytes = 4 << 20
 
-// NewReader returns a reader of topic.
-func NewReader(cl *cluster.Cluster, topic string) *Reader {
-	f := frame.NewFetch(topic, frame.FetchLimits{MaxWaitMS: 200, MaxBytes: readerBytes})
-	return &Reader{cl: cl, topic: topic, request: f, buf: make([]byte, f.Len())}
+// NewReader returns a reader of a topic, or of several (see place.Parse), whose partitions are told by their places.
+func NewReader(cl *cluster.Cluster, topic string) *Reader { return NewWaitingReader(cl, topic, 200) }
+
+// NewWaitingReader is NewReader with a limit of its own to how long a read waits at the end of a partition.
+func NewWaitingReader(cl *cluster.Cluster, topic string, waitMS int32) *Reader {
+	topics := place.Parse(topic)
+	f := frame.NewFetches(topics, frame.FetchLimits{MaxWaitMS: waitMS, MaxBytes: readerBytes})
+	return &Reader{cl: cl, topics: topics, requests: f, buf: make([]byte, f.MaxLen())}
+}
+
+// Prompt makes the first read of a partition, after one of another, not wait for what is not there: many may be empty.
+func (r *Reader) Prompt() *Reader {
+	r.prompt = true
+	return r
 }
 
 // Read returns the batches of a partition from an offset on, perhaps none, and the high watermark. The bytes are good until the
@@ -211,7 +215,7 @@ func (r *Reader) Read(ctx context.Context, partition int32, from int64) ([]byte,
 			return f.Batches, f.HighWatermark, nil
 		}
 		if err == nil {
-			err = kafkaError("Fetch", partition, f.Code)
+			err = kcode.Of("Fetch", r.topics, partition, f.Code)
 		}
 		r.Close()
 		if !passes(err) || time.Since(r.lastGood) > r.cl.Timeout() {
@@ -226,14 +230,19 @@ func (r *Reader) Read(ctx context.Context, partition int32, from int64) ([]byte,
 }
 
 func (r *Reader) read(ctx context.Context, partition int32, from int64) (frame.Fetched, error) {
-	if r.conn == nil || r.part != partition {
+	first := r.part != partition || r.conn == nil
+	if first {
 		if err := r.connect(ctx, partition); err != nil {
 			return frame.Fetched{}, err
 		}
 	}
-	r.request.Init(r.buf)
-	r.request.Patch(r.buf, 1, partition, from)
-	reply, err := r.conn.exchange(ctx, r.buf, r.cl.Timeout())
+	request := r.requests[r.topics.Index(partition)]
+	request.Init(r.buf)
+	if first && r.prompt {
+		request.AtOnce(r.buf)
+	}
+	request.Patch(r.buf, 1, r.topics.Partition(partition), from)
+	reply, err := r.conn.exchange(ctx, r.buf[:request.Len()], r.cl.Timeout())
 	if err != nil {
 		return frame.Fetched{}, err
 	}
@@ -244,7 +253,7 @@ func (r *Reader) read(ctx context.Context, partition int32, from int64) (frame.F
 // whatever goes wrong: there may be thousands of them.
 func (r *Reader) connect(ctx context.Context, partition int32) error {
 	if r.known == nil {
-		t, err := r.cl.Topic(ctx, r.topic)
+		t, err := r.cl.Topic(ctx, r.topics.String())
 		if err != nil {
 			return err
 		}
@@ -252,7 +261,7 @@ func (r *Reader) connect(ctx context.Context, partition int32) error {
 	}
 	i := slices.IndexFunc(r.known, func(p cluster.Partition) bool { return p.ID == partition })
 	if i < 0 {
-		return fmt.Errorf("topic %q has no partition %d", r.topic, partition)
+		return fmt.Errorf("topic %q has no partition %d", r.topics.Topic(partition), r.topics.Partition(partition))
 	}
 	if at := r.known[i].Addr; r.conn == nil || r.addr != at {
 		known := r.known

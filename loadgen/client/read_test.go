@@ -3,14 +3,13 @@ package client
 import (
 	"context"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"ackline/loadgen/brokertest"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
-	"ackline/loadgen/pace"
+	"ackline/loadgen/place"
 )
 
 // fill writes n records of 100 bytes.
@@ -96,7 +95,7 @@ func TestReaderSurvivesARestart(t *testing.T) {
 		if err != nil || hw != 20 {
 			t.Fatalf("read %d: high watermark %d, %v", i, hw, err)
 		}
-		if next, n, err := walk(batches, 10); err != nil || next != 20 || n != 10 {
+		if next, n, err := frame.Walk(batches, 10); err != nil || next != 20 || n != 10 {
 			t.Fatalf("read %d: %d records up to %d, %v", i, n, next, err)
 		}
 		b.Kill(1)
@@ -104,28 +103,20 @@ func TestReaderSurvivesARestart(t *testing.T) {
 	}
 }
 
-func TestTailHasEveryRecordOnce(t *testing.T) {
-	_, cl, top := setup(t, 1, 1)
-	fill(t, cl, top, 10)
-	p := frame.NewPayloads(1, 100)
-	var n atomic.Int64
-	var bad atomic.Bool
-	all := make(chan struct{})
-	tail := StartTail(context.Background(), cl, top, map[int32]int64{0: 10}, func(v []byte, inHand int64) {
-		_, seq, ours := p.Peek(v)
-		if want := uint64(n.Add(1) - 1); !ours || seq != want || inHand > pace.Now() {
-			bad.Store(true)
-		}
-		if n.Load() == 200 {
-			close(all)
-		}
-	})
-	fill(t, cl, top, 200)
-	select {
-	case <-all:
-	case <-time.After(patience):
+// A prompt reader does not wait at the end of partitions that are empty, however long a read may wait otherwise.
+func TestPromptReaderPassesEmptyPartitions(t *testing.T) {
+	b := brokertest.Start(t, 2)
+	b.Create("a", 2)
+	b.Create("b", 2)
+	cl, err := cluster.New([]string{b.Addr()}, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := tail.Stop(); err != nil || n.Load() != 200 || bad.Load() {
-		t.Errorf("%d records in hand, want 200; out of order: %v; %v", n.Load(), bad.Load(), err)
+	r := NewWaitingReader(cl, "a,b", 10*60*1000).Prompt()
+	defer r.Close()
+	for _, at := range []int32{place.Of(0, 0), place.Of(0, 1), place.Of(1, 0), place.Of(1, 1), place.Of(0, 0)} {
+		if batches, hw, err := r.Read(context.Background(), at, 0); err != nil || len(batches) != 0 || hw != 0 {
+			t.Errorf("place %d: %d bytes, high watermark %d, %v", at, len(batches), hw, err)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
 	"ackline/loadgen/secure"
+	"ackline/loadgen/workload"
 )
 
 // guardedTopic starts a guarded cluster with a topic.
@@ -184,5 +185,22 @@ func TestRefusedWhenReconnecting(t *testing.T) {
 		if pace.Now()-begun > patience.Nanoseconds()/2 {
 			t.Fatal("it does not end")
 		}
+	}
+}
+
+// Frames that differ in length are sealed as well: records of any shape, compressed, and of drawn keys.
+func TestSealedFramesOfAnyLength(t *testing.T) {
+	for _, c := range []struct {
+		cfg Config
+		p   *frame.Payloads
+	}{{Config{}, varied(t)}, {Config{InFlight: 4, Compression: "lz4"}, varied(t)}, {Config{InFlight: 4, PartitionBy: workload.ByKey}, drawn(t)}} {
+		_, cl, top := guardedTopic(t, guarded.Ask{TLS: true, Mutual: true, SASL: secure.ScramSHA256}, 2)
+		c.cfg.Timeout = patience
+		d, err := OpenProduce(context.Background(), c.cfg, cl, top, c.p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readAll(t, d, cl, top, c.p, drive(t, d.Workers()[0], 60))
+		d.Close()
 	}
 }

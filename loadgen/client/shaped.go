@@ -1,7 +1,6 @@
 package client
 
 import (
-	"slices"
 	"time"
 
 	"ackline/loadgen/client/ahead"
@@ -17,6 +16,9 @@ type shapedCodec struct {
 	first []int64      // by index into streams: the record that the producer began with; -1: none yet
 	batch ahead.Batch  // scratch, unless batches are made ahead
 	ahead *ahead.Maker // nil: they are made when they are needed
+	aimed bool         // at says where the next record goes, not the streams in turn
+	at    int          // index into streams
+	draw  uint64       // which one it is, by the run's draws
 }
 
 // newShapedCodec returns the codec of one connection whose streams are given. Batches that are compressed are made ahead.
@@ -38,6 +40,10 @@ func newShapedCodec(maker *frame.Shaped, from produceCodec, compressed bool) *sh
 
 func (s *shapedCodec) frameLen() int { return s.maker.MaxLen() }
 func (s *shapedCodec) init([]byte)   {}
+func (s *shapedCodec) varies() bool  { return true }
+
+// aim makes the next record one whose key was drawn, to one of the streams.
+func (s *shapedCodec) aim(stream int, draw uint64) { s.aimed, s.at, s.draw = true, stream, draw }
 
 // identify makes who the producer of what is built from now on.
 func (s *shapedCodec) identify(who *frame.Producer) {
@@ -65,16 +71,19 @@ func (s *shapedCodec) next() *ahead.Batch {
 	if s.ahead != nil {
 		for {
 			b := s.ahead.Take()
-			if slices.Contains(s.active, b.Stream) {
+			if s.streams[b.Stream].led {
 				return b
 			}
 			s.ahead.Free(b) // its partition moved away: its records are never sent
 		}
 	}
 	s.turn++
-	i := s.active[s.turn%len(s.active)]
+	i := s.at
+	if !s.aimed {
+		i = s.active[s.turn%len(s.active)]
+	}
 	st := &s.streams[i]
-	s.batch.Make(s.maker, i, s.firstStream+st.id, st.seq)
+	s.batch.Make(s.maker, i, s.firstStream+st.id, st.seq, s.draw)
 	st.seq += uint64(s.maker.Records())
 	return &s.batch
 }
@@ -91,8 +100,8 @@ func DescribeShape(options map[string]string, cfg Config, shape *workload.Shape)
 	if shape != nil {
 		options["records"] = shape.String()
 	}
-	for name, v := range map[string]string{"acks": cfg.Acks, "compression": cfg.Compression, "idempotence": cfg.Idempotence} {
-		if v != "" && v != AcksAll {
+	for name, v := range map[string]string{"acks": cfg.Acks, "compression": cfg.Compression, "idempotence": cfg.Idempotence, "partition by": cfg.PartitionBy} {
+		if v != "" && v != AcksAll && v != workload.ByRoundRobin {
 			options[name] = v
 		}
 	}

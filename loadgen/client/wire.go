@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"ackline/loadgen/client/sock"
+	"ackline/loadgen/client/spread"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
+	"ackline/loadgen/place"
 	"ackline/loadgen/workload"
 )
 
@@ -18,21 +20,22 @@ import (
 type Wire struct {
 	cfg     Config
 	cl      *cluster.Cluster // nil towards a floor
-	topic   string
-	floor   string // the floor's address
+	topic   string           // or several, as place.Parse reads them
+	floor   string           // the floor's address
 	records int
 	size    int
 	shape   *workload.Shape // nil: plain
 	workers []*wireWorker
 	streams []Stream
 	name    string
+	drawer  func(worker int) *spread.Drawer // nil unless keys choose the partitions
 }
 
 // maxRingBytes bounds the memory for frames of all windows together.
 const maxRingBytes = 2 << 30
 
 // OpenProduce opens a wire driver that writes to a topic. Connections are dealt over the partitions' leaders; each cycles
-// over its share of the leader's partitions.
+// over its share of the leader's partitions, or with Config.PartitionBy key takes what the keys of its thread's records have for it.
 func OpenProduce(ctx context.Context, cfg Config, cl *cluster.Cluster, topic cluster.Topic, p *frame.Payloads) (*Wire, error) {
 	cfg = cfg.Normal(runtime.NumCPU())
 	if cfg.Idempotence == On && cfg.InFlight > ResendInFlight {
@@ -44,7 +47,13 @@ func OpenProduce(ctx context.Context, cfg Config, cl *cluster.Cluster, topic clu
 		return nil, err
 	}
 	var codecs []codec
-	shares := Deal(cfg.Connections, topic.Partitions)
+	shares := spread.Deal(cfg.Connections, topic.Partitions)
+	if p.Drawn() {
+		if shares, w.cfg.Threads, err = spread.DealKeyed(cfg.Connections, cfg.Threads, cfg.Resend, topic.Partitions); err != nil {
+			return nil, err
+		}
+		w.drawer = func(i int) *spread.Drawer { return spread.NewDrawer(p, topic, i, w.cfg.Threads) }
+	}
 	for i, share := range shares {
 		c := w.producer(i, share)
 		if cfg.Resend {
@@ -102,7 +111,7 @@ func OpenFloor(ctx context.Context, cfg Config, addr, topic string, p *frame.Pay
 // producers returns what makes the codec of a connection that writes to a topic.
 func (w *Wire) producers(topic string, p *frame.Payloads) (func(produceCodec) (codec, error), error) {
 	timeoutMS := int32(w.cfg.Timeout.Milliseconds())
-	if p.Plain() && w.cfg.Codec() == frame.None && w.cfg.Idempotence != On {
+	if p.Plain() && w.cfg.Codec() == frame.None && w.cfg.Idempotence != On && !place.Parse(topic).Several() {
 		r, err := frame.NewProduce(topic, w.cfg.RecordsPerRequest, timeoutMS, p)
 		if err != nil {
 			return nil, err
@@ -127,7 +136,7 @@ func (w *Wire) producers(topic string, p *frame.Payloads) (func(produceCodec) (c
 		if err != nil {
 			return nil, err
 		}
-		return newShapedCodec(maker, c, asked.Codec != frame.None), nil
+		return newShapedCodec(maker, c, asked.Codec != frame.None && !p.Drawn()), nil // which stream's batch comes next is not known ahead where keys say it
 	}, w.fits(first.MaxLen())
 }
 
@@ -142,36 +151,12 @@ func (w *Wire) fits(frameLen int) error {
 
 // producer makes what connection i's codec has in any case: a stream for each of its partitions.
 func (w *Wire) producer(i int, share []int32) (c produceCodec) {
-	c.firstStream = w.cfg.FirstStream
+	c.firstStream, c.topics = w.cfg.FirstStream, place.Parse(w.topic)
 	for _, id := range share {
 		c.streams = append(c.streams, produceStream{id: uint32(len(w.streams)), partition: id})
 		w.streams = append(w.streams, Stream{Partition: id, Worker: i % w.cfg.Threads})
 	}
 	return c
-}
-
-// Deal gives each of n connections the partitions that it serves, all of one leader. Leaders are taken in turn; so are a
-// leader's partitions by its connections.
-func Deal(n int, partitions []cluster.Partition) [][]int32 {
-	var leaders []int32
-	byLeader := map[int32][]int32{}
-	for _, p := range partitions {
-		if !slices.Contains(leaders, p.Leader) {
-			leaders = append(leaders, p.Leader)
-		}
-		byLeader[p.Leader] = append(byLeader[p.Leader], p.ID)
-	}
-	out := make([][]int32, n)
-	for c := range n {
-		l := c % len(leaders)
-		mine := byLeader[leaders[l]]
-		peers := (n - l + len(leaders) - 1) / len(leaders) // connections of this leader
-		rank := c / len(leaders)
-		for i := rank % len(mine); i < len(mine); i += peers {
-			out[c] = append(out[c], mine[i])
-		}
-	}
-	return out
 }
 
 // open connects everything.
@@ -186,6 +171,9 @@ func (w *Wire) open(ctx context.Context, codecs []codec, shares [][]int32) error
 	for _, g := range groups {
 		ww, err := newWireWorker(w, g)
 		if err == nil {
+			if w.drawer != nil {
+				ww.keyed = newKeyed(w.drawer(len(w.workers)), place.Parse(w.topic), g)
+			}
 			w.workers = append(w.workers, ww)
 			err = w.connectAll(ctx, ww)
 		}
@@ -250,7 +238,7 @@ func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
 	}
 	first := find(assigned[0])
 	if first == nil {
-		return dialed{fd: -1, err: fmt.Errorf("topic %q has no partition %d any more", w.topic, assigned[0])}
+		return dialed{fd: -1, err: fmt.Errorf("topic %q has no partition %d any more", t.Topics().Topic(assigned[0]), t.Topics().Partition(assigned[0]))}
 	}
 	d := dialed{node: first.Leader}
 	for _, id := range assigned {
@@ -295,8 +283,8 @@ func (w *Wire) Effective() Effective {
 		for _, c := range ww.conns {
 			if !c.varies {
 				e.RequestBytes = c.frameLen
-			} else if a := c.codec.(*shapedCodec).ahead; a != nil {
-				l, t := a.Counts()
+			} else if s, ok := c.codec.(*shapedCodec); ok && s.ahead != nil {
+				l, t := s.ahead.Counts()
 				late, taken = late+l, taken+t
 			}
 			if c.lastReply > 0 {
@@ -304,6 +292,9 @@ func (w *Wire) Effective() Effective {
 			}
 			if c.fd >= 0 {
 				d := Connection{Description: sock.Describe(c.fd), Node: c.node, Partitions: c.assigned}
+				if topics := place.Parse(w.topic); topics.Several() {
+					d.Partitions, d.Topics = nil, topics.ByName(c.assigned)
+				}
 				if c.sealed != nil {
 					d.TLS = c.sealed.State()
 				}

@@ -6,9 +6,9 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"golang.org/x/sys/unix"
 
+	"ackline/loadgen/client/kcode"
 	"ackline/loadgen/client/sock"
 	"ackline/loadgen/pace"
 	"ackline/loadgen/secure"
@@ -23,7 +23,8 @@ type wireWorker struct {
 	epfd   int // -1 when alone
 	events [64]unix.EpollEvent
 
-	room     int // sum of the connections' free
+	keyed    *keyed // nil unless keys choose the partitions
+	room     int    // sum of the connections' free
 	inflight int
 	down     int // connections without a socket
 	turn     int
@@ -62,7 +63,13 @@ func newWireWorker(w *Wire, conns []*conn) (*wireWorker, error) {
 	return ww, nil
 }
 
-func (w *wireWorker) Room() int     { return w.room }
+func (w *wireWorker) Room() int {
+	if w.keyed != nil {
+		return w.keyed.room()
+	}
+	return w.room
+}
+
 func (w *wireWorker) InFlight() int { return w.inflight }
 
 // setFree says how many operations c takes now.
@@ -75,7 +82,11 @@ func (w *wireWorker) setFree(c *conn) {
 	c.free = n
 }
 
+// next is the connection that takes the next operation; nil: none does now.
 func (w *wireWorker) next() *conn {
+	if w.keyed != nil {
+		return w.keyed.choose()
+	}
 	for range w.conns {
 		c := w.conns[w.turn%len(w.conns)]
 		if c.free > 0 {
@@ -88,7 +99,11 @@ func (w *wireWorker) next() *conn {
 
 func (w *wireWorker) Submit(intended, ready int64) {
 	c := w.next()
-	if c == nil {
+	if w.keyed != nil && w.keyed.taken(c, intended, ready) {
+		w.inflight++
+		return
+	}
+	if c == nil || c.free == 0 {
 		panic(fmt.Sprintf("client: submit with room for %d operations", w.room))
 	}
 	w.turn++
@@ -102,7 +117,7 @@ func (w *wireWorker) Submit(intended, ready int64) {
 }
 
 func (w *wireWorker) Prepare() {
-	if c := w.next(); c != nil {
+	if c := w.next(); c != nil && c.free > 0 {
 		c.prepare()
 	}
 }
@@ -152,6 +167,9 @@ func (w *wireWorker) Wait(until int64, done func(*Op)) error {
 	}
 	until = min(until, now+w.tickNS)
 	if w.wire.cfg.Acks == AcksNone && w.settle() {
+		until = now
+	}
+	if w.keyed != nil && w.keyed.giveBack(w.count) {
 		until = now
 	}
 	if w.down > 0 {
@@ -377,6 +395,9 @@ func (w *wireWorker) Abandon(done func(*Op)) {
 			w.giveUp(c, ErrAbandoned)
 		}
 	}
+	if w.keyed != nil {
+		w.keyed.giveBack(w.count)
+	}
 }
 
 // close releases descriptors; an attempt to connect that is still under way is waited for.
@@ -406,30 +427,8 @@ func sleepUntil(t int64) {
 	}
 }
 
-// KafkaError is an error code that a broker answered with.
-type KafkaError struct {
-	Request   string
-	Partition int32
-	Err       *kerr.Error
-}
-
-func (e *KafkaError) Error() string {
-	return fmt.Sprintf("%s on partition %d: %s: %s", e.Request, e.Partition, e.Err.Message, e.Err.Description)
-}
-
-// Unwrap returns the code's meaning.
-func (e *KafkaError) Unwrap() error { return e.Err }
-
-func kafkaError(request string, partition int32, code int16) error {
-	err := kerr.TypedErrorForCode(code)
-	if err == nil {
-		err = kerr.UnknownServerError
-	}
-	return &KafkaError{Request: request, Partition: partition, Err: err}
-}
-
 // passes reports whether the cause of err may go away by itself.
 func passes(err error) bool {
-	k, ok := errors.AsType[*KafkaError](err)
+	k, ok := errors.AsType[*kcode.Error](err)
 	return ok && k.Err.Retriable || !ok && !secure.Refused(err)
 }

@@ -24,7 +24,7 @@ func (r *Result) Print(out io.Writer) error {
 	e, t := r.Effective, r.Target
 	to := "floor " + t.Floor
 	if t.Floor == "" {
-		to = fmt.Sprintf("topic %s at %s", t.Topic, strings.Join(t.Brokers, ","))
+		to = fmt.Sprintf("%s at %s", t.Named(), strings.Join(t.Brokers, ","))
 	}
 	fmt.Fprintf(&b, "knee of %s to %s\n  driver %s: %d connections × %d in flight, threads: %d; %s arrivals\n", t.Workload, to, e.Driver, max(len(e.Connections), 1), e.InFlight,
 		e.Threads, r.Config.Arrivals.Kind)

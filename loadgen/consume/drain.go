@@ -14,6 +14,7 @@ import (
 	"ackline/loadgen/frame"
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/place"
 	"ackline/loadgen/result"
 )
 
@@ -78,7 +79,7 @@ func Drain(ctx context.Context, cl *cluster.Cluster, topic cluster.Topic, start 
 
 // consume reads a partition from one offset to another and does what any consumer has to: look at the CRCs, decompress, take the records apart.
 func consume(ctx context.Context, cl *cluster.Cluster, topic string, partition int32, next, end int64, x *drained) error {
-	r := client.NewReader(cl, topic)
+	r, name := client.NewReader(cl, topic), place.Parse(topic).Name(partition)
 	defer r.Close()
 	unpack, began := kgo.DefaultDecompressor(), pace.Now()
 	quiet := began
@@ -86,7 +87,7 @@ func consume(ctx context.Context, cl *cluster.Cluster, topic string, partition i
 		asked := pace.Now()
 		batches, _, err := r.Read(ctx, partition, next)
 		if err != nil {
-			return fmt.Errorf("partition %d at offset %d: %w", partition, next, err)
+			return fmt.Errorf("%s at offset %d: %w", name, next, err)
 		}
 		if len(batches) > 0 {
 			x.fetch.Record(pace.Now() - asked)
@@ -98,11 +99,11 @@ func consume(ctx context.Context, cl *cluster.Cluster, topic string, partition i
 				break
 			}
 			if err != nil {
-				return fmt.Errorf("partition %d: %w", partition, err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
 			x.wire += int64(len(batches) - len(rest))
 			if b, err = b.Plain(unpack); err != nil {
-				return fmt.Errorf("partition %d: %w", partition, err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
 			err = b.Each(func(rec frame.Record) error {
 				if rec.Offset >= next && rec.Offset < end {
@@ -112,14 +113,14 @@ func consume(ctx context.Context, cl *cluster.Cluster, topic string, partition i
 				return nil
 			})
 			if err != nil {
-				return fmt.Errorf("partition %d: %w", partition, err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
 			next, batches = max(next, b.Base+int64(b.LastDelta)+1), rest
 		}
 		if x.ended = pace.Now(); next > before {
 			quiet = x.ended
 		} else if x.ended-quiet > cl.Timeout().Nanoseconds() {
-			return fmt.Errorf("partition %d: nothing at offset %d of %d for %v", partition, next, end, cl.Timeout())
+			return fmt.Errorf("%s: nothing at offset %d of %d for %v", name, next, end, cl.Timeout())
 		}
 	}
 	x.slowest = max(x.slowest, time.Duration(x.ended-began))

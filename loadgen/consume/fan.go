@@ -1,7 +1,7 @@
 // Package consume is the readers of a load: those that stay at the end of a topic while it is written, and those that drain what lies there.
 //
 // The problem: a system that takes writes while nobody reads is not how anybody uses it, and a consumer that was away has to catch up with what came
-// meanwhile. Neither is timed record by record (an end-to-end time is the tail's in package client): the one is load, the other a rate.
+// meanwhile. Neither is timed record by record: the one is load, the other a rate. An end-to-end time is a Tail's.
 package consume
 
 import (
@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ackline/loadgen/client"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/result"
@@ -21,7 +20,7 @@ const catchUp = 3 * time.Second
 
 // Fan is the consumers that read everything at the tail and are not timed: the load that a system has from its readers.
 type Fan struct {
-	tails []*client.Tail
+	tails []*Tail
 	read  []atomic.Int64 // by consumer: this run's records that it had
 	acked int64          // records acknowledged in all slices so far; its owner's goroutine's own
 }
@@ -30,7 +29,7 @@ type Fan struct {
 func StartFan(n int, cl *cluster.Cluster, topic cluster.Topic, from map[int32]int64, p *frame.Payloads) *Fan {
 	f := &Fan{read: make([]atomic.Int64, n)}
 	for i := range n {
-		f.tails = append(f.tails, client.StartTail(context.Background(), cl, topic, from, func(value []byte, _ int64) {
+		f.tails = append(f.tails, StartTail(context.Background(), cl, topic, from, func(value []byte, _ int64) {
 			if _, _, ours := p.Peek(value); ours {
 				f.read[i].Add(1)
 			}

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"ackline/loadgen/client"
 	"ackline/loadgen/result"
 )
 
@@ -14,7 +13,7 @@ func TestConsumersThatAreBehind(t *testing.T) {
 	f.read = make([]atomic.Int64, 2)
 	f.read[0].Store(100)
 	f.read[1].Store(70)
-	f.tails = make([]*client.Tail, 2)
+	f.tails = make([]*Tail, 2)
 	if c := f.Sum(60); c.Behind != 0 {
 		t.Errorf("after 60 records: %+v", c)
 	}

@@ -35,7 +35,7 @@ import (
 // A connection that ends is a Stop to the agent, and the loss of the agent to the lead.
 
 // format is the version of the messages. Lead and agent must have the same.
-const format = 1
+const format = 2
 
 // maxMessage bounds a message: a result has a few histograms.
 const maxMessage = 64 << 20

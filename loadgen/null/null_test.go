@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/workload"
 )
 
 // patience is what only a hanging test exceeds.
@@ -272,5 +274,47 @@ func TestProcess(t *testing.T) {
 	}
 	if _, err := Start(t.Context(), os.Args[0], "mute"); err == nil || !strings.Contains(err.Error(), "exit status 7") {
 		t.Errorf("a responder that does not start: %v", err)
+	}
+}
+
+// Every topic of several has offsets of its own, wherever keys send the records.
+func TestKeyedOverSeveralTopics(t *testing.T) {
+	s := serve(t)
+	cl, err := cluster.New([]string{s.Addr}, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, err := cl.Topic(t.Context(), "any,other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := workload.ParseKeys("uniform:1000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := frame.NewDrawnPayloads(1, workload.Shape{Size: workload.Fixed(100), Key: keys})
+	d, err := client.OpenProduce(t.Context(), client.Config{InFlight: 4, Timeout: patience, PartitionBy: workload.ByKey}, cl, topic, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	next := make([]int64, len(d.Streams()))
+	w := d.Workers()[0]
+	for sent, got := 0, 0; got < 500; {
+		for ; w.Room() > 0 && sent < 500; sent++ {
+			w.Submit(pace.Now(), pace.Now())
+		}
+		w.Flush()
+		if err := w.Wait(pace.Now()+1e8, func(op *client.Op) {
+			if got++; op.Err != nil || op.Base != next[op.Stream] || op.Seq != uint64(op.Base) {
+				t.Errorf("%+v, want offset %d", op, next[op.Stream])
+			}
+			next[op.Stream]++
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if i := slices.Index(next, 0); i >= 0 || len(next) != 2*partitions {
+		t.Errorf("stream %d of %d had nothing: %v", i, len(next), next)
 	}
 }

@@ -167,9 +167,11 @@ func (s *Second) Add(o Second) {
 
 func (r *Result) addPartitions(counts []PartitionCount) {
 	for _, c := range counts {
-		i, found := slices.BinarySearchFunc(r.ByPartition, c.Partition, func(x PartitionCount, p int32) int { return cmp.Compare(x.Partition, p) })
+		i, found := slices.BinarySearchFunc(r.ByPartition, c, func(x, c PartitionCount) int {
+			return cmp.Or(cmp.Compare(x.Topic, c.Topic), cmp.Compare(x.Partition, c.Partition))
+		})
 		if !found {
-			r.ByPartition = slices.Insert(r.ByPartition, i, PartitionCount{Partition: c.Partition})
+			r.ByPartition = slices.Insert(r.ByPartition, i, PartitionCount{Topic: c.Topic, Partition: c.Partition})
 		}
 		r.ByPartition[i].Acked += c.Acked
 	}

@@ -20,7 +20,7 @@ func part(addr string, n int, d time.Duration, partitions ...int32) Part {
 		Counts: Counts{WindowSeconds: 10, Acked: int64(n), AllAcked: int64(n)}, Series: []Second{{Second: 0, WarmUp: true}, {Second: 1, Acked: int64(n), P99US: float64(d) / 1e3}},
 		Check: &check.Report{Done: true, Acked: int64(n), Read: int64(n)}}
 	for _, p := range partitions {
-		r.ByPartition = append(r.ByPartition, PartitionCount{p, int64(n / len(partitions))})
+		r.ByPartition = append(r.ByPartition, PartitionCount{Partition: p, Acked: int64(n / len(partitions))})
 	}
 	r.Latency.Summarize()
 	return Part{Addr: addr, Result: r}
@@ -44,7 +44,7 @@ func TestMerge(t *testing.T) {
 	if s := m.Series; len(s) != 2 || s[1].Acked != 10_000 || s[1].P99US != 9000 || !s[0].WarmUp {
 		t.Errorf("%+v", s)
 	}
-	if want := []PartitionCount{{0, 4500}, {1, 500}, {2, 5000}}; !slices.Equal(m.ByPartition, want) {
+	if want := []PartitionCount{{Acked: 4500}, {Partition: 1, Acked: 500}, {Partition: 2, Acked: 5000}}; !slices.Equal(m.ByPartition, want) {
 		t.Errorf("%+v, want %+v", m.ByPartition, want)
 	}
 	if c := m.Check; c.Acked != 10_000 || c.Read != 10_000 || c.Foreign != 7 || a.Result.Check.Acked != 9000 {

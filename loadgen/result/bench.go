@@ -53,6 +53,12 @@ func (r *Result) benchName(load []string) string {
 	name := "Benchmark" + strings.ToUpper(what[:1]) + what[1:]
 	parts := []string{"driver=" + e.Driver, fmt.Sprintf("connections=%d", max(len(e.Connections), 1)), fmt.Sprintf("in-flight=%d", e.InFlight)}
 	if r.Target.Floor == "" {
+		if r.Target.Topics > 0 {
+			parts = append(parts, fmt.Sprintf("topics=%d", r.Target.Topics))
+		}
+		if by := e.Options["partition by"]; by != "" {
+			parts = append(parts, "partition-by="+by)
+		}
 		parts = append(parts, fmt.Sprintf("partitions=%d", r.Target.Partitions), fmt.Sprintf("replication=%d", r.Target.Replication))
 	}
 	if e.RecordsPerRequest > 0 {

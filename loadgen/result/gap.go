@@ -3,6 +3,8 @@ package result
 import (
 	"cmp"
 	"slices"
+
+	"ackline/loadgen/place"
 )
 
 // Gap is a stretch in which a partition's operations were due and none was acknowledged. CLOCK_MONOTONIC, ns.
@@ -17,8 +19,40 @@ type Gap struct {
 type Outage struct {
 	StartSeconds float64 `json:"start_seconds"` // from the beginning of the measured window
 	Seconds      float64 `json:"seconds"`
-	Partitions   []int32 `json:"partitions"`
-	Open         bool    `json:"open,omitempty"` // it had not ended when the run did
+	Partitions   []int32 `json:"partitions,omitempty"`
+	Places       []Place `json:"topic_partitions,omitempty"` // instead of Partitions, of several topics
+	Open         bool    `json:"open,omitempty"`             // it had not ended when the run did
+}
+
+// Place is a partition of one of several topics.
+type Place struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+}
+
+// Name makes Places of the Partitions of outages, which are places among several topics. With one topic it does nothing.
+func Name(outages []Outage, topics place.Topics) {
+	if !topics.Several() {
+		return
+	}
+	for i := range outages {
+		o := &outages[i]
+		for _, at := range o.Partitions {
+			o.Places = append(o.Places, Place{topics.Topic(at), topics.Partition(at)})
+		}
+		o.Partitions = nil
+	}
+}
+
+// where says in words which partitions an outage was of.
+func (o *Outage) where() string {
+	switch n := len(o.Partitions) + len(o.Places); {
+	case n > 1:
+		return plural(n, "partition")
+	case len(o.Places) == 1:
+		return place.Name(o.Places[0].Topic, o.Places[0].Partition)
+	}
+	return place.Name("", o.Partitions[0])
 }
 
 // Outages makes outages of gaps: what of them lies within the window and is longer than least (ns), in order of their beginning.
@@ -45,26 +79,4 @@ func Outages(gaps []Gap, window Span, least int64) []Outage {
 		out = append(out, o)
 	}
 	return out
-}
-
-// PartitionCount is what one partition got of the load.
-type PartitionCount struct {
-	Partition int32 `json:"partition"`
-	Acked     int64 `json:"acked"` // operations within the measured window
-}
-
-// Skew is how unevenly the load came to the partitions: the busiest one's operations over the median's, 0 if that has none.
-func Skew(counts []PartitionCount) float64 {
-	if len(counts) == 0 {
-		return 0
-	}
-	n := make([]int64, len(counts))
-	for i, c := range counts {
-		n[i] = c.Acked
-	}
-	slices.Sort(n)
-	if n[len(n)/2] == 0 {
-		return 0
-	}
-	return float64(n[len(n)-1]) / float64(n[len(n)/2])
 }

@@ -33,8 +33,8 @@ func TestGapsThatOverlapAreOneOutage(t *testing.T) {
 func TestSkew(t *testing.T) {
 	for want, counts := range map[float64][]PartitionCount{
 		0:   nil,
-		1:   {{0, 5}, {1, 5}, {2, 5}},
-		2.5: {{0, 4}, {1, 10}, {2, 3}},
+		1:   {{Partition: 0, Acked: 5}, {Partition: 1, Acked: 5}, {Partition: 2, Acked: 5}},
+		2.5: {{Partition: 0, Acked: 4}, {Partition: 1, Acked: 10}, {Partition: 2, Acked: 3}},
 	} {
 		if got := Skew(counts); got != want {
 			t.Errorf("%+v: %g, want %g", counts, got, want)

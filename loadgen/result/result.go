@@ -59,9 +59,10 @@ const Format = 1
 type Target struct {
 	Brokers     []string `json:"brokers,omitempty"`
 	Floor       string   `json:"floor,omitempty"`
-	Security    string   `json:"security,omitempty"` // TLS and SASL, in words
-	Topic       string   `json:"topic,omitempty"`
-	Partitions  int      `json:"partitions,omitempty"`
+	Security    string   `json:"security,omitempty"`   // TLS and SASL, in words
+	Topic       string   `json:"topic,omitempty"`      // several have commas between them
+	Topics      int      `json:"topics,omitempty"`     // how many, if several
+	Partitions  int      `json:"partitions,omitempty"` // of all topics together
 	Replication int      `json:"replication,omitempty"`
 	Workload    string   `json:"workload"`
 }

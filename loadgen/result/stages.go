@@ -53,7 +53,8 @@ type StageSpread struct {
 
 // StageRequest is one request in full.
 type StageRequest struct {
-	AtSeconds  float64     `json:"at_seconds"` // when it was due, from the start of the window
+	AtSeconds  float64     `json:"at_seconds"`      // when it was due, from the start of the window
+	Topic      string      `json:"topic,omitempty"` // where there are several
 	Partition  int32       `json:"partition"`
 	Offset     int64       `json:"offset"`
 	ResponseUS float64     `json:"response_us"`
@@ -64,8 +65,8 @@ type StageRequest struct {
 // enoughJoined is the share of the acknowledged requests that must be joined for their stages to speak for all.
 const enoughJoined = 0.95
 
-// NewStages puts t into figures. acked is how many requests it could have; from is when the window began; partition tells a stream's.
-func NewStages(t *stages.Table, acked, from int64, partition func(stream uint32) int32) *Stages {
+// NewStages puts t into figures. acked is how many requests it could have; from is when the window began; where tells a stream's partition, and its topic where there are several.
+func NewStages(t *stages.Table, acked, from int64, where func(stream uint32) (topic string, partition int32)) *Stages {
 	s := &Stages{Acked: acked}
 	if s.Joined, s.NotAddingUp = t.Joined(); acked > 0 {
 		s.JoinedShare = float64(s.Joined) / float64(acked)
@@ -85,7 +86,8 @@ func NewStages(t *stages.Table, acked, from int64, partition func(stream uint32)
 		s.ByStage = append(s.ByStage, x)
 	}
 	for _, r := range t.Worst() {
-		x := StageRequest{AtSeconds: float64(r.Intended-from) / 1e9, Partition: partition(r.Stream), Offset: r.Base,
+		topic, partition := where(r.Stream)
+		x := StageRequest{AtSeconds: float64(r.Intended-from) / 1e9, Topic: topic, Partition: partition, Offset: r.Base,
 			ResponseUS: float64(r.Response) / 1e3, SumUS: float64(r.Times.Sum()) / 1e3}
 		for i, ns := range r.Times {
 			x.Stages = append(x.Stages, StageTime{stages.Names[i], float64(ns) / 1e3})
@@ -170,6 +172,9 @@ func (s *Stages) worst(b *strings.Builder) {
 		fmt.Fprintf(b, "%8.3f s%10d%11d%11s", r.AtSeconds, r.Partition, r.Offset, usValue(r.ResponseUS))
 		for _, t := range r.Stages {
 			fmt.Fprintf(b, "%13s", usValue(t.US))
+		}
+		if r.Topic != "" {
+			b.WriteString("  " + r.Topic)
 		}
 		b.WriteString("\n")
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ackline/loadgen/hist"
+	"ackline/loadgen/place"
 )
 
 // Print writes the summary for people.
@@ -36,11 +37,19 @@ func (r *Result) Print(out io.Writer) error {
 	return err
 }
 
+// Named says which topics, in words.
+func (t Target) Named() string {
+	if t.Topics > 0 {
+		return fmt.Sprintf("%d topics %s", t.Topics, place.Parse(t.Topic).Listed())
+	}
+	return "topic " + t.Topic
+}
+
 // String says in a line what was done to what.
 func (t Target) String() string {
 	to := "floor " + t.Floor
 	if t.Floor == "" {
-		to = fmt.Sprintf("topic %s (%s, replication %d) at %s", t.Topic, plural(t.Partitions, "partition"), t.Replication, strings.Join(t.Brokers, ","))
+		to = fmt.Sprintf("%s (%s, replication %d) at %s", t.Named(), plural(t.Partitions, "partition"), t.Replication, strings.Join(t.Brokers, ","))
 	}
 	direction := "to"
 	if t.Workload == "fetch" {
@@ -64,7 +73,7 @@ func (r *Result) head(b *strings.Builder) {
 		fmt.Fprintf(b, " (%d bytes out, %d back)", e.RequestBytes, e.ReplyBytes)
 	}
 	b.WriteString("\n")
-	for _, name := range []string{"records", "compression", "acks", "idempotence"} {
+	for _, name := range []string{"records", "partition by", "compression", "acks", "idempotence"} {
 		if v := e.Options[name]; v != "" {
 			fmt.Fprintf(b, "  %s: %s\n", name, v)
 		}
@@ -113,9 +122,7 @@ func (r *Result) counts(b *strings.Builder) {
 	}
 	r.consumers(b)
 	r.outages(b)
-	if n := len(r.ByPartition); n > 1 {
-		fmt.Fprintf(b, "  %s: the busiest had %.2f times the median's operations\n", plural(n, "partition"), Skew(r.ByPartition))
-	}
+	r.partitions(b)
 }
 
 // maxOutages is how many a summary lists; the JSON has all.
@@ -135,14 +142,11 @@ func (r *Result) outages(b *strings.Builder) {
 			fmt.Fprintf(b, "    and %d more\n", len(r.Outages)-i)
 			break
 		}
-		where, open := fmt.Sprintf("partition %d", o.Partitions[0]), ""
-		if len(o.Partitions) > 1 {
-			where = plural(len(o.Partitions), "partition")
-		}
+		open := ""
 		if o.Open {
 			open = ", to the end"
 		}
-		fmt.Fprintf(b, "    at %.3f s for %.3f s, %s%s\n", o.StartSeconds, o.Seconds, where, open)
+		fmt.Fprintf(b, "    at %.3f s for %.3f s, %s%s\n", o.StartSeconds, o.Seconds, o.where(), open)
 	}
 }
 

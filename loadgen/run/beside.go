@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ackline/loadgen/place"
 	"ackline/loadgen/result"
 	"ackline/loadgen/secure"
 )
@@ -21,7 +22,7 @@ const settleIn = 200 * time.Millisecond
 func Beside(ctx context.Context, cfg Config, floor string, spec Spec, ev Events) (_ *result.Result, err error) {
 	bare := cfg
 	bare.Floor, bare.Brokers, bare.Security, bare.Existing, bare.Keep = floor, nil, secure.Config{}, false, false
-	bare.Driver, bare.EndToEnd, bare.Consumers = DriverWire, false, 0
+	bare.Driver, bare.EndToEnd, bare.Consumers, bare.Topics, bare.Client.PartitionBy = DriverWire, false, 0, 0, ""
 	bare.Client.Resend, bare.Client.Idempotence = false, ""
 	if bare.Client.Stages = cfg.Client.Stages; cfg.Workload == Fetch {
 		return nil, errors.New("a floor beside a fetch: it keeps nothing that could be read")
@@ -34,7 +35,7 @@ func Beside(ctx context.Context, cfg Config, floor string, spec Spec, ev Events)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, sys.Close()) }()
-	bare.Topic = sys.Config().Topic // so that both get frames of one length
+	bare.Topic = place.Parse(sys.Config().Topic)[0] // so that both get frames of one length
 	ground, err := Open(ctx, bare)
 	if err != nil {
 		return nil, fmt.Errorf("the floor beside it: %w", err)

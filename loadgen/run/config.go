@@ -20,6 +20,7 @@ import (
 	"ackline/loadgen/frame"
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/place"
 	"ackline/loadgen/secure"
 	"ackline/loadgen/workload"
 )
@@ -45,13 +46,15 @@ type Config struct {
 	Floor string `json:"floor,omitempty"`
 	// Security is what the brokers ask of their clients. It names where secrets are and holds none.
 	Security secure.Config `json:"security,omitzero"`
-	// Topic is written to or read from. "" means one of the run's own, with a name that no other run has.
+	// Topic is written to or read from, or several with commas between them. "" means one of the run's own, with a name that no other run has.
 	Topic string `json:"topic"`
+	// Topics is how many topics are made, with numbers behind a name that they have in common; 0 means as many as Topic names.
+	Topics int `json:"topics,omitempty"`
 	// Existing says that the topic is there, and has to be; it is never deleted. Otherwise it must not be there: it is made, and
 	// deleted in Close unless Keep is set.
 	Existing bool `json:"existing,omitempty"`
 	Keep     bool `json:"keep,omitempty"`
-	// Partitions, Replication and TopicConfig are for a topic that is made. 0 partitions means 1; replication 0 leaves it to the cluster.
+	// Partitions (of each), Replication and TopicConfig are for topics that are made. 0 partitions means 1; replication 0 leaves it to the cluster.
 	Partitions  int32             `json:"partitions,omitempty"`
 	Replication int16             `json:"replication,omitempty"`
 	TopicConfig map[string]string `json:"topic_config,omitempty"`
@@ -108,7 +111,13 @@ func (c Config) normal() Config {
 	if c.Shape.Size.IsZero() {
 		c.Shape.Size = workload.Fixed(c.ValueBytes)
 	}
-	c.Shape.Size = c.Shape.Size.AtLeast(frame.MinPayload)
+	c.Shape.Size = c.Shape.Size.AtLeast(c.leastBytes())
+	if c.Topics == 1 {
+		c.Topics = 0
+	}
+	if c.Client.PartitionBy == workload.ByRoundRobin {
+		c.Client.PartitionBy = ""
+	}
 	c.ValueBytes = c.Shape.Size.Max()
 	if z := c.Client.Compression; z != "" && z != frame.Codecs[frame.None] && c.Shape.Ratio == 0 {
 		c.Shape.Ratio = 1
@@ -168,7 +177,33 @@ func (c Config) Validate() error {
 	case c.EndToEnd && c.Client.RecordsPerRequest > 1:
 		return fmt.Errorf("end to end with %d records per request: want 1, so that each record has a time of its own", c.Client.RecordsPerRequest)
 	}
-	return errors.Join(c.Shape.Validate(frame.MinPayload, frame.MaxPayload), c.Security.Validate(), c.validateRequests(), c.Client.Validate())
+	return errors.Join(c.Shape.Validate(c.leastBytes(), frame.MaxPayload), c.Security.Validate(), c.validateTopics(), c.validateRequests(), c.Client.Validate())
+}
+
+// byKey reports whether keys choose the partitions.
+func (c Config) byKey() bool { return c.Client.PartitionBy == workload.ByKey }
+
+// leastBytes is the size of the smallest value: it says which record it is, and where keys choose, which draw.
+func (c Config) leastBytes() int {
+	if c.byKey() {
+		return frame.MinDrawn
+	}
+	return frame.MinPayload
+}
+
+// validateTopics looks at where records go.
+func (c Config) validateTopics() error {
+	switch {
+	case c.Floor != "" && (c.Topics > 1 || place.Parse(c.Topic).Several()):
+		return errors.New("a floor has no topics: leave --topics away, or give --brokers beside --floor")
+	case c.byKey() && c.Floor != "":
+		return errors.New("partition-by key with a floor: it has no partitions to choose from; give --brokers beside --floor")
+	case c.byKey() && c.Workload == Fetch:
+		return errors.New("partition-by key with the fetch workload: keys choose where records are written")
+	case c.byKey() && c.Shape.Key.IsZero():
+		return errors.New("partition-by key without keys: say which the records have, such as --key uniform:100000 or --key zipf:100000,1.1")
+	}
+	return place.Check(c.Topic, c.Topics, c.Existing)
 }
 
 // maxConsumers bounds Consumers: each has a thread for every partition.

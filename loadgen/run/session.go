@@ -15,6 +15,7 @@ import (
 	"ackline/loadgen/consume"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/place"
 	"ackline/loadgen/result"
 )
 
@@ -23,15 +24,15 @@ type Session struct {
 	cfg       Config
 	cl        *cluster.Cluster // nil towards a floor
 	topic     cluster.Topic
-	named     bool // the topic's name is the run's own
-	created   bool
+	named     bool            // the topic's name is the run's own
+	created   []string        // topics that the run made, or may have made
 	start     map[int32]int64 // end offsets from before the run
 	payloads  *frame.Payloads
 	driver    client.Driver
 	effective client.Effective // as it was when the session was opened
 	ledger    *check.Ledger    // nil when nothing is to be checked
 	join      *join            // nil without a consumer
-	tail      *client.Tail
+	tail      *consume.Tail
 	fan       *consume.Fan // nil without consumers beside it
 	asleep    func()       // lets idle CPUs halt again; nil when they may
 }
@@ -54,8 +55,8 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	return s, nil
 }
 
-// Place makes the topic that a session with cfg would make, for sessions elsewhere. placed is the configuration for these, to which the
-// topic is one that is there; remove deletes it if it was made and is not to be kept.
+// Place makes the topics that a session with cfg would make, for sessions elsewhere. placed is the configuration for these, to which the
+// topics are there; remove deletes them if they were made and are not to be kept.
 func Place(ctx context.Context, cfg Config) (placed Config, remove func() error, err error) {
 	s, err := begin(cfg)
 	if err != nil {
@@ -67,10 +68,10 @@ func Place(ctx context.Context, cfg Config) (placed Config, remove func() error,
 	}
 	if err := s.connect(ctx); err != nil {
 		s.cfg.Keep = false
-		return cfg, nil, errors.Join(err, s.deleteTopic())
+		return cfg, nil, errors.Join(err, s.deleteTopics())
 	}
-	placed.Existing = true
-	return placed, s.deleteTopic, nil
+	placed.Existing, placed.Topics = true, 0
+	return placed, s.deleteTopics, nil
 }
 
 // begin returns a session that is not open.
@@ -90,7 +91,16 @@ func begin(cfg Config) (*Session, error) {
 	if named {
 		cfg.Topic = ownTopic(time.Now(), cfg.RunID)
 	}
-	return &Session{cfg: cfg, named: named, payloads: frame.NewShapedPayloads(cfg.RunID, cfg.Shape)}, nil
+	if cfg.Topics > 1 {
+		cfg.Topic = place.Numbered(cfg.Topic, cfg.Topics).String()
+	}
+	s := &Session{cfg: cfg, named: named}
+	if cfg.byKey() {
+		s.payloads = frame.NewDrawnPayloads(cfg.RunID, cfg.Shape)
+	} else {
+		s.payloads = frame.NewShapedPayloads(cfg.RunID, cfg.Shape)
+	}
+	return s, nil
 }
 
 func (s *Session) open(ctx context.Context) error {
@@ -121,7 +131,7 @@ func (s *Session) open(ctx context.Context) error {
 	}
 	if s.cfg.EndToEnd {
 		s.join = newJoin(s.payloads, len(streams))
-		s.tail = client.StartTail(context.Background(), s.cl, s.topic, s.start, s.join.consumed)
+		s.tail = consume.StartTail(context.Background(), s.cl, s.topic, s.start, s.join.consumed)
 	}
 	if n := s.cfg.Consumers; n > 0 {
 		s.fan = consume.StartFan(n, s.cl, s.topic, s.start, s.payloads)
@@ -141,7 +151,7 @@ func (s *Session) connect(ctx context.Context) error {
 	if err := s.cl.Check(ctx); err != nil {
 		return err
 	}
-	return s.findTopic(ctx)
+	return s.findTopics(ctx)
 }
 
 func (s *Session) openDriver(ctx context.Context) error {
@@ -174,6 +184,9 @@ func (s *Session) Target() result.Target {
 	if s.cfg.Floor == "" {
 		t.Security = s.cfg.Security.String()
 		t.Topic, t.Partitions, t.Replication = s.topic.Name, len(s.topic.Partitions), s.topic.Replication
+		if n := len(s.topic.Topics()); n > 1 {
+			t.Topics = n
+		}
 	}
 	if s.cfg.EndToEnd || s.cfg.Consumers > 0 {
 		t.Workload += " + consume"
@@ -187,12 +200,12 @@ func (s *Session) Check(ctx context.Context, progress func(read, acked int64)) (
 	if s.ledger == nil {
 		return nil, nil
 	}
-	r := client.NewReader(s.cl, s.cfg.Topic)
+	r := client.NewReader(s.cl, s.cfg.Topic).Prompt()
 	defer r.Close()
-	return check.Verify(ctx, r, s.ledger, s.payloads, check.Options{Start: s.start, Progress: progress})
+	return check.Verify(ctx, r, s.ledger, s.payloads, check.Options{Start: s.start, Topics: s.topic.Topics(), Progress: progress})
 }
 
-// Close closes everything, and deletes the topic if Open made it and Keep is not set. It returns what went wrong with that, and
+// Close closes everything, and deletes the topics that Open made unless Keep is set. It returns what went wrong with that, and
 // with the consumer.
 func (s *Session) Close() error {
 	var errs []error
@@ -207,7 +220,7 @@ func (s *Session) Close() error {
 	if s.driver != nil {
 		errs = append(errs, s.driver.Close())
 	}
-	errs = append(errs, s.deleteTopic())
+	errs = append(errs, s.deleteTopics())
 	if s.asleep != nil {
 		s.asleep()
 		s.asleep = nil

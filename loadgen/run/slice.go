@@ -1,9 +1,9 @@
 package run
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -137,7 +137,10 @@ func (s *Session) stages(out *Slice, recs []*recorder, from int64) {
 	for _, r := range recs {
 		all.Merge(r.stages)
 	}
-	out.Stages = result.NewStages(all, out.Counts.Acked, from, func(stream uint32) int32 { return streams[stream].Partition })
+	out.Stages = result.NewStages(all, out.Counts.Acked, from, func(stream uint32) (string, int32) {
+		topics, at := s.topic.Topics(), streams[stream].Partition
+		return topics.Named(at), topics.Partition(at)
+	})
 }
 
 // window lays out the times of a slice. The schedule begins a little later than now, so that every thread is there.
@@ -234,8 +237,13 @@ func (s *Session) sum(out *Slice, recs []*recorder, seconds float64) {
 
 // partitions fills in what came to each partition, and when nothing came from it.
 func (s *Session) partitions(out *Slice, recs []*recorder, window result.Span, least time.Duration) {
-	streams := s.driver.Streams()
+	streams, topics := s.driver.Streams(), s.topic.Topics()
 	counts := map[int32]int64{}
+	if topics.Several() || s.cfg.byKey() { // that one had nothing is worth knowing
+		for _, p := range s.topic.Partitions {
+			counts[p.ID] = 0
+		}
+	}
 	var gaps []result.Gap
 	for _, r := range recs {
 		for i := range r.streams {
@@ -250,10 +258,10 @@ func (s *Session) partitions(out *Slice, recs []*recorder, window result.Span, l
 		}
 	}
 	out.Outages = result.Outages(gaps, window, least.Nanoseconds())
-	for p, n := range counts {
-		out.ByPartition = append(out.ByPartition, result.PartitionCount{Partition: p, Acked: n})
+	result.Name(out.Outages, topics)
+	for _, at := range slices.Sorted(maps.Keys(counts)) {
+		out.ByPartition = append(out.ByPartition, result.PartitionCount{Topic: topics.Named(at), Partition: topics.Partition(at), Acked: counts[at]})
 	}
-	slices.SortFunc(out.ByPartition, func(a, b result.PartitionCount) int { return cmp.Compare(a.Partition, b.Partition) })
 }
 
 // complete drops operations that are faster than the slowest one that some worker had to forget, so that the rest is all there is.

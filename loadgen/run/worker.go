@@ -157,6 +157,9 @@ func (k *worker) submit(now int64) (more bool) {
 		}
 		k.driver.Submit(intended, ready)
 		any = true
+		if room == 1 {
+			room += k.driver.Room() // there may be more than it could say
+		}
 	}
 	if any {
 		k.driver.Flush()

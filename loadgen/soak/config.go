@@ -31,6 +31,7 @@ import (
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/place"
 	"ackline/loadgen/secure"
 )
 
@@ -43,10 +44,13 @@ type Config struct {
 	// Topic is written to and read back. "": a new name, or the one that the state file has. It is made when the soak begins, and
 	// deleted when the soak is over, unless Keep is set; a soak that found a fault leaves it, and so does one that can be resumed.
 	// Existing: it is there already, and is not deleted.
+	// Several have commas between them.
 	Topic    string
 	Existing bool
 	Keep     bool
-	// Partitions and Replication are for a topic that is made. 0 partitions means 1; replication 0 leaves it to the cluster.
+	// Topics is how many topics are made, with numbers behind a name that they have in common; 0 means as many as Topic names.
+	Topics int
+	// Partitions (of each) and Replication are for topics that are made. 0 partitions means 1; replication 0 leaves it to the cluster.
 	Partitions  int32
 	Replication int16
 	TopicConfig map[string]string
@@ -150,5 +154,5 @@ func (c Config) Validate() error {
 	case c.MaxUnread < 0 || c.MaxUnread > maxUnread:
 		return fmt.Errorf("max-unread %d: want 0 (which means 100000) to %d", c.MaxUnread, maxUnread)
 	}
-	return errors.Join(c.Security.Validate(), c.arrivals(0).Validate())
+	return errors.Join(place.Check(c.Topic, c.Topics, c.Existing), c.Security.Validate(), c.arrivals(0).Validate())
 }

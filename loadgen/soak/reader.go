@@ -84,7 +84,7 @@ func (s *soak) once(ctx context.Context, r *client.Reader, p *reading) error {
 	now := time.Now()
 	if p.good = now; p.out {
 		p.out = false
-		s.say("partition %d can be read again", p.id)
+		s.say("%s can be read again", s.topics.Name(p.id))
 	}
 	if err != nil || hw < at {
 		return s.beyond(ctx, p, at, err)
@@ -111,7 +111,7 @@ func (s *soak) once(ctx context.Context, r *client.Reader, p *reading) error {
 	case owed == 0:
 		p.moved = now
 	case !last && now.Sub(p.moved) > notThereAfter*s.cfg.Patience:
-		return fmt.Errorf("%w: partition %d has had nothing at offset %d for %v, high watermark %d", errNotThere, p.id, after, notThereAfter*s.cfg.Patience, hw)
+		return fmt.Errorf("%w: %s has had nothing at offset %d for %v, high watermark %d", errNotThere, s.topics.Name(p.id), after, notThereAfter*s.cfg.Patience, hw)
 	}
 	return nil
 }
@@ -119,14 +119,14 @@ func (s *soak) once(ctx context.Context, r *client.Reader, p *reading) error {
 // unreadable handles a read that was not answered, or with an error.
 func (s *soak) unreadable(ctx context.Context, p *reading, err error) error {
 	if final(err) {
-		return fmt.Errorf("partition %d cannot be read: %w", p.id, err)
+		return fmt.Errorf("%s cannot be read: %w", s.topics.Name(p.id), err)
 	}
 	if quiet := time.Since(p.good); quiet > s.cfg.GiveUp {
-		return fmt.Errorf("partition %d could not be read for %v: %w", p.id, quiet.Round(time.Second), err)
+		return fmt.Errorf("%s could not be read for %v: %w", s.topics.Name(p.id), quiet.Round(time.Second), err)
 	}
 	if !p.out {
 		p.out = true
-		s.say("partition %d cannot be read: %v", p.id, err)
+		s.say("%s cannot be read: %v", s.topics.Name(p.id), err)
 	}
 	p.moved = time.Now() // nothing can be said of what is there
 	pause(ctx, rereadAfter)
@@ -153,10 +153,10 @@ func (s *soak) beyond(ctx context.Context, p *reading, at int64, err error) erro
 	}
 	if end := ends[p.id]; end < at {
 		s.verify.cut(p.id, end)
-		return fmt.Errorf("partition %d ends at offset %d, before offset %d up to which it was read", p.id, end, at)
+		return fmt.Errorf("%s ends at offset %d, before offset %d up to which it was read", s.topics.Name(p.id), end, at)
 	}
 	if err != nil {
-		return fmt.Errorf("partition %d does not hold offset %d any more: retention was faster than reading back, give the topic a longer one (%w)", p.id, at, err)
+		return fmt.Errorf("%s does not hold offset %d any more: retention was faster than reading back, give the topic a longer one (%w)", s.topics.Name(p.id), at, err)
 	}
 	return nil // its end has come back
 }

@@ -16,6 +16,7 @@ import (
 	"ackline/loadgen/check"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
+	"ackline/loadgen/place"
 )
 
 // Events are what a soak tells while it goes on, from several goroutines, one call at a time. Any of them may be nil.
@@ -67,7 +68,8 @@ type soak struct {
 	cl         *cluster.Cluster
 	payloads   *frame.Payloads
 	verify     *verifier
-	partitions []int32
+	topics     place.Topics
+	partitions []int32 // places
 	began      time.Time
 	finishing  chan struct{} // closed when nothing more will be written
 	saving     sync.Mutex    // held while the state is encoded and the file replaced, so that none replaces a newer one; before the other locks
@@ -104,7 +106,7 @@ func Run(ctx context.Context, cfg Config, ev Events) (*Outcome, error) {
 	if s.state.Created && !cfg.Keep && over && !out.Failed() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		err := s.cl.DeleteTopic(clean, cfg.Topic)
+		err := s.deleteTopics(clean)
 		errs, out.Deleted = append(errs, err), err == nil
 	}
 	s.state.Done = out.Complete
@@ -155,30 +157,58 @@ func (s *soak) name(old *State) error {
 	s.id = binary.BigEndian.Uint64(b[:])
 	switch {
 	case s.cfg.Topic != "":
+		s.cfg.Topic = place.Numbered(s.cfg.Topic, s.cfg.Topics).String()
 	case old != nil:
 		s.cfg.Topic = old.Topic
 	default:
-		s.cfg.Topic = fmt.Sprintf("loadgen-check-%s-%08x", time.Now().UTC().Format("20060102"), uint32(s.id))
+		s.cfg.Topic = place.Numbered(fmt.Sprintf("loadgen-check-%s-%08x", time.Now().UTC().Format("20060102"), uint32(s.id)), s.cfg.Topics).String()
+	}
+	s.topics = place.Parse(s.cfg.Topic)
+	if old != nil && s.cfg.Topics > 1 && s.cfg.Topics != len(s.topics) {
+		return fmt.Errorf("state %s: it is of %d topics, not of %d: give --topics %d, or another state file", s.cfg.State, len(s.topics), s.cfg.Topics, len(s.topics))
 	}
 	return nil
+}
+
+// makeTopics makes the topics of a soak that begins.
+func (s *soak) makeTopics(ctx context.Context) error {
+	replication := s.cfg.Replication
+	if replication == 0 {
+		replication = -1
+	}
+	for i, name := range s.topics {
+		err := s.cl.CreateTopic(ctx, name, s.cfg.Partitions, replication, s.cfg.TopicConfig)
+		if errors.Is(err, kerr.TopicAlreadyExists) {
+			err = fmt.Errorf("%w: say --existing to use it as it is (it is not deleted then), or choose another name", err)
+		}
+		if err != nil {
+			s.topics = s.topics[:i]
+			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer cancel()
+			return errors.Join(err, s.deleteTopics(clean)) // those before it are empty
+		}
+		s.say("made the topic %s", name)
+	}
+	s.state.Created = true
+	return nil
+}
+
+// deleteTopics deletes what makeTopics made.
+func (s *soak) deleteTopics(ctx context.Context) error {
+	var errs []error
+	for _, name := range s.topics {
+		errs = append(errs, s.cl.DeleteTopic(ctx, name))
+	}
+	return errors.Join(errs...)
 }
 
 // first begins a soak: at the end of what its topic holds.
 func (s *soak) first(ctx context.Context, clusterID string) error {
 	s.state = State{Run: s.id, Cluster: clusterID, Topic: s.cfg.Topic, ValueBytes: s.cfg.ValueBytes, Started: time.Now(), Starts: 1}
 	if !s.cfg.Existing {
-		replication := s.cfg.Replication
-		if replication == 0 {
-			replication = -1
-		}
-		if err := s.cl.CreateTopic(ctx, s.cfg.Topic, s.cfg.Partitions, replication, s.cfg.TopicConfig); err != nil {
-			if errors.Is(err, kerr.TopicAlreadyExists) {
-				return fmt.Errorf("%w: say --existing to use it as it is (it is not deleted then), or choose another name", err)
-			}
+		if err := s.makeTopics(ctx); err != nil {
 			return err
 		}
-		s.state.Created = true
-		s.say("made the topic %s", s.cfg.Topic)
 	}
 	topic, err := s.cl.Led(ctx, s.cfg.Topic)
 	if errors.Is(err, cluster.ErrNoTopic) {
@@ -230,7 +260,7 @@ func (s *soak) prepare(topic cluster.Topic) {
 		s.partitions = append(s.partitions, p.ID)
 	}
 	s.payloads = frame.NewPayloads(s.state.Run, s.cfg.ValueBytes)
-	s.verify = newVerifier(s.payloads, func(text string) { s.say("FOUND: %s", text) })
+	s.verify = newVerifier(s.payloads, s.topics, func(text string) { s.say("FOUND: %s", text) })
 }
 
 // run writes and reads until the time is over, the context ends or there is no point in going on.

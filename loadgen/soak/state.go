@@ -37,7 +37,7 @@ import (
 type State struct {
 	Run        uint64    `json:"run"` // the payloads' run
 	Cluster    string    `json:"cluster,omitempty"`
-	Topic      string    `json:"topic"`
+	Topic      string    `json:"topic"` // several have commas between them
 	ValueBytes int       `json:"value_bytes"`
 	Created    bool      `json:"created,omitempty"` // the topic is the soak's own
 	Started    time.Time `json:"started"`           // of the first start
@@ -48,9 +48,9 @@ type State struct {
 	Outages    Outages   `json:"outages"`
 	Done       bool      `json:"done,omitempty"` // it was written for as long as was asked for, and all was read back
 
-	Top       uint32             `json:"top"`     // one above the highest stream
-	Retired   uint32             `json:"retired"` // streams below it are done with unless they stand in Streams
-	Positions map[int32]int64    `json:"positions"`
+	Top       uint32             `json:"top"`       // one above the highest stream
+	Retired   uint32             `json:"retired"`   // streams below it are done with unless they stand in Streams
+	Positions map[int32]int64    `json:"positions"` // by place
 	Streams   map[uint32]*stream `json:"streams"`
 	Report    check.Report       `json:"report"`
 }

@@ -11,6 +11,7 @@ import (
 
 	"ackline/loadgen/check"
 	"ackline/loadgen/frame"
+	"ackline/loadgen/place"
 )
 
 const (
@@ -26,6 +27,7 @@ const (
 // verifier compares what was acknowledged with what is read, one as it comes and the other as it comes.
 type verifier struct {
 	payloads *frame.Payloads
+	topics   place.Topics // whose partitions are told by their places
 	finding  func(string) // called with mu held
 	unpack   kgo.Decompressor
 
@@ -42,8 +44,8 @@ type verifier struct {
 	most    int    // the most that ever were
 }
 
-func newVerifier(p *frame.Payloads, finding func(string)) *verifier {
-	return &verifier{payloads: p, finding: finding, unpack: kgo.DefaultDecompressor(), streams: map[uint32]*stream{}, at: map[int32]int64{}}
+func newVerifier(p *frame.Payloads, topics place.Topics, finding func(string)) *verifier {
+	return &verifier{payloads: p, topics: topics, finding: finding, unpack: kgo.DefaultDecompressor(), streams: map[uint32]*stream{}, at: map[int32]int64{}}
 }
 
 // begin opens the streams first, first+1, … of a launch; partitions[i] is where stream first+i writes.
@@ -197,7 +199,7 @@ func (v *verifier) batches(partition int32, b []byte) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("partition %d: %w: %w", partition, errDamaged, err)
+			return fmt.Errorf("%s: %w: %w", v.topics.Name(partition), errDamaged, err)
 		}
 		if last := batch.Base + int64(batch.LastDelta); last >= v.at[partition] {
 			if err := v.batch(partition, batch); err != nil {
@@ -225,7 +227,7 @@ func (v *verifier) batch(partition int32, b frame.Batch) error {
 	if b.Codec != 0 {
 		plain, err := v.unpack.Decompress(b.Records, kgo.CompressionCodecType(b.Codec))
 		if err != nil {
-			return fmt.Errorf("partition %d: %w: batch at offset %d: %w", partition, errDamaged, b.Base, err)
+			return fmt.Errorf("%s: %w: batch at offset %d: %w", v.topics.Name(partition), errDamaged, b.Base, err)
 		}
 		b.Records, b.Codec = plain, 0
 	}
@@ -238,7 +240,7 @@ func (v *verifier) batch(partition int32, b frame.Batch) error {
 	})
 	if err != nil {
 		v.report.WrongBytes++
-		v.example("partition %d: %v", partition, err)
+		v.example("%s: %v", v.topics.Name(partition), err)
 	}
 	return nil
 }
@@ -256,7 +258,7 @@ func (v *verifier) record(partition int32, offset int64, value []byte) {
 	switch {
 	case s == nil && id < v.retired:
 		v.report.Duplicated++
-		v.example("partition %d offset %d: stream %d record %d is of a launch that was read long ago", partition, offset, id, seq)
+		v.example("%s offset %d: stream %d record %d is of a launch that was read long ago", v.topics.Name(partition), offset, id, seq)
 		return
 	case bad == nil && s == nil:
 		// Written after the state was saved that this process began with: nothing is known of it but what it says itself.
@@ -267,7 +269,7 @@ func (v *verifier) record(partition int32, offset int64, value []byte) {
 	}
 	if bad != nil {
 		v.report.WrongBytes++
-		v.example("partition %d offset %d (stream %d record %d): %v", partition, offset, id, seq, bad)
+		v.example("%s offset %d (stream %d record %d): %v", v.topics.Name(partition), offset, id, seq, bad)
 		if s == nil || seq != s.Next {
 			return // who knows which one it was
 		}
@@ -306,7 +308,7 @@ func (v *verifier) unacknowledged(s *stream, seq uint64, offset int64) {
 func (v *verifier) compare(id uint32, s *stream, seq uint64, partition int32, offset, want int64) {
 	if s.Partition != partition || offset != want {
 		v.report.WrongOffset++
-		v.example("stream %d record %d: acknowledged at partition %d offset %d, found at partition %d offset %d", id, seq, s.Partition, want, partition, offset)
+		v.example("stream %d record %d: acknowledged at %s offset %d, found at %s offset %d", id, seq, v.topics.Name(s.Partition), want, v.topics.Name(partition), offset)
 	}
 }
 
@@ -339,9 +341,9 @@ func (v *verifier) skip(id uint32, s *stream, seq uint64) {
 func (v *verifier) lost(id uint32, s *stream, seq uint64, offset int64) {
 	v.report.Lost++
 	if offset == unknown {
-		v.example("stream %d record %d, partition %d: not there, and later ones of its producer are", id, seq, s.Partition)
+		v.example("stream %d record %d, %s: not there, and later ones of its producer are", id, seq, v.topics.Name(s.Partition))
 	} else {
-		v.example("stream %d record %d: acknowledged at partition %d offset %d, not there", id, seq, s.Partition, offset)
+		v.example("stream %d record %d: acknowledged at %s offset %d, not there", id, seq, v.topics.Name(s.Partition), offset)
 	}
 	if v.kept < maxKept {
 		put(&s.Missing, seq, offset)
@@ -360,14 +362,14 @@ func (v *verifier) late(id uint32, s *stream, seq uint64, partition int32, offse
 	want, missing := s.Missing[seq]
 	if !missing {
 		v.report.Duplicated++
-		v.example("partition %d offset %d: stream %d record %d is there again", partition, offset, id, seq)
+		v.example("%s offset %d: stream %d record %d is there again", v.topics.Name(partition), offset, id, seq)
 		return
 	}
 	delete(s.Missing, seq)
 	v.kept--
 	v.report.Lost--
 	v.report.Reordered++
-	v.example("partition %d offset %d: stream %d record %d comes after a later one", partition, offset, id, seq)
+	v.example("%s offset %d: stream %d record %d comes after a later one", v.topics.Name(partition), offset, id, seq)
 	if want != unknown {
 		v.compare(id, s, seq, partition, offset, want)
 	} else {
@@ -412,7 +414,7 @@ func (v *verifier) cut(partition int32, end int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.report.Lost += v.at[partition] - end
-	v.example("partition %d ends at offset %d and was read up to %d before: records are lost, or the topic was made anew", partition, end, v.at[partition])
+	v.example("%s ends at offset %d and was read up to %d before: records are lost, or the topic was made anew", v.topics.Name(partition), end, v.at[partition])
 	v.at[partition] = end
 }
 

@@ -42,7 +42,7 @@ type flight struct {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), p: frame.NewPayloads(9, 64), value: make([]byte, 64)}
-	w.v = newVerifier(w.p, nil)
+	w.v = newVerifier(w.p, nil, nil)
 	w.v.at[0] = 0
 	w.launch()
 	return w
@@ -122,7 +122,7 @@ func (w *world) crash() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.v = newVerifier(w.p, nil)
+	w.v = newVerifier(w.p, nil, nil)
 	w.v.restore(st)
 	w.crashes++
 	w.launch()
@@ -353,7 +353,7 @@ func TestFindingsAreBounded(t *testing.T) {
 
 func BenchmarkRecord(b *testing.B) {
 	p := frame.NewPayloads(9, 1024)
-	v := newVerifier(p, nil)
+	v := newVerifier(p, nil, nil)
 	v.begin(0, []int32{0})
 	value := make([]byte, 1024)
 	for i := uint64(0); b.Loop(); i++ {

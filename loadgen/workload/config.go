@@ -3,6 +3,9 @@ package workload
 // Config is a workload as a person writes it: what the records look like, how they are sent and by how many. The same struct is the flags of the command
 // line, the keys of a workload's file and the documentation of both. Default values stand in the tags; the zero value of a field means its default.
 type Config struct {
+	Topics      int    `toml:"topics" json:"topics,omitempty" default:"1" placeholder:"N" help:"Topics that are made, of --partitions partitions each; records go to all of them alike (${default}). Those that are there are named: --topic a,b,c --existing."`
+	PartitionBy string `toml:"partition_by" json:"partition_by,omitempty" default:"round-robin" enum:"round-robin,key" placeholder:"HOW" help:"What chooses a record's partition: round-robin, a connection's partitions in turn; or key, its key as Kafka's clients have it (murmur2), so that hot keys make hot partitions. key needs --key, a connection to each leader, and with the wire driver one record a request (${default})."`
+
 	Workload string `toml:"workload" json:"workload,omitempty" default:"produce" enum:"produce,fetch" help:"produce writes; fetch reads a topic that is there, which --topic and --existing name (${default})."`
 
 	Size    Sizes   `toml:"size" json:"size,omitzero" default:"1024" placeholder:"BYTES" help:"Bytes of each record's value: 1024, or evenly 100..2000, or log-normal p50=300,p99=4000, or with weights 200:0.9,10000:0.1 (${default})."`

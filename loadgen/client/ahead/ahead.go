@@ -15,10 +15,10 @@ type Batch struct {
 	Values int64  // bytes of its values
 }
 
-// Make makes it the one that begins with record seq of a stream, whose number is id.
-func (b *Batch) Make(maker *frame.Shaped, stream int, id uint32, seq uint64) {
+// Make makes it the one that begins with record seq of a stream, whose number is id. draw is that of its key, where keys are drawn.
+func (b *Batch) Make(maker *frame.Shaped, stream int, id uint32, seq, draw uint64) {
 	b.Stream, b.Seq = stream, seq
-	b.Bytes, b.Values = maker.Batch(b.Bytes[:0], id, seq)
+	b.Bytes, b.Values = maker.Drawn(b.Bytes[:0], id, seq, draw)
 }
 
 // Maker makes the batches of one connection: of its streams in turn, each from record 0 on. Its methods are called from one goroutine.
@@ -50,7 +50,7 @@ func Start(maker *frame.Shaped, ids []uint32) *Maker {
 				return
 			case b := <-m.free:
 				i := turn % len(ids)
-				b.Make(maker, i, ids[i], seqs[i])
+				b.Make(maker, i, ids[i], seqs[i], 0)
 				seqs[i] += uint64(maker.Records())
 				m.full <- b // there is room: there are no more batches than places
 			}

@@ -22,7 +22,7 @@ func TestBatchesInOrder(t *testing.T) {
 	var want Batch
 	for i := range 300 {
 		b := m.Take()
-		want.Make(again, i%2, []uint32{7, 9}[i%2], uint64(5*(i/2)))
+		want.Make(again, i%2, []uint32{7, 9}[i%2], uint64(5*(i/2)), 0)
 		if b.Stream != want.Stream || b.Seq != want.Seq || b.Values != 5*1024 || !bytes.Equal(b.Bytes, want.Bytes) {
 			t.Fatalf("batch %d is of stream %d from record %d on, with %d bytes of values; want stream %d, record %d", i, b.Stream, b.Seq, b.Values, want.Stream, want.Seq)
 		}

@@ -17,9 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ackline/loadgen/client"
+	"ackline/loadgen/client/spread"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
+	"ackline/loadgen/place"
 	"ackline/loadgen/secure"
 	"ackline/loadgen/workload"
 )
@@ -91,19 +93,32 @@ func Open(cfg client.Config, cl *cluster.Cluster, topic cluster.Topic, p *frame.
 		opts = append(opts, kgoOptions(cfg)...)
 	}
 	opts = append(opts, kgoRequests(cfg)...)
-	clients := make([]*kgoWorker, cfg.Connections)
-	for i, share := range client.Deal(cfg.Connections, topic.Partitions) {
-		w, err := k.worker(i, share, topic.Name, p, opts)
+	shares := spread.Deal(cfg.Connections, topic.Partitions)
+	for i := range shares {
+		if p.Drawn() { // the library has connections to all leaders
+			shares[i] = places(topic)
+		}
+		w, err := k.worker(i, shares[i], topic, p, opts)
 		if err != nil {
 			k.Close()
 			return nil, err
 		}
-		clients[i] = w
+		if p.Drawn() {
+			w.drawer = spread.NewDrawer(p, topic, i, cfg.Connections)
+		}
 	}
 	return k, nil
 }
 
-func (k *Driver) worker(i int, share []int32, topic string, p *frame.Payloads, opts []kgo.Opt) (*kgoWorker, error) {
+// places are where all of a topic's records go.
+func places(t cluster.Topic) (out []int32) {
+	for _, p := range t.Partitions {
+		out = append(out, p.ID)
+	}
+	return out
+}
+
+func (k *Driver) worker(i int, share []int32, topic cluster.Topic, p *frame.Payloads, opts []kgo.Opt) (*kgoWorker, error) {
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("franz-go: %w", err)
@@ -113,9 +128,10 @@ func (k *Driver) worker(i int, share []int32, topic string, p *frame.Payloads, o
 		cl.Close()
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	w := &kgoWorker{cl: cl, topic: topic, payloads: p, timeout: k.cfg.Timeout, efd: efd}
+	w := &kgoWorker{cl: cl, topics: topic.Topics(), payloads: p, timeout: k.cfg.Timeout, efd: efd, at: map[int32]int{}}
 	for _, id := range share {
-		w.streams = append(w.streams, stream{id: uint32(len(k.streams)), partition: id})
+		w.at[id] = len(w.streams)
+		w.streams = append(w.streams, stream{id: uint32(len(k.streams)), partition: w.topics.Partition(id), topic: w.topics.Topic(id)})
 		k.streams = append(k.streams, client.Stream{Partition: id, Worker: i})
 	}
 	for range k.cfg.InFlight {
@@ -169,11 +185,13 @@ func (k *Driver) Close() error {
 // time and leaves the operation in finished.
 type kgoWorker struct {
 	cl       *kgo.Client
-	topic    string
+	topics   place.Topics
 	payloads *frame.Payloads
 	timeout  time.Duration
 	streams  []stream
+	at       map[int32]int // by place, the index into streams
 	turn     int
+	drawer   *spread.Drawer // nil unless keys choose the partitions
 
 	free     []*kgoOp // the window's unused operations
 	flying   []flight // in order of submission; those that were answered are dropped from its head
@@ -236,12 +254,11 @@ func (w *kgoWorker) Flush()        {}
 func (w *kgoWorker) Submit(intended, ready int64) {
 	o := w.free[len(w.free)-1]
 	w.free = w.free[:len(w.free)-1]
-	w.turn++
-	s := &w.streams[w.turn%len(w.streams)]
+	s, draw := w.next()
 	o.flying, o.settled = true, false
 	o.use++
 	o.op = client.Op{Intended: intended, Ready: ready, Stream: s.id, Seq: s.seq, Records: 1}
-	r := w.record(o, s)
+	r := w.record(o, s, draw)
 	s.seq++
 	w.flying = append(w.flying, flight{o, o.use})
 	w.inflight++
@@ -249,9 +266,19 @@ func (w *kgoWorker) Submit(intended, ready int64) {
 	w.cl.Produce(context.Background(), r, o.promise)
 }
 
+// next is the stream of the next record, and the draw of its key where it is that which chooses.
+func (w *kgoWorker) next() (s *stream, draw uint64) {
+	if w.drawer != nil {
+		draw, at := w.drawer.Draw()
+		return &w.streams[w.at[at]], draw
+	}
+	w.turn++
+	return &w.streams[w.turn%len(w.streams)], 0
+}
+
 // record makes a stream's next one. It is the library's until its promise is called, so it cannot be kept in o.
-func (w *kgoWorker) record(o *kgoOp, s *stream) *kgo.Record {
-	r := &kgo.Record{Topic: w.topic, Partition: s.partition, Value: o.value}
+func (w *kgoWorker) record(o *kgoOp, s *stream, draw uint64) *kgo.Record {
+	r := &kgo.Record{Topic: s.topic, Partition: s.partition, Value: o.value}
 	shape := w.payloads.Shape()
 	if shape == nil {
 		w.payloads.Put(o.value, s.id, s.seq)
@@ -259,8 +286,12 @@ func (w *kgoWorker) record(o *kgoOp, s *stream) *kgo.Record {
 	}
 	began, run := pace.Now(), w.payloads.Run()
 	r.Value = o.value[:w.payloads.Bytes(s.id, s.seq)]
-	w.payloads.Put(r.Value, s.id, s.seq)
-	r.Key = w.payloads.Key(nil, s.id, s.seq)
+	w.payloads.PutDrawn(r.Value, s.id, s.seq, draw)
+	if w.drawer != nil {
+		r.Key = w.payloads.DrawnKey(nil, draw)
+	} else {
+		r.Key = w.payloads.Key(nil, s.id, s.seq)
+	}
 	for i := range shape.Headers.Count {
 		h := kgo.RecordHeader{Key: workload.HeaderName(i), Value: make([]byte, shape.Headers.Bytes)}
 		shape.HeaderValue(h.Value, run, s.id, s.seq, i)
@@ -321,7 +352,7 @@ func (w *kgoWorker) collect(done func(*client.Op)) (int, error) {
 			continue
 		}
 		w.inflight--
-		if o.op.Err = o.err; o.err == nil {
+		if o.op.Err = w.named(o); o.err == nil {
 			o.op.Acked, o.op.Base = o.acked, o.offset
 			w.lastAck = o.acked
 		} else if secure.Refused(o.err) {
@@ -332,6 +363,15 @@ func (w *kgoWorker) collect(done func(*client.Op)) (int, error) {
 		done(&o.op)
 	}
 	return len(w.spare), fatal
+}
+
+// named is an operation's error, with its place where there are several topics: the library's own words have none.
+func (w *kgoWorker) named(o *kgoOp) error {
+	if o.err == nil || !w.topics.Several() {
+		return o.err
+	}
+	s := w.streams[o.op.Stream-w.streams[0].id]
+	return fmt.Errorf("%s: %w", place.Name(s.topic, s.partition), o.err)
 }
 
 // expire hands operations that are unanswered for too long back as failed. Their places stay taken until the library lets go.
@@ -366,7 +406,8 @@ func (w *kgoWorker) Abandon(done func(*client.Op)) {
 // stream is a row of records into one partition.
 type stream struct {
 	id        uint32
-	partition int32
+	topic     string
+	partition int32 // Kafka's number
 	seq       uint64
 }
 

@@ -3,8 +3,12 @@ package franz
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"ackline/loadgen/brokertest"
 	readback "ackline/loadgen/check"
@@ -206,5 +210,78 @@ func TestShapes(t *testing.T) {
 			t.Errorf("%+v: options %v", c, k.Effective().Options)
 		}
 		k.Close()
+	}
+}
+
+// Through the library too a record lies in the partition that its key chooses, among those of several topics, and is read back.
+func TestKeysChoosePartitions(t *testing.T) {
+	b := brokertest.Start(t, 2)
+	parts := map[string]int{"a": 3, "b": 2}
+	for name, n := range parts {
+		b.Create(name, n)
+	}
+	cl, err := cluster.New([]string{b.Addr()}, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := cl.Topic(context.Background(), "a,b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := workload.ParseKeys("zipf:200,1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := frame.NewDrawnPayloads(7, workload.Shape{Size: workload.Fixed(64), Key: keys})
+	k, err := Open(client.Config{Connections: 2, InFlight: 8, Timeout: patience, PartitionBy: workload.ByKey}, cl, top, p, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	var places []int32
+	for _, s := range k.Streams() {
+		places = append(places, s.Partition)
+	}
+	l := readback.NewLedger(places)
+	for _, w := range k.Workers() {
+		for _, op := range drive(t, w, 300) {
+			if op.Err != nil {
+				t.Fatal(op.Err)
+			}
+			l.Acked(op.Stream, op.Seq, op.Records, op.Base)
+		}
+	}
+	r := client.NewReader(cl, "a,b")
+	defer r.Close()
+	rep, err := readback.Verify(context.Background(), r, l, p, readback.Options{Topics: top.Topics()})
+	if err != nil || !rep.Passed() || rep.Read != 600 || rep.Partitions != 5 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	theirs := kgo.StickyKeyPartitioner(nil).ForTopic("t")
+	for name, n := range parts {
+		for i := range n {
+			for _, raw := range b.Batches(name, i) {
+				batch, _, err := frame.NextBatch(raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := batch.Each(func(r frame.Record) error {
+					if want := theirs.Partition(&kgo.Record{Key: r.Key}, n); want != i {
+						t.Errorf("key %q lies in %s/%d, the library would put it into %d", r.Key, name, i, want)
+					}
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	b.Break(brokertest.Faults{Topic: "b", Code: kerr.InvalidRecord.Code})
+	said := false
+	for _, op := range drive(t, k.Workers()[0], 40) {
+		said = said || op.Err != nil && strings.HasPrefix(op.Err.Error(), "topic b partition ")
+	}
+	if !said {
+		t.Error("no error says that it is of topic b")
 	}
 }

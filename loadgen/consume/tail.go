@@ -1,73 +1,18 @@
-package client
+package consume
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sys/unix"
 
-	"ackline/loadgen/client/sock"
+	"ackline/loadgen/client"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
 )
-
-func closeFD(fd int) { unix.Close(fd) }
-
-// exchange sends one request and waits on this thread for its answer, which it returns without its length prefix.
-func (c *conn) exchange(ctx context.Context, request []byte, timeout time.Duration) ([]byte, error) {
-	deadline := pace.Now() + timeout.Nanoseconds()
-	for sent := 0; sent < len(request); {
-		n, err := c.send(request[sent:])
-		if err != nil {
-			return nil, err
-		}
-		if sent += n; n == 0 {
-			sock.AwaitWritable(c.fd, time.Duration(tickNS))
-		}
-		if err := waitedEnough(ctx, deadline); err != nil {
-			return nil, err
-		}
-	}
-	for got := 0; ; {
-		if got >= 4 {
-			size := int(int32(binary.BigEndian.Uint32(c.in)))
-			if size < 4 || size > cluster.MaxReply {
-				return nil, fmt.Errorf("a reply of %d bytes, want 4 to %d", size, cluster.MaxReply)
-			}
-			if got == 4+size {
-				return c.in[4:got], nil
-			}
-			if 4+size > len(c.in) {
-				c.in = append(c.in, make([]byte, 4+size-len(c.in))...)
-			}
-		}
-		n, err := c.recv(c.in[got:], true)
-		if err != nil {
-			return nil, err
-		}
-		if got += n; n == 0 {
-			if err := waitedEnough(ctx, deadline); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
-
-func waitedEnough(ctx context.Context, deadline int64) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if pace.Now() > deadline {
-		return ErrTimeout
-	}
-	return nil
-}
 
 // Tail is a consumer that waits at the end of a topic, one locked thread per partition: its long poll is answered when a
 // record is committed, and the record is in hand when its bytes are on this thread.
@@ -93,7 +38,7 @@ func StartTail(ctx context.Context, cl *cluster.Cluster, topic cluster.Topic, fr
 			defer t.wg.Done()
 			if err := follow(ctx, cl, topic.Name, p.ID, from[p.ID], got); err != nil && ctx.Err() == nil {
 				t.mu.Lock()
-				t.err = errors.Join(t.err, fmt.Errorf("consumer of partition %d: %w", p.ID, err))
+				t.err = errors.Join(t.err, fmt.Errorf("consumer of %s: %w", topic.Topics().Name(p.ID), err))
 				t.mu.Unlock()
 			}
 		}()
@@ -116,8 +61,7 @@ func follow(ctx context.Context, cl *cluster.Cluster, topic string, partition in
 		return err
 	}
 	defer release()
-	r := NewReader(cl, topic)
-	r.request = frame.NewFetch(topic, frame.FetchLimits{MaxWaitMS: tailWaitMS, MaxBytes: readerBytes})
+	r := client.NewWaitingReader(cl, topic, tailWaitMS)
 	defer r.Close()
 	unpack := kgo.DefaultDecompressor()
 	for ctx.Err() == nil {
