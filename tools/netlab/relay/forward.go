@@ -52,7 +52,7 @@ func (f *Forward) accept() {
 		}
 		f.open[&p.dialer], f.open[&p.target] = struct{}{}, struct{}{}
 		f.mu.Unlock()
-		f.there.send(chunk{to: &p.target, what: open})
+		p.dialer.send(open, nil)
 	}
 }
 

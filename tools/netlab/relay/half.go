@@ -1,3 +1,17 @@
+// Package relay puts distance between programs that talk over TCP on one machine, without any privilege: whoever wants to reach a peer
+// connects to a relay instead, which passes on what it reads, later.
+//
+// A wire is one direction between two hosts; all connections between them share it, and so its bandwidth and its cuts. A forward is
+// an address at which a host finds another. A connection through it begins with a handshake along the wires, as TCP's own does, so that the
+// first byte comes after one and a half round trips and not half of one:
+//
+//	dialer ──▶ forward ═══ there: open ═══▶ dials the target
+//	           reads   ◀══ back: opened ═══ reads
+//	           ═══════════ data ══════════▶ writes
+//
+// What this cannot show: the kernel on this machine says "connected" before the handshake has crossed, and acknowledges bytes that are
+// still under way, so that a sender does not see TCP's own window and its retransmissions. A lost packet is a chunk that comes a
+// retransmission later, and holds up what is behind it.
 package relay
 
 import (
@@ -7,7 +21,34 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"ackline/tools/netlab/wire"
 )
+
+// chunk is what goes through a wire: a step in the life of a connection.
+type chunk struct {
+	to   *half
+	what step
+	data []byte
+}
+
+// A chunk weighs on the wire what its packets would: up to segmentBytes in each, and the headers of IP and TCP.
+const (
+	segmentBytes = 1460
+	headerBytes  = 40
+)
+
+func weight(dataBytes int) int {
+	return dataBytes + headerBytes*max(1, (dataBytes+segmentBytes-1)/segmentBytes)
+}
+
+// Wire is one direction between two hosts. All connections between them share it.
+type Wire = wire.Wire[chunk]
+
+// send puts a step on its way to the other half.
+func (h *half) send(what step, data []byte) {
+	h.out.Send(weight(len(data)), chunk{to: h.peer, what: what, data: data})
+}
 
 // step is what a chunk tells the end that it comes to.
 type step int
@@ -108,7 +149,7 @@ func (h *half) deliver(c chunk) {
 func (h *half) dial() {
 	conn, err := h.pair.forward.dial()
 	if err != nil {
-		h.out.send(chunk{to: h.peer, what: reset})
+		h.send(reset, nil)
 		h.abort()
 		return
 	}
@@ -120,7 +161,7 @@ func (h *half) dial() {
 		_ = conn.Close() // the other side is gone: nobody will read it
 		return
 	}
-	h.out.send(chunk{to: h.peer, what: opened})
+	h.send(opened, nil)
 	h.read()
 }
 
@@ -131,21 +172,21 @@ const readBytes = 64 << 10
 func (h *half) read() {
 	buf := make([]byte, readBytes)
 	for {
-		if !h.flow.enter(h.out.most()) {
+		if !h.flow.enter(h.out.Room()) {
 			return
 		}
 		n, err := h.conn.Read(buf)
 		if n > 0 {
 			h.flow.add(n)
-			h.out.send(chunk{to: h.peer, what: data, data: append([]byte(nil), buf[:n]...)})
+			h.send(data, append([]byte(nil), buf[:n]...))
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			h.out.send(chunk{to: h.peer, what: fin})
+			h.send(fin, nil)
 			h.end()
 			return
 		case err != nil:
-			h.out.send(chunk{to: h.peer, what: reset})
+			h.send(reset, nil)
 			h.abort()
 			return
 		}
@@ -221,7 +262,7 @@ func (h *half) writeRest() {
 
 // lost is a write that failed: this end is gone, and the other will hear of it. Needs mu.
 func (h *half) lost() {
-	h.out.send(chunk{to: h.peer, what: reset})
+	h.send(reset, nil)
 	h.close()
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"ackline/tools/netlab/line"
+	"ackline/tools/netlab/wire"
 )
 
 // Network is the relays of a whole network, on loopback addresses. Hosts are numbered from 0.
@@ -47,7 +48,7 @@ func New(hosts int, quality func(from, to int) line.Quality, seed uint64) (*Netw
 			if from == to {
 				continue
 			}
-			w, err := NewWire(quality(from, to), seed+uint64(from)<<32+uint64(to))
+			w, err := wire.New(quality(from, to), seed+uint64(from)<<32+uint64(to), func(c chunk) { c.to.deliver(c) })
 			if err != nil {
 				return nil, errors.Join(err, nw.Close())
 			}
