@@ -168,8 +168,13 @@ func (h *half) dial() {
 // readBytes is the most that is read at once, and so the most that one chunk has.
 const readBytes = 64 << 10
 
+// socketBytes is how much the kernel keeps of what has not been read. Its default, megabytes, would be a queue before a link with a limit
+// that no router has.
+const socketBytes = 256 << 10
+
 // read sends what comes from the socket until there is no more.
 func (h *half) read() {
+	_ = h.conn.SetReadBuffer(socketBytes) // or it stays as it was
 	buf := make([]byte, readBytes)
 	for {
 		if !h.flow.enter(h.out.Room()) {
