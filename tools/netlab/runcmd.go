@@ -62,7 +62,7 @@ func (c *runCmd) Run(ctx context.Context, s *streams) (err error) {
 		cmd := program(ctx, args[host])
 		if len(hosts) == 1 && len(c.Host) == 1 {
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, s.out, s.err
-			cmd.SysProcAttr = nil // it stays in the terminal's foreground
+			cmd.SysProcAttr.Setpgid = false // it stays in the terminal's foreground
 		} else {
 			cmd.Stdout, cmd.Stderr = &prefixed{host: host, to: s.out, mu: lines}, &prefixed{host: host, to: s.err, mu: lines}
 		}
@@ -72,6 +72,7 @@ func (c *runCmd) Run(ctx context.Context, s *streams) (err error) {
 			return fmt.Errorf("host %s: %w", host, err)
 		}
 		group.Go(func() {
+			defer end(cmd)
 			if err := cmd.Wait(); err != nil && ctx.Err() == nil {
 				errs[i] = fmt.Errorf("host %s: %s: %w", host, args[host][0], err)
 			}
@@ -81,15 +82,22 @@ func (c *runCmd) Run(ctx context.Context, s *streams) (err error) {
 	return errors.Join(errs...)
 }
 
+// end kills what a program has left behind in its process group.
+func end(cmd *exec.Cmd) {
+	if cmd.SysProcAttr.Setpgid {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // there is nothing, as a rule
+	}
+}
+
 // program is a command that gets SIGTERM when ctx ends, with everything that it started, and SIGKILL when that does not help.
 func program(ctx context.Context, args []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // netlab may be killed, too
 	cmd.Cancel = func() error {
-		if cmd.SysProcAttr == nil {
-			return cmd.Process.Signal(syscall.SIGTERM)
+		if cmd.SysProcAttr.Setpgid {
+			return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		}
-		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		return cmd.Process.Signal(syscall.SIGTERM)
 	}
 	cmd.WaitDelay = grace
 	return cmd
