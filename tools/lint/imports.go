@@ -61,6 +61,7 @@ var only = map[string][]string{
 	"broker/replica/stores":      {"broker/id", "broker/wal", "broker/replica/raftlog"},
 	"broker/cmd/broker":          {"broker/id", "broker/node", "broker/node/admin", "broker/node/config", "tools/version"},
 	"tools/stats":                {},
+	"tools/netlab/line":          {},
 	"broker/engine/...": {"broker/id", "broker/replica", "broker/replica/membership", "broker/replica/raftlog", "broker/transport", "broker/transport/detect",
 		"broker/transport/frame", "broker/transport/link", "broker/wal"},
 }
@@ -80,6 +81,8 @@ var forbid = []struct {
 		why:    "the product does not depend on what measures it"},
 	{from: []string{"tools/floor/..."}, to: []string{"broker/wal/...", "broker/replica/...", "broker/node/..."},
 		why: "the floor is the least that any program could do; sharing the path that it judges would hide that path's faults"},
+	{from: []string{"tools/netlab/..."}, to: []string{"broker/...", "broker"},
+		why: "an emulated network takes any system as it is, and knows none"},
 }
 
 // external says who may import a module from outside, by its prefix; nobody else may, directly. Tests are free.
