@@ -176,9 +176,11 @@ func TestCommandsKnowWhereTheyAre(t *testing.T) {
 func TestInterrupt(t *testing.T) {
 	for name, script := range map[string]string{
 		"polite": `trap 'echo bye; exit 0' TERM; echo up $$; while :; do read -t 1 x < /dev/zero; done`,
-		"child":  `sh -c 'trap "" HUP; echo up $$; exec tail -f /dev/null' & wait`,
+		"child":  `sh -c 'echo up $$; exec sleep 1000' & wait`,
+		"deaf":   `sh -c 'trap "" TERM; echo up $$; exec sleep 1000' & wait`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			out, errOut := newBuffer(), newBuffer()
@@ -231,7 +233,7 @@ func TestKilled(t *testing.T) {
 		os.Exit(run(context.Background(), strings.Split(os.Getenv("NETLAB_TEST_RUN"), " "), os.Stdout, os.Stderr))
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestKilled$")
-	cmd.Env = append(os.Environ(), "NETLAB_TEST_RUN=run world-3 --mode auto -- sh -c echo\tup\t$$;exec\ttail\t-f\t/dev/null")
+	cmd.Env = append(os.Environ(), "NETLAB_TEST_RUN=run world-3 --mode auto -- sh -c echo\tup\t$$;exec\tsleep\t1000")
 	out := newBuffer()
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {

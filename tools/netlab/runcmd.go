@@ -27,7 +27,7 @@ type runCmd struct {
 }
 
 // grace is how long programs may take to end when they are told to.
-const grace = 5 * time.Second
+const grace = 3 * time.Second
 
 // Run runs a command on hosts, or keeps the network.
 func (c *runCmd) Run(ctx context.Context, s *streams) (err error) {

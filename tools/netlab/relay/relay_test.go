@@ -186,9 +186,11 @@ func TestBandwidth(t *testing.T) {
 func TestASlowReaderHoldsUpNobodyElse(t *testing.T) {
 	_, l, dial := network(t, apart(time.Millisecond))
 	stalled := dial()
-	if _, err := l.AcceptTCP(); err != nil { // and nobody reads from it
+	silent, err := l.AcceptTCP() // nobody reads from it
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer silent.Close()
 	go echo(l)
 	_ = stalled.SetWriteDeadline(time.Now().Add(time.Second))
 	written := 0
@@ -196,6 +198,9 @@ func TestASlowReaderHoldsUpNobodyElse(t *testing.T) {
 		n, err := stalled.Write(make([]byte, 1<<20))
 		written += n
 		if err != nil {
+			if !isTimeout(err) {
+				t.Errorf("the writer of a stalled connection gets %v", err)
+			}
 			break
 		}
 	}
@@ -204,6 +209,56 @@ func TestASlowReaderHoldsUpNobodyElse(t *testing.T) {
 	}
 	if took := roundTrip(t, dial()); took > time.Second {
 		t.Errorf("beside a stalled connection a round trip takes %v", took)
+	}
+}
+
+// A reader that was slow gets all of it, in order, and the end after it.
+func TestASlowReaderGetsEverything(t *testing.T) {
+	nw, l, dial := network(t, apart(time.Millisecond))
+	sent := make([]byte, 20<<20)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(sent)
+	conn := dial()
+	other, err := l.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	go func() {
+		_, _ = conn.Write(sent)
+		_ = conn.CloseWrite()
+	}()
+	target := func(is func(*half) bool) {
+		for limit := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+			for _, f := range nw.forwards {
+				f.mu.Lock()
+				var halves []*half
+				for h := range f.open {
+					halves = append(halves, h)
+				}
+				f.mu.Unlock()
+				for _, h := range halves {
+					h.mu.Lock()
+					ok := is(h)
+					h.mu.Unlock()
+					if ok {
+						return
+					}
+				}
+			}
+			if time.Now().After(limit) {
+				t.Fatal("the relay does not come to that")
+			}
+		}
+	}
+	target(func(h *half) bool { return len(h.waiting) > 50 }) // the socket is full, and much waits
+	got := make([]byte, 4<<20, len(sent))
+	if _, err := io.ReadFull(other, got); err != nil { // there is room again, while more comes
+		t.Fatal(err)
+	}
+	target(func(h *half) bool { return h.noMore && h.writing }) // the end has come, while much still waits
+	rest, err := io.ReadAll(other)
+	if got = append(got, rest...); err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%d bytes came of %d (%v), equal: %v", len(got), len(sent), err, bytes.Equal(got, sent))
 	}
 }
 
@@ -272,8 +327,8 @@ func TestCloseEndsEverything(t *testing.T) {
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("closing took %v", took)
 	}
-	if _, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Error("the connection is still open")
+	if _, err := conn.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("the connection is still open: %v", err)
 	}
 	if _, err := nw.Addr(0, 1, 1); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("an address of a network that is closed: %v", err)
