@@ -106,7 +106,7 @@ func (n *network) open(s *streams) (*lab.Lab, error) {
 		return nil, err
 	}
 	if why := l.Without(); why != nil {
-		fmt.Fprintf(s.err, "netlab: relays, because network namespaces are not permitted: %v\n", why)
+		fmt.Fprintf(s.err, "netlab: relays, because network namespaces are not permitted: %s\n", strings.TrimPrefix(why.Error(), "netlab: "))
 	}
 	return l, nil
 }

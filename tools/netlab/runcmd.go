@@ -22,6 +22,7 @@ import (
 type runCmd struct {
 	network
 	Host    []string `placeholder:"HOST" help:"Run the command on these hosts only; on a single one it has the terminal. Default: on every host."`
+	Fault   []string `placeholder:"STEP" sep:"none" help:"Something that happens a time after the start, as in '10s isolate tokyo' (repeatable): cut A B (one way), part A B (both), isolate REGION, worsen A B delay=50ms jitter=5ms loss=1% limit=100mbit (one way; any of these), heal A B, heal."`
 	Port    []int    `placeholder:"PORT" help:"Without a command: print where each host finds this port of each other."`
 	Command []string `arg:"" optional:"" passthrough:"" help:"What to run, after --. In it, {host} is the host's name, {id} its number from 1, {region} and {zone} where it is, {addr} the address to listen on, {NAME:PORT} where this host finds a port of host NAME, {peers:PORT} that of all others, as ID@HOST:PORT with commas."`
 }
@@ -40,11 +41,16 @@ func (c *runCmd) Run(ctx context.Context, s *streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	plan, err := parsePlan(l, c.Fault)
+	if err != nil {
+		return err
+	}
 	hosts := c.Host
 	if len(hosts) == 0 {
 		hosts = l.Topology().HostNames()
 	}
 	if len(command) == 0 {
+		defer plan.start(ctx, l, s.err)()
 		return keep(ctx, s, l, hosts, c.Port)
 	}
 	args := map[string][]string{}
@@ -78,6 +84,7 @@ func (c *runCmd) Run(ctx context.Context, s *streams) (err error) {
 			}
 		})
 	}
+	defer plan.start(ctx, l, s.err)()
 	group.Wait()
 	return errors.Join(errs...)
 }

@@ -48,6 +48,9 @@ func newSpace(addr [4]byte) (*space, error) {
 		return up(device, &addr)
 	})
 	if err != nil {
+		if errors.Is(err, unix.EPERM) {
+			err = fmt.Errorf("%w: want root, or CAP_SYS_ADMIN and CAP_NET_ADMIN", err)
+		}
 		return nil, errors.Join(fmt.Errorf("netlab: a network namespace: %w", err), s.close())
 	}
 	return s, nil
