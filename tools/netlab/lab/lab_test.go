@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ackline/profiles/region"
+	"ackline/tools/netlab/line"
 	"ackline/tools/netlab/netns"
 )
 
@@ -232,6 +233,38 @@ func TestWorsen(t *testing.T) {
 			t.Errorf("1 MB at 2 MB/s took %v", took)
 		}
 	})
+}
+
+// recorder notes what a network is told.
+type recorder struct {
+	network
+	set map[[2]int]line.Quality
+}
+
+func (r *recorder) Set(from, to int, q line.Quality) { r.set[[2]int{from, to}] = q }
+
+// A longer way there is a longer wait for a retransmission on the way back: it takes a round trip to find out.
+func TestARetransmissionTakesARoundTrip(t *testing.T) {
+	top, err := region.Parse("three.toml", []byte(three))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := New(top, Relay, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := &recorder{l.network, map[[2]int]line.Quality{}}
+	l.network = r
+	if err := l.Worsen("n1", "n2", Worse{Delay: 3 * way}); err != nil {
+		t.Fatal(err)
+	}
+	again := (5*way + leastRetransmit).Nanoseconds()
+	there, back := r.set[[2]int{0, 1}], r.set[[2]int{1, 0}]
+	if len(r.set) != 2 || there != (line.Quality{DelayNS: 4 * way.Nanoseconds(), RetransmitNS: again}) ||
+		back != (line.Quality{DelayNS: way.Nanoseconds(), RetransmitNS: again}) {
+		t.Errorf("the network is told %+v", r.set)
+	}
 }
 
 // Some of everything is lost, and TCP, or what stands for it, makes up for it a retransmission later.
