@@ -13,7 +13,7 @@ import (
 )
 
 const text = `between = [
-  { regions = ["east", "west"], delay_ms = 10, bandwidth_mbit = 16 },
+  { regions = ["east", "west"], delay_ms = 10, bandwidth_mbit = 80 },
 ]
 [[regions]]
 name = "east"
@@ -78,7 +78,7 @@ func TestRun(t *testing.T) {
 					t.Errorf("want a round trip of %v µs, got %+v", want, p)
 				}
 				for _, rate := range []Rate{p.There, p.Back} {
-					if limited := want > 15_000; limited && (rate.LimitBytesPerSecond != 2e6 || rate.BytesPerSecond > 2.1e6) ||
+					if limited := want > 15_000; limited && (rate.LimitBytesPerSecond != 1e7 || rate.BytesPerSecond > 1.05e7) ||
 						!limited && rate.LimitBytesPerSecond != 0 || rate.BytesPerSecond < 1e5 || rate.Off {
 						t.Errorf("%s: throughput %+v", p.name(), rate)
 					}

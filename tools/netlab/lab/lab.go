@@ -9,6 +9,9 @@
 //	listen, err := l.Host("n1")                 // the address to listen on
 //	peer, err := l.Addr("n1", "n2", 5002)       // where n1 finds port 5002 of n2
 //	err = l.Start("n1", exec.Command("broker", …))
+//
+// With relays, an address that a program tells others of itself, as Kafka's brokers tell clients, leads to it directly and not across the
+// distance. Peers that are named to a broker at its start are across it.
 package lab
 
 import (
