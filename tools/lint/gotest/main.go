@@ -2,7 +2,7 @@
 // prints "ok" for a package whose every test skipped itself because a program was missing, and a suite that tests
 // nothing looks like one that passes. So the packages' closing lines ("ok", "FAIL") and the output of failed tests go
 // through as go test prints them, and a list of what was skipped, grouped by what it needs, closes the run. With
-// --strict, which is what CI uses, a skip is a failure.
+// --strict, which is what CI uses, a skip is a failure, but for want of what --except names.
 //
 // The convention that it relies on is package lint's: a test skips for one reason only, something that the machine
 // lacks, and says so with t.Skip("needs NAME: what for").
@@ -25,14 +25,15 @@ import (
 
 type flags struct {
 	Strict  bool             `help:"Fail when any test was skipped."`
+	Except  []string         `placeholder:"NAME" help:"With --strict: but not for want of this, such as a permission that nothing can install."`
 	Version kong.VersionFlag `help:"Print the version and leave."`
 }
 
 const description = `Runs go test with the arguments behind "--" and lists the tests that were skipped, by what they need.
 
-Example: gotest --strict -- -race -short ./...
+Example: gotest --strict --except CAP_NET_ADMIN -- -race -short ./...
 
-The exit code is go test's, or 1 when --strict is given and a test was skipped.`
+The exit code is go test's, or 1 when --strict is given and a test was skipped that may not be.`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -83,8 +84,9 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 			code = exit.ExitCode()
 		}
 	}
-	t.summary(f.Strict)
-	if code == 0 && (f.Strict && len(t.skips) > 0 || t.failed > 0) {
+	fatal := f.Strict && t.unexcused(f.Except) > 0
+	t.summary(fatal)
+	if code == 0 && (fatal || t.failed > 0) {
 		code = 1
 	}
 	return code

@@ -63,6 +63,12 @@ func TestRun(t *testing.T) {
 		{"a skip fails with --strict", []string{"--strict", "--", "./good"}, 1, []string{
 			"ok  \tsample/good", "skipped for want of kcat", "FAIL: a skipped test proves nothing",
 		}, nil},
+		{"a skip that is excepted", []string{"--strict", "--except", "kcat", "--", "-run", "Kcat", "./good"}, 0, []string{
+			"0 passed, 1 skipped", "skipped for want of kcat",
+		}, []string{"FAIL"}},
+		{"one that is excepted and one that is not", []string{"--strict", "--except", "kcat", "--", "./good"}, 1, []string{
+			"skipped for want of kcat", "FAIL: a skipped test proves nothing",
+		}, nil},
 		{"nothing skipped", []string{"--strict", "--", "-run", "Passes", "./good"}, 0, []string{
 			"ok  \tsample/good", "1 passed, 0 skipped",
 		}, []string{"FAIL", "skipped for"}},

@@ -142,7 +142,18 @@ func (t *tally) reason(pkg, test string) string {
 // needs is how a skipped test names what the machine lacks.
 var needs = regexp.MustCompile(`^needs ([^:]+): `)
 
-func (t *tally) summary(strict bool) {
+// unexcused counts the skips for other reasons than the lack of these.
+func (t *tally) unexcused(excused []string) (n int) {
+	for _, s := range t.skips {
+		if m := needs.FindStringSubmatch(s.reason); m == nil || !slices.Contains(excused, m[1]) {
+			n++
+		}
+	}
+	return n
+}
+
+// summary closes a run. fatal: tests were skipped that may not be.
+func (t *tally) summary(fatal bool) {
 	fmt.Fprintf(t.out, "tests: %d passed, %d skipped, in %d packages with tests, of which %d failed\n",
 		t.passed, len(t.skips), t.packages, t.failed)
 	if len(t.skips) == 0 {
@@ -171,7 +182,7 @@ func (t *tally) summary(strict bool) {
 			fmt.Fprintf(t.out, "  %s %s: %s\n", s.pkg, s.test, s.reason)
 		}
 	}
-	if strict {
+	if fatal {
 		fmt.Fprintf(t.out, "FAIL: a skipped test proves nothing, so none may be skipped here. Let .ci/run install what is "+
 			"missing;\nlong suites are not skipped but cut short unless ACKLINE_NIGHTLY=1 (go doc ./tools/lint).\n")
 	}
