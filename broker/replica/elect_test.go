@@ -293,3 +293,39 @@ func TestQueuedProposalsAreDroppedNotThoseInTheLog(t *testing.T) {
 		t.Fatalf("%+v; proposals from %d on were said to be in no log, the first that was not is %d", s, old.dropped, queued)
 	}
 }
+
+// Votes are asked for in a term that is on the disk. A candidate that loses power before may stand in the same term again, with a
+// shorter log, and must not count a vote that was given to the longer one.
+func TestVotesAreAskedForInADurableTerm(t *testing.T) {
+	c := newNet(t, 3)
+	p := c.peers[1]
+	p.group.Campaign()
+	asked := func() (n int) {
+		for _, m := range c.queue {
+			if m.Type == pb.MsgVote {
+				n++
+			}
+		}
+		return n
+	}
+	for len(c.queue) > 0 && asked() == 0 {
+		m := c.queue[0]
+		c.queue = c.queue[1:]
+		c.deliver(m)
+	}
+	term := p.group.Status().Term
+	if s, _ := p.wal.State(testGroup); s.Hard.Term == term {
+		t.Fatalf("term %d is on the disk already: nothing is shown", term)
+	}
+	if n := asked(); n > 0 {
+		t.Errorf("%d replicas are asked for their vote in term %d, which is not on the disk", n, term)
+	}
+	p.wal.Drive()
+	if n := asked(); n != 2 {
+		t.Errorf("%d replicas are asked for their vote in term %d, which is on the disk; want 2", n, term)
+	}
+	c.run()
+	if !p.group.Status().IsLead {
+		t.Errorf("%+v", p.group.Status())
+	}
+}

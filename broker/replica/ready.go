@@ -12,7 +12,12 @@ import (
 	"ackline/broker/replica/raftlog"
 )
 
-// handleReady carries out what raft asks for, until it asks for nothing more. Within one Ready the order is: messages,
+// handleReady carries out what raft asks for, until it asks for nothing more.
+//
+// Votes are asked for when the term in which they are is durable, like everything else that answers for it, although raft would
+// send them at once: a candidate that crashes before may have lost entries too, stand again in the same term, and count a vote that
+// was given to its longer log and comes late.
+// Within one Ready the order is: messages,
 // entries into the log, role, commit, apply; a leader's tail is therefore complete when the machine is told to lead.
 func (g *Group) handleReady() {
 	if g.handling {
@@ -22,19 +27,23 @@ func (g *Group) handleReady() {
 	for g.stopped == nil && g.broken == nil && g.rn.HasReady() {
 		rd := g.rn.Ready()
 		var apply *pb.Message
-		sent := 0
+		var votes []pb.Message
+		sent := rd.Messages[:0] // raft puts the local threads' messages last
 		for i := range rd.Messages {
 			m := &rd.Messages[i]
-			switch m.To {
-			case raft.LocalAppendThread:
+			switch {
+			case m.To == raft.LocalAppendThread:
+				m.Responses = append(m.Responses, votes...)
 				g.store(m)
-			case raft.LocalApplyThread:
+			case m.To == raft.LocalApplyThread:
 				apply = m
+			case m.Type == pb.MsgVote:
+				votes = append(votes, *m)
 			default:
-				sent = i + 1 // raft puts the local threads' messages last
+				sent = append(sent, *m)
 			}
 		}
-		g.send(rd.Messages[:sent])
+		g.send(sent)
 		g.followStatus()
 		if g.stopped != nil {
 			break // the machine was told that this is the end

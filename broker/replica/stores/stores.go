@@ -235,7 +235,7 @@ func (q *Queue) overtake(b *wal.Batch, now int64) {
 // what this replica would do, and promises nothing.
 func split(ms []pb.Message) (free, votes, others []pb.Message) {
 	first := 0
-	for first < len(ms) && ms[first].Type != pb.MsgPreVoteResp && ms[first].Type != pb.MsgVoteResp {
+	for first < len(ms) && ms[first].Type != pb.MsgPreVoteResp && ms[first].Type != pb.MsgVoteResp && ms[first].Type != pb.MsgVote {
 		first++
 	}
 	if first == len(ms) {
@@ -245,7 +245,7 @@ func split(ms []pb.Message) (free, votes, others []pb.Message) {
 		switch ms[i].Type {
 		case pb.MsgPreVoteResp:
 			free = append(free, ms[i])
-		case pb.MsgVoteResp:
+		case pb.MsgVoteResp, pb.MsgVote:
 			votes = append(votes, ms[i])
 		default:
 			others = append(others, ms[i])
