@@ -24,7 +24,7 @@
 //
 // The placement in the metadata is the intent, a group's raft configuration the truth, and package reassign makes the second follow
 // the first. So a removal is three things, each of which may be done again: the intent for each replica on the node is moved, once
-// (ReplaceReplica issues the new ReplicaIDs); every leader is asked until no configuration names a replica of the node; then the
-// metadata forgets the node, and its handshakes are refused from there on. The request does as much of that as can be done at the
+// (ReplaceReplica issues the new ReplicaIDs); every leader is asked until no configuration names a replica of the node, and then until
+// the metadata's does not either, from which the node hears what becomes of the others; then the metadata forgets the node, and its handshakes are refused from there on. The request does as much of that as can be done at the
 // moment and says what is left; whoever sent it sends it again. If nobody does, the node is left with nothing on it and still known.
 package admin

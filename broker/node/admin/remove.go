@@ -43,18 +43,24 @@ func (s *Server) remove(ctx context.Context, r RemoveRequest) (a RemoveAnswer, e
 			return a, err
 		}
 	}
-	if _, held := on(cat.MetadataReplicas(), r.Node); held && len(moves) <= maxMoves {
-		if _, err := s.propose(ctx, meta.SetMetadataNode{Node: r.Node}); err != nil {
-			return a, err
-		}
-		a.Moved++
-	}
 	if a.Left = len(moves) - min(len(moves), maxMoves); a.Left > 0 {
 		return a, nil
 	}
 	s.left(ctx, r.Node, &a)
 	if a.Left > 0 {
 		return a, nil
+	}
+	// The metadata's replica goes last: it is from there that the node hears what becomes of its others. Without it a node that
+	// was dead meanwhile comes back, leads what it is to give up, and never learns that it is.
+	if _, held := on(s.host.Catalog().MetadataReplicas(), r.Node); held {
+		if _, err := s.propose(ctx, meta.SetMetadataNode{Node: r.Node}); err != nil {
+			return a, err
+		}
+		a.Moved++
+		s.left(ctx, r.Node, &a)
+		if a.Left > 0 {
+			return a, nil
+		}
 	}
 	if _, err := s.propose(ctx, meta.RemoveNode{Node: r.Node}); err != nil {
 		return a, err
