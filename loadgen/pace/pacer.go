@@ -30,8 +30,6 @@ const (
 	// the permitted lag is left for other causes.
 	marginQuantile = 0.995
 	stepNS         = 8_000
-	// What comes later than the margin by this much counts as on time: half of what a lag may be at the least.
-	slackNS = 10_000
 	// Every probeEvery-th wait ignores the margin: without it a schedule denser than the margin would spin forever and
 	// never learn that waking up has become cheap. 1 in 512 stays well below the 1% that p99 lag looks at.
 	probeEvery = 512
@@ -49,7 +47,7 @@ func (p *Pacer) WakeAt(deadline int64) int64 {
 
 // Woke tells the pacer that a sleep that was to end at wake ended at now.
 func (p *Pacer) Woke(wake, now int64) {
-	if float64(now-wake) > p.marginNS+slackNS {
+	if float64(now-wake) > p.marginNS {
 		p.marginNS += stepNS * marginQuantile
 	} else {
 		p.marginNS -= stepNS * (1 - marginQuantile)

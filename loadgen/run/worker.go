@@ -113,12 +113,18 @@ func (k *worker) run() error {
 	return nil
 }
 
+// realtimeSpinNS bounds how long a thread of real-time priority spins before an arrival: whoever else wants its CPU waits meanwhile, and
+// threads that spin make each other late, which has them spin longer. Eight of them starved a machine of two CPUs.
+const realtimeSpinNS = 50_000
+
 // lock locks the goroutine to its thread, with the priority that the worker is to have.
 func (k *worker) lock() (release func(), err error) {
 	if !k.realtime {
 		return pace.LockThread()
 	}
-	k.realtime, release, err = pace.LockRealtime()
+	if k.realtime, release, err = pace.LockRealtime(); k.realtime {
+		k.pacer.MaxSpinNS = min(k.pacer.MaxSpinNS, realtimeSpinNS)
+	}
 	return release, err
 }
 

@@ -33,9 +33,8 @@ type Cluster struct {
 	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
 	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
 
-	// CatchUpBytesPerSecond is the least that a leader sends, of records that are on its disk only, to a replica that was away. As long as
-	// that does not slow the writes down that users wait for, it sends faster. 0: 67108864; -1: as fast as it goes, whatever
-	// users feel.
+	// CatchUpBytesPerSecond, if not 0, has a leader send what a replica lacks that was away no faster than this once the writes
+	// slow down that users wait for, and faster as long as they do not. 0: as fast as it goes, whatever users feel.
 	CatchUpBytesPerSecond int64 `toml:"catch_up_bytes_per_s"`
 
 	// ForwardProduce has a node pass batches on to the node that leads their partition, with the same guarantee, instead of telling
@@ -82,7 +81,6 @@ func (c Cluster) withDefaults() Cluster {
 	setDefault(&c.DeadAfterMs, 1000)
 	setDefault(&c.QuietMs, 1000)
 	setDefault(&c.BalanceAfterS, 300)
-	setDefault(&c.CatchUpBytesPerSecond, 64<<20)
 	return c
 }
 
@@ -133,8 +131,8 @@ func (c Config) checkCluster() error {
 	if c.Cluster.SnapshotBytesPerSecond < 0 {
 		wrong("cluster.snapshot_bytes_per_s is %d, it must not be negative; 0 is no bound", c.Cluster.SnapshotBytesPerSecond)
 	}
-	if v := c.Cluster.CatchUpBytesPerSecond; v < -1 {
-		wrong("cluster.catch_up_bytes_per_s is %d, it must be at least 1, or -1 for no pace", v)
+	if v := c.Cluster.CatchUpBytesPerSecond; v < 0 {
+		wrong("cluster.catch_up_bytes_per_s is %d, it must not be negative; 0 is no pace", v)
 	}
 	if e, t := c.Cluster.ElectionMs, c.Cluster.TickMs; e < 5*t {
 		wrong("cluster.election_ms is %d, it must be at least five ticks of cluster.tick_ms, which is %d", e, t)
