@@ -62,6 +62,7 @@ var only = map[string][]string{
 	"broker/cmd/broker":          {"broker/id", "broker/node", "broker/node/admin", "broker/node/config", "tools/version"},
 	"tools/stats":                {},
 	"tools/netlab/line":          {},
+	"tools/netlab/advise":        {"profiles/region"},
 	"broker/engine/...": {"broker/id", "broker/replica", "broker/replica/membership", "broker/replica/raftlog", "broker/transport", "broker/transport/detect",
 		"broker/transport/frame", "broker/transport/link", "broker/wal"},
 }

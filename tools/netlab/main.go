@@ -32,6 +32,7 @@ type cli struct {
 	Check     checkCmd         `cmd:"" help:"Check a topology and print its hosts and round trips."`
 	Run       runCmd           `cmd:"" help:"Run a command on each host of the network, or keep the network until ^C."`
 	Calibrate calibrateCmd     `cmd:"" help:"Measure the network and compare it with its topology; exits with 1 if a pair is off."`
+	Advise    adviseCmd        `cmd:"" help:"Say which host should lead, and which should hold replicas, by the topology's distances."`
 	Version   kong.VersionFlag `help:"Print the commit and exit."`
 }
 
