@@ -16,7 +16,7 @@ type adviseCmd struct {
 	SyncP99       time.Duration            `name:"sync-p99" help:"Its p99, for the column 'slow'; not given: as --sync."`
 	SyncOf        map[string]time.Duration `name:"sync-of" mapsep:"," placeholder:"HOST=TIME,..." help:"Hosts on which it takes another time, such as n3=2ms. Only such differences let disks decide who leads."`
 	Replicas      string                   `default:"all" help:"How many of the hosts vote: 3, 5, any number of them, or all. With fewer than all, the set is chosen too (${default})."`
-	Producers     []string                 `placeholder:"REGION=SHARE,..." help:"Where records come from, such as frankfurt=0.7,tokyo=0.3 or frankfurt=70%,tokyo=30%; REGION/ZONE names a zone. Shares add up to 1. Not given: from every region alike."`
+	Producers     []string                 `placeholder:"REGION=SHARE" help:"Where records come from, such as frankfurt=0.7,tokyo=0.3 or frankfurt=70%,tokyo=30%; REGION/ZONE names a zone. Shares add up to 1. Not given: from every region alike."`
 	SurviveRegion bool                     `help:"Leave out sets of replicas that lose their majority with one region, even if they are faster."`
 	JSON          bool                     `name:"json" help:"Print JSON; times are nanoseconds."`
 }

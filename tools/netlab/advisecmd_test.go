@@ -26,8 +26,8 @@ func TestAdvise(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Replicas != 3 || len(r.Placements) != 3 {
 		t.Fatalf("%v: %s", err, out)
 	}
-	// The record is at n1, which has 1 of its own, 20 + 50 of n2, 40 + 2 of n3.
-	if p := r.Placements[0]; p.Leader != "n1" || p.Slowest != "n3" || p.Commit != 42*time.Millisecond || p.Slow-p.Mean != 3*time.Millisecond {
+	// n3 has 2 of its own, 40 + 1 of n1, 40 + 50 of n2; n1 would have the 42 of n3. When every sync takes 5, n3 has the 45 of n1.
+	if p := r.Placements[0]; p.Leader != "n3" || p.Slowest != "n1" || p.Commit != 41*time.Millisecond || p.Slow-p.Mean != 4*time.Millisecond {
 		t.Errorf("got %+v", p)
 	}
 }

@@ -110,6 +110,7 @@ type Placement struct {
 type Loss struct {
 	Gone   string `json:"gone"`
 	Region bool   `json:"region"` // else a zone of a region that has several
+	Left   int    `json:"voters_left"`
 	// Leader is the survivor that is best for the producers that are left; "" = no majority, nothing is acknowledged any more.
 	Leader  string        `json:"leader,omitempty"`
 	Slowest string        `json:"slowest,omitempty"`

@@ -201,13 +201,23 @@ func TestSets(t *testing.T) {
 	}
 }
 
+// Of sets that are as fast, that one is taken which leaves a copy elsewhere.
+func TestNotAllInOneRegion(t *testing.T) {
+	top := topology(t, "a b", 0, 10, 10, 0)
+	top.Hosts = append(top.Hosts, region.Host{Name: "n3", Region: "a"}, region.Host{Name: "n4", Region: "a"})
+	p := advise(t, top, Config{Replicas: 3, Producers: []Producer{{"a", 1}}}).Placements[0]
+	if p.Mean != 0 || !slices.Equal(p.Voters, []string{"n1", "n2", "n3"}) || p.Losses[0].Left != 1 {
+		t.Errorf("%v in %v, %+v; want n1, n2, n3, of which n2 is in b", p.Voters, p.Mean, p.Losses)
+	}
+}
+
 func TestPrint(t *testing.T) {
 	var b bytes.Buffer
 	if err := advise(t, four(t), Config{Replicas: 3, Producers: []Producer{{"a", 1}}}).Print(&b); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"four: 3 of 4 hosts vote, a majority is 2; looked at 12 placements", "n1 (a/x)      n1 n2 n3     2.000     3.000     4.000",
-		"  a                   no majority: nothing is acknowledged until it is back\n", "by round trips alone", "Note: jitter",
+		"  a                   no majority (1 of 3 voters left): nothing is acknowledged until it is back\n", "by round trips alone", "Note: jitter",
 		"its share                            33.3%     33.3%     33.3%        0%        0%\n"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, &b)

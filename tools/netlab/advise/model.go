@@ -153,7 +153,7 @@ func (m *model) losses(voters []int) (out []Loss) {
 		if len(left) == len(voters) {
 			continue
 		}
-		loss := Loss{Gone: d.name, Region: d.region}
+		loss := Loss{Gone: d.name, Region: d.region, Left: len(left)}
 		for _, l := range left {
 			if len(left) < m.majority {
 				break

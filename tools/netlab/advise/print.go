@@ -55,8 +55,10 @@ func (r *Result) Print(w io.Writer) error {
 	for _, l := range p.Losses {
 		fmt.Fprintf(&b, "  %-20s", l.Gone)
 		switch {
+		case l.Left == 0:
+			b.WriteString("no majority: every replica is there\n")
 		case l.Leader == "":
-			b.WriteString("no majority: nothing is acknowledged until it is back\n")
+			fmt.Fprintf(&b, "no majority (%d of %d voters left): nothing is acknowledged until it is back\n", l.Left, r.Replicas)
 		case !l.Producers:
 			fmt.Fprintf(&b, "%s leads at best, commits in %s ms (slowest that counts: %s); no producer is left\n", l.Leader, ms(l.Commit), l.Slowest)
 		default:

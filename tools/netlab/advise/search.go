@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"ackline/profiles/region"
 )
 
 // found is the best set of voters for a leader so far.
@@ -80,7 +82,7 @@ func (m *model) survives(voters []int) bool {
 				left++
 			}
 		}
-		if d.region && left < m.majority {
+		if left < m.majority { // a zone takes no more with it than its region does
 			return false
 		}
 	}
@@ -110,20 +112,22 @@ func (s *search) look(leader int, voters []int) {
 	}
 }
 
-// compareLosses is negative when a is better: fewer losses after which nothing is acknowledged, then the less time after the worst.
+// compareLosses is negative when a is better: fewer losses after which nothing is acknowledged, then more copies after the one that takes
+// most of them, then less time after the slowest.
 func compareLosses(a, b []Loss) int {
-	sum := func(losses []Loss) (stops int, worst time.Duration) {
+	sum := func(losses []Loss) (stops, left int, worst time.Duration) {
+		left = region.MostHosts
 		for _, l := range losses {
 			if l.Leader == "" {
 				stops++
 			}
-			worst = max(worst, l.Mean)
+			left, worst = min(left, l.Left), max(worst, l.Mean)
 		}
-		return stops, worst
+		return stops, left, worst
 	}
-	stopsA, worstA := sum(a)
-	stopsB, worstB := sum(b)
-	return cmp.Or(cmp.Compare(stopsA, stopsB), cmp.Compare(worstA, worstB))
+	stopsA, leftA, worstA := sum(a)
+	stopsB, leftB, worstB := sum(b)
+	return cmp.Or(cmp.Compare(stopsA, stopsB), cmp.Compare(leftB, leftA), cmp.Compare(worstA, worstB))
 }
 
 // compare orders placements, the best first: by the producers' mean, then by what losses cost, then as the topology lists the hosts.
