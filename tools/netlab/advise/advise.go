@@ -38,7 +38,7 @@ import (
 	"ackline/profiles/region"
 )
 
-// MostPlacements is how many placements are looked at; a search that has more is refused. They take about a second.
+// MostPlacements is how many placements are looked at; a search that has more is refused, so that a search ends while somebody waits.
 const MostPlacements = 1_000_000
 
 // Config is what is asked.
@@ -111,7 +111,8 @@ type Loss struct {
 	Gone   string `json:"gone"`
 	Region bool   `json:"region"` // else a zone of a region that has several
 	Left   int    `json:"voters_left"`
-	// Leader is the survivor that is best for the producers that are left; "" = no majority, nothing is acknowledged any more.
+	// Leader is the survivor that is best for the producers that are left, though an election may choose another; "" = no majority,
+	// nothing is acknowledged any more.
 	Leader  string        `json:"leader,omitempty"`
 	Slowest string        `json:"slowest,omitempty"`
 	Commit  time.Duration `json:"commit_ns,omitempty"`
