@@ -94,14 +94,6 @@ func perRequest(f record.Figure) bool {
 	return strings.Contains(f.Unit, "/request") || strings.Contains(f.Unit, "/byte") || strings.HasSuffix(f.Name, "_per_request")
 }
 
-// delta is the smallest change that anybody acts on, as a share: policy, not noise.
-func delta(name string) float64 {
-	if strings.HasSuffix(name, "p50") {
-		return 0.03
-	}
-	return 0.10
-}
-
 // comparison is one series of two runs.
 type comparison struct {
 	Series
@@ -139,29 +131,14 @@ func compare(s Series, old []float64, gated int) comparison {
 	}
 	c.estimable = true
 	if s.Kind == Excess {
-		c.verdict = string(excessVerdict(c.e, delta(s.Name)*s.Floor))
+		c.verdict = string(stats.AgainstMargin(c.e, stats.Delta(s.Name)*s.Floor))
 	} else {
-		c.verdict = string(stats.AgainstDelta(c.e, delta(s.Name)))
-		if effect := stats.SmallestEffect(c.e); c.verdict == string(stats.Inconclusive) && effect > delta(s.Name) {
+		c.verdict = string(stats.AgainstDelta(c.e, stats.Delta(s.Name)))
+		if effect := stats.SmallestEffect(c.e); c.verdict == string(stats.Inconclusive) && effect > stats.Delta(s.Name) {
 			c.verdict += fmt.Sprintf(", sees %.0f%%", 100*effect)
 		}
 	}
 	return c
-}
-
-// excessVerdict is stats.AgainstDelta for a difference: margin is δ times the floor.
-func excessVerdict(e stats.Estimate, margin float64) stats.Verdict {
-	switch {
-	case e.Short:
-		return stats.Inconclusive
-	case e.Low > margin:
-		return stats.Regressed
-	case e.High < -margin:
-		return stats.Improved
-	case e.Low >= -margin && e.High <= margin:
-		return stats.Passed
-	}
-	return stats.Inconclusive
 }
 
 // incomparable says why two runs may not be compared, in full; nil when they may.
