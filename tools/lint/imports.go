@@ -30,7 +30,8 @@ var layers = [][]string{
 	{"profiles/..."},
 	{"loadgen/..."},
 	{"tools/floor/...", "tools/bench/record", "tools/netlab/...", "tools/waldump/...", "tools/peers/...", "walbench/..."},
-	{"tools/report/...", "tools/compare/...", "dashboards/..."},
+	{"tools/report/...", "dashboards/..."},
+	{"tools/compare/..."},
 	{"tools/bench/...", "tools/tune/..."},
 	{"tools/lint/..."},
 }

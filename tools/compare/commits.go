@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"ackline/tools/bench/record"
+	"ackline/tools/compare/builds"
+	"ackline/tools/compare/session"
+	"ackline/tools/compare/trial"
+	"ackline/tools/stats"
+)
+
+// result is a comparison of commits for programs, also kept in its folder.
+type result struct {
+	session.Settings
+	Outcome *trial.Outcome `json:"outcome"`
+	Verdict stats.Verdict  `json:"verdict"`
+	Broken  []string       `json:"broken,omitempty"` // why the head's figures cannot be
+	Notes   []string       `json:"notes,omitempty"`
+}
+
+// resultName is the result's file.
+const resultName = "comparison.json"
+
+// commits builds, measures and judges.
+func (c *cli) commits(ctx context.Context, stdout, stderr io.Writer) (verdict stats.Verdict, err error) {
+	base, head, repo, err := c.resolve(ctx)
+	if err != nil {
+		return "", err
+	}
+	bench := &session.Bench{Bin: map[trial.Side]string{}, Dir: c.Dir, AllowFS: c.AllowFS}
+	for side, commit := range map[trial.Side]builds.Commit{trial.Base: base, trial.Head: head} {
+		fmt.Fprintf(stderr, "building %s %s\n", commit.Short(), commit.Subject)
+		if bench.Bin[side], _, err = repo.Build(ctx, commit, filepath.Join(c.Out, "builds")); err != nil {
+			return "", err
+		}
+	}
+	plan := trial.Full()
+	if c.Quick {
+		plan = trial.Quick()
+	}
+	plan.Seed, plan.Gates = c.Seed, c.Gate
+	settings := session.Settings{Base: base, Head: head, Scenario: "latency-1", Quick: c.Quick, Dir: c.Dir, Plan: plan}
+	if len(c.Scenario) > 0 {
+		settings.Scenario = c.Scenario[0]
+	}
+	s, err := session.Open(c.Out, settings, c.Fresh, bench.Run)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if s.Resumed > 0 {
+		fmt.Fprintf(stderr, "going on with %d launches of %s\n", s.Resumed, s.Folder)
+	}
+	progress := newTeller(stderr)
+	o, err := trial.Run(ctx, s.Settings.Plan, s, progress.show)
+	progress.end()
+	if err != nil {
+		return "", err
+	}
+	return conclude(stdout, s, o, c.JSON)
+}
+
+// conclude writes the result down and prints it.
+func conclude(stdout io.Writer, s *session.Session, o *trial.Outcome, asJSON bool) (stats.Verdict, error) {
+	broken := s.Broken()
+	if len(broken) > 0 && o.Verdict != stats.Regressed {
+		o.Verdict = stats.Inconclusive
+	}
+	r := result{Settings: s.Settings, Outcome: o, Verdict: o.Verdict, Broken: broken, Notes: s.Notes()}
+	if err := record.Write(filepath.Join(s.Folder, resultName), r); err != nil {
+		return "", err
+	}
+	if asJSON {
+		return o.Verdict, encode(stdout, r)
+	}
+	tell(stdout, s, o, broken)
+	return o.Verdict, nil
+}
+
+// resolve finds the two commits and refuses what cannot be compared.
+func (c *cli) resolve(ctx context.Context) (base, head builds.Commit, repo *builds.Repo, err error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return base, head, nil, err
+	}
+	if repo, err = builds.Open(ctx, dir); err != nil {
+		return base, head, nil, err
+	}
+	if base, err = repo.Resolve(ctx, c.Base); err != nil {
+		return base, head, nil, fmt.Errorf("--base: %w", err)
+	}
+	if head, err = repo.Resolve(ctx, c.Head); err != nil {
+		return base, head, nil, fmt.Errorf("--head: %w", err)
+	}
+	if c.Head == "HEAD" {
+		dirty, err := repo.Dirty(ctx)
+		if err != nil {
+			return base, head, nil, err
+		}
+		if len(dirty) > 0 {
+			return base, head, nil, fmt.Errorf("the tree has changes that no commit holds, and only commits are measured:\n  %s\ncommit them (git commit -am \"try\"), "+
+				"put them away (git stash -u), or compare the commit as it is with --head %s", strings.Join(dirty[:min(5, len(dirty))], "\n  "), head.Short())
+		}
+	}
+	if base.Hash == head.Hash {
+		return base, head, nil, fmt.Errorf("--base and --head are both commit %s (%s): name an earlier one with --base", head.Short(), head.Subject)
+	}
+	return base, head, repo, nil
+}
+
+// teller shows progress: on a terminal one line that is rewritten, elsewhere one line per launch.
+type teller struct {
+	out io.Writer
+	tty bool
+}
+
+func newTeller(out io.Writer) *teller {
+	f, ok := out.(*os.File)
+	return &teller{out: out, tty: ok && term.IsTerminal(int(f.Fd()))}
+}
+
+func (t *teller) show(p trial.Progress) {
+	left := ""
+	if p.SecondsEach > 0 {
+		d := time.Duration(float64(p.Most-p.Done) * p.SecondsEach * float64(time.Second))
+		left = fmt.Sprintf(" (at most about %v left)", d.Round(time.Second))
+	}
+	line := fmt.Sprintf("%d/%d %s, pair %d, %s%s", p.Done, p.Most, p.Step.Phase, p.Step.Pair+1, p.Step.Side, left)
+	if t.tty {
+		fmt.Fprintf(t.out, "\r\x1b[K%s", line)
+		return
+	}
+	fmt.Fprintln(t.out, line)
+}
+
+// end leaves the cursor on an empty line.
+func (t *teller) end() {
+	if t.tty {
+		fmt.Fprint(t.out, "\r\x1b[K")
+	}
+}

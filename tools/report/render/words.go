@@ -1,0 +1,20 @@
+package render
+
+import (
+	"ackline/tools/bench/record"
+	"ackline/tools/stats"
+)
+
+// Quantity writes a value with its unit in the size that people read: 151 µs, 78,500/s, 1.5 GiB.
+func Quantity(v float64, unit string) string { return quantity(v, unit) }
+
+// Percent writes an estimate of a ratio as a change: -3.1% [-4.0%…-2.2%].
+func Percent(e stats.Estimate) string { return percent(e) }
+
+// Spread writes an estimate of a quantity: 151 µs [149 to 156 µs].
+func Spread(e stats.Estimate, unit string) string { return spread(e, unit) }
+
+// Incomparable says why the figures of two runs may not be compared, each time as "what: before / after"; nil when they may.
+func Incomparable(before, after *record.Results) []string {
+	return incomparable(after, Remember(before))
+}
