@@ -7,6 +7,9 @@ GO          ?= go
 PROFILE     ?= quick
 DIR         ?= out
 BENCH_FLAGS ?=
+# What `make compare` compares HEAD with.
+BASE        ?= HEAD~1
+COMPARE_FLAGS ?=
 # How long `make nightly` fuzzes each target.
 FUZZTIME    ?= 60s
 # Which packages `make test` covers, e.g. make test PKG=./broker/wal/...
@@ -34,7 +37,7 @@ race    := $(if $(shell command -v $(firstword $(cc)) 2>/dev/null),-race)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build test bench results nightly ci fmt fmt-check vet cross-vet staticcheck lint unit fuzz check clean
+.PHONY: help build test bench compare results nightly ci fmt fmt-check vet cross-vet staticcheck lint unit fuzz check clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +90,11 @@ bench: build ## measure with PROFILE=quick on the disk of DIR=out; writes out/, 
 
 results: bench ## bench, then render RESULTS.md from what it recorded
 	bin/report out/latest -o RESULTS.md
+
+compare: ## is HEAD slower than BASE=HEAD~1? builds both, measures them in turns; COMPARE_FLAGS=--quick takes six minutes
+	@mkdir -p bin
+	$(GO) build -ldflags '$(ldflags)' -o bin/compare ./tools/compare
+	bin/compare --base '$(BASE)' --dir '$(DIR)' $(COMPARE_FLAGS)
 
 nightly: ## the long suites: 10,000 seeds of sim, every mutant, many crash seeds and rounds, each fuzz target for FUZZTIME
 	ACKLINE_NIGHTLY=1 $(gotest) -timeout 2h ./broker/sim # one goroutine: there is nothing to race

@@ -67,7 +67,8 @@ func (l *load) pin(r *record.Results) {
 	}
 }
 
-// write writes the files. They use only keys that every commit with a bench of launches knows.
+// write writes the files. A bench that does not know one of their keys says so and ends the comparison: it could not be given the
+// same work.
 func (l *load) write(folder string, s Settings) error {
 	sc, ok := scenarios[s.Scenario]
 	if !ok {

@@ -186,7 +186,7 @@ func (c *Session) Launch(ctx context.Context, s trial.Step) (trial.Launch, error
 	}
 	l := r.Launches[0]
 	if l.Verdict == record.Failed {
-		return trial.Launch{}, fmt.Errorf("%s failed: %s", c.commit(s.Side).Short(), strings.Join(l.Reasons, "; "))
+		return trial.Launch{}, fmt.Errorf("%s failed: %s (%s)", c.commit(s.Side).Short(), strings.Join(l.Reasons, "; "), filepath.Join(c.Folder, "runs"))
 	}
 	if s.Phase == trial.SameOther {
 		l.Number = len(c.counted[s.Side]) + 1
@@ -231,12 +231,11 @@ func (c *Session) recorded(ctx context.Context, s trial.Step) (*record.Results, 
 		return nil, fmt.Errorf("bench of %s recorded %d launches, want one of %s (%s)", c.commit(s.Side).Short(), len(r.Launches), c.Settings.Scenario, out)
 	}
 	l := &r.Launches[0]
-	if l.Histograms = nil; l.Verdict != record.Failed {
-		if err := os.RemoveAll(out); err != nil {
-			return nil, err
-		}
+	l.Histograms = nil
+	if l.Verdict == record.Failed { // ends the comparison; the run's folder stays, and the next time it is measured again
+		return r, nil
 	}
-	return r, record.Write(name, stored{s, r})
+	return r, errors.Join(os.RemoveAll(out), record.Write(name, stored{s, r}))
 }
 
 // fits checks that a record may stand beside the others, and takes from the calibration what is kept the same.
