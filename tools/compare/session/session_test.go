@@ -223,6 +223,16 @@ func TestFilesOfOthers(t *testing.T) {
 	if _, err := trial.Run(t.Context(), s.Settings.Plan, s, nil); err == nil || !strings.Contains(err.Error(), "launch-0003.json is not the record of this launch") {
 		t.Errorf("%v", err)
 	}
+	third, err := os.ReadFile(filepath.Join(s.Folder, "launch-0002.json"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.Folder, "launch-0003.json"), third, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trial.Run(t.Context(), s.Settings.Plan, s, nil); err == nil || !strings.Contains(err.Error(), "launch-0003.json is not the record of this launch") {
+		t.Errorf("another launch's file: %v", err)
+	}
 	s.Close()
 	if s, err := Open(out, settings(), true, b.run); err != nil || s.Resumed != 0 {
 		t.Errorf("%+v, %v: want an empty folder", s, err)

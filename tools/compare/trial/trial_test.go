@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -176,13 +175,24 @@ func TestCountersDecideFirst(t *testing.T) {
 	if o.Verdict != stats.Regressed || row.Verdict != stats.Regressed || o.row(t, "p50").Verdict != stats.Inconclusive {
 		t.Errorf("%s, I/O calls %s, p50 %s: want the counter to decide", o.Verdict, row.Verdict, o.row(t, "p50").Verdict)
 	}
-	if !o.row2("p50").Blind() || row.Blind() {
-		t.Errorf("ten pairs see %.1f%% of p50 and %.1f%% of I/O calls: want only the first beyond δ", 100*o.row(t, "p50").Sees, 100*row.Sees)
+	p50 := o.row(t, "p50")
+	if !p50.Blind() || row.Blind() {
+		t.Errorf("ten pairs see %.1f%% of p50 and %.1f%% of I/O calls: want only the first beyond δ", 100*p50.Sees, 100*row.Sees)
 	}
 }
 
-func (o *Outcome) row2(name string) *Row {
-	return &o.Rows[slices.IndexFunc(o.Rows, func(r Row) bool { return r.Name == name })]
+func TestOverall(t *testing.T) {
+	row := func(v stats.Verdict, gated bool) Row { return Row{Verdict: v, Gated: gated} }
+	p, r, i, b := row(stats.Passed, true), row(stats.Regressed, true), row(stats.Inconclusive, true), row(stats.Improved, true)
+	for _, c := range []struct {
+		rows []Row
+		want stats.Verdict
+	}{{[]Row{p, b}, stats.Passed}, {[]Row{p, i, b}, stats.Inconclusive}, {[]Row{r, i, p}, stats.Regressed}, {[]Row{i, r}, stats.Regressed},
+		{[]Row{p, row(stats.Regressed, false)}, stats.Passed}} {
+		if got := overall(c.rows); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.rows, got, c.want)
+		}
+	}
 }
 
 func (o *Outcome) row(t *testing.T, name string) Row {
