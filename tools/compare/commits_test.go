@@ -190,6 +190,16 @@ func TestWhatCannotBeCompared(t *testing.T) {
 	}
 }
 
+// A head that is faster than the floor has stopped to do the work, and its other figures are no comfort.
+func TestTooFastToBeTrue(t *testing.T) {
+	w := newWorld(t)
+	w.commit("cheats", map[string]string{"ratio": "0.60"})
+	code, out, said := compare(t.Context(), "--base", "HEAD~2", "--quick")
+	if code != exitInconclusive || !strings.Contains(out, "the floor is broken or the system is not durable") {
+		t.Errorf("exit %d, want 2 and why:\n%s%s", code, out, said)
+	}
+}
+
 func TestMissingTool(t *testing.T) {
 	newWorld(t)
 	only := t.TempDir()

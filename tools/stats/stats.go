@@ -15,11 +15,12 @@ import (
 
 // Estimate is a Hodges–Lehmann shift with its exact signed-rank interval.
 type Estimate struct {
-	N          int     // launches behind it
-	Shift      float64 // the estimate
-	Low, High  float64 // the interval, inclusive
-	Confidence float64 // what the interval really covers: the smallest attainable coverage that is at least what was asked
-	Short      bool    // too few launches for the confidence asked for: Low and High are the smallest and largest value
+	N          int     `json:"launches"` // behind it
+	Shift      float64 `json:"estimate"` // the estimate
+	Low        float64 `json:"low"`      // the interval, inclusive
+	High       float64 `json:"high"`
+	Confidence float64 `json:"confidence"`      // what the interval really covers: the smallest attainable coverage that is at least what was asked
+	Short      bool    `json:"short,omitempty"` // too few launches for the confidence asked for: Low and High are the smallest and largest value
 }
 
 // Shift estimates the centre of d with an interval of at least the given confidence (0.95). With fewer values than the

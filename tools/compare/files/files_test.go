@@ -84,6 +84,12 @@ func TestVerdicts(t *testing.T) {
 	if r := o.row(t, "latency-1", "p50", render.Excess); r.Verdict != stats.Regressed || r.Change.Shift < 20 || r.Change.Shift > 28 {
 		t.Errorf("the excess is %+v, want 24 µs more", r)
 	}
+	if o, err = Compare(run("a", 10, 1, 100), run("b", 10, 1.02, 100), nil); err != nil {
+		t.Fatal(err)
+	}
+	if r := o.row(t, "latency-1", "p50", render.Excess); r.Verdict != stats.Passed {
+		t.Errorf("the excess is %+v, want 2 µs more to be within 3%% of a floor of 100 µs", r)
+	}
 }
 
 // Six launches are too few for four figures at once, and enough for two.
