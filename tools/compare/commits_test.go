@@ -200,6 +200,31 @@ func TestTooFastToBeTrue(t *testing.T) {
 	}
 }
 
+// On a machine that is too busy to measure anything there is nothing to print but that.
+func TestNothingValid(t *testing.T) {
+	w := newWorld(t)
+	template := filepath.Join(w.fake, "template")
+	r := &record.Results{}
+	data, err := os.ReadFile(template)
+	if err == nil {
+		err = json.Unmarshal(data, r)
+	}
+	if err == nil {
+		r.Launches[0].Verdict, r.Launches[0].Reasons = record.Invalid, []string{"the generator was late"}
+		err = record.Write(template, r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out, said := compare(t.Context(), "--base", "HEAD~1", "--quick")
+	if code != exitInconclusive || w.runs() != 2+6 || !strings.Contains(out, "--fresh measures again") || strings.Contains(out, "verdict") {
+		t.Errorf("exit %d after %d launches:\n%s%s", code, w.runs(), out, said)
+	}
+	if !strings.Contains(out, "8 launches were not valid, so that their pairs count for nothing; the first: launch 0, base of calibration: the generator was late") {
+		t.Errorf("nothing says why:\n%s", out)
+	}
+}
+
 func TestMissingTool(t *testing.T) {
 	newWorld(t)
 	only := t.TempDir()

@@ -42,7 +42,23 @@ func percentage(v float64) string {
 func tell(w io.Writer, s *session.Session, o *trial.Outcome, broken []string) {
 	c := s.Settings
 	fmt.Fprintf(w, "before  %s %s\nafter   %s %s\n", c.Base.Short(), c.Base.Subject, c.Head.Short(), c.Head.Subject)
-	fmt.Fprintf(w, "load    %s in %s, %d pairs of launches, each interval at %.2f%%\n\n", c.Scenario, c.Dir, o.Pairs, 100*o.Confidence)
+	fmt.Fprintf(w, "load    %s in %s, %d pairs of launches", c.Scenario, c.Dir, o.Pairs)
+	if o.Pairs > 0 {
+		fmt.Fprintf(w, ", each interval at %.2f%%\n\n", 100*o.Confidence)
+		table(w, figures(o))
+	} else {
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintln(w)
+	for _, line := range remarks(s, o, broken) {
+		fmt.Fprintf(w, "- %s\n", line)
+	}
+	fmt.Fprintf(w, "%s: %s\n", o.Verdict, meaning(o))
+	fmt.Fprintf(w, "files   %s\n", s.Folder)
+}
+
+// figures are the rows of the table.
+func figures(o *trial.Outcome) [][]string {
 	rows := [][]string{{"figure", "before", "after", "change", "δ", "verdict"}}
 	for _, r := range o.Rows {
 		change, delta, verdict := "–", "–", "–"
@@ -57,13 +73,7 @@ func tell(w io.Writer, s *session.Session, o *trial.Outcome, broken []string) {
 		}
 		rows = append(rows, []string{r.Name, render.Quantity(r.Before, r.Unit), render.Quantity(r.After, r.Unit), change, delta, verdict})
 	}
-	table(w, rows)
-	fmt.Fprintln(w)
-	for _, line := range remarks(s, o, broken) {
-		fmt.Fprintf(w, "- %s\n", line)
-	}
-	fmt.Fprintf(w, "%s: %s\n", o.Verdict, meaning(o))
-	fmt.Fprintf(w, "files   %s\n", s.Folder)
+	return rows
 }
 
 // remarks say what the table does not: what this host can see, what was wrong, what would help.
@@ -89,10 +99,10 @@ func remarks(s *session.Session, o *trial.Outcome, broken []string) []string {
 		out = append(out, fmt.Sprintf("this host cannot decide δ = %.0f%% for %s in %d pairs; %s, or a quieter machine", 100*r.Delta, r.Name, o.Plan.Last(), advice))
 	}
 	if n := len(o.Spoilt); n > 0 {
-		out = append(out, fmt.Sprintf("%d launches were not valid and their pairs were measured again; the first: %s", n, o.Spoilt[0]))
+		out = append(out, fmt.Sprintf("%d launches were not valid, so that their pairs count for nothing; the first: %s", n, o.Spoilt[0]))
 	}
 	if o.Exhausted {
-		out = append(out, "too many launches were not valid: the comparison ended before its last look")
+		out = append(out, "too many launches were not valid: the comparison ended before its last look; --fresh measures again, on a quieter machine")
 	}
 	return out
 }
