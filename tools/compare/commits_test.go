@@ -170,7 +170,7 @@ func TestWhatCannotBeCompared(t *testing.T) {
 		"does not build":   {[]string{"--base", "HEAD~1"}, "(does not build) does not build: make build: exit status 2:\n  undefined: foo"},
 		"no bench":         {[]string{"--base", "HEAD~5"}, "(nothing yet) has no bench"},
 		"bench fails":      {[]string{"--base", "HEAD~2", "--quick"}, "no broker beside me"},
-		"scenario":         {[]string{"--base", "HEAD~2", "--scenario", "latency-2"}, `no scenario "latency-2" to compare; there are latency-1`},
+		"scenario":         {[]string{"--base", "HEAD~2", "--scenario", "latency-2"}, `no scenario "latency-2" to compare; there are latency-1, steady-2000`},
 		"gate":             {[]string{"--base", "HEAD~3", "--head", "HEAD~2", "--gate", "p95"}, `no launch has the figure "p95"`},
 	} {
 		code, out, said := compare(t.Context(), c.args...)

@@ -41,11 +41,22 @@ in_flight = 32
 record_bytes = 1024
 gated_pairs = ["p50", "p99", "rate"]
 `
+	fixedRate = `kind = "produce"
+note = "2,000 requests a second (Poisson) on 8 connections, 1 KiB record"
+arrivals = "poisson"
+rate_per_second = 2000
+connections = 8
+in_flight = 64
+threads = 2
+record_bytes = 1024
+gated_pairs = ["p50", "p99"]
+`
 )
 
 // scenarios are named like the suites', with the slices of the quick one. A p99 takes 10,000 requests of each side in a launch.
 var scenarios = map[string]scenario{
 	"latency-1":        {"single", single, "8388608", "4", 1200, 1000},
+	"steady-2000":      {"single", fixedRate, "12582912", "", 2850, 2850},
 	"inflight-256":     {"single", many, "67108864", "", 700, 500},
 	"dc3-latency-1":    {"same-dc-3", single, "8388608", "4", 1400, 1400},
 	"dc3-inflight-256": {"same-dc-3", many, "67108864", "", 1000, 700},
@@ -53,7 +64,7 @@ var scenarios = map[string]scenario{
 
 // Scenarios are the names of what can be compared.
 func Scenarios() []string {
-	return []string{"latency-1", "inflight-256", "dc3-latency-1", "dc3-inflight-256"}
+	return []string{"latency-1", "steady-2000", "inflight-256", "dc3-latency-1", "dc3-inflight-256"}
 }
 
 // load is the work that both builds are given, as far as it was settled.

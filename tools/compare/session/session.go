@@ -254,9 +254,15 @@ func (c *Session) fits(s trial.Step, r *record.Results) error {
 	return nil
 }
 
-// Differences lists what keeps two hosts from being compared, but for the Go version: which one builds a commit is part of the commit.
+// Differences lists what keeps launches of one comparison from standing beside each other: the machine or its settings have changed. Not
+// the Go version, because which one builds a commit is part of the commit, and no field that only one of the two benches knows.
 func Differences(a, b fingerprint.Info) []string {
-	return slices.DeleteFunc(fingerprint.Differ(a, b), func(s string) bool { return strings.HasPrefix(s, "go_version:") })
+	knows := func(i fingerprint.Info, difference string) bool {
+		return slices.ContainsFunc(i.Fields, func(f fingerprint.Field) bool { return strings.HasPrefix(difference, f.Name+":") })
+	}
+	return slices.DeleteFunc(fingerprint.Differ(a, b), func(s string) bool {
+		return strings.HasPrefix(s, "go_version:") || !knows(a, s) || !knows(b, s)
+	})
 }
 
 // Notes say what is to be known about the two builds beside their figures.

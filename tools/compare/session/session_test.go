@@ -175,9 +175,10 @@ func TestWhatEndsASession(t *testing.T) {
 func TestOtherFloor(t *testing.T) {
 	b := &fake{f: func(_ int, r Request) (*record.Results, error) {
 		x := results(1.1)
-		if r.Side == trial.Head {
+		if r.Side == trial.Head { // its bench also knows a field of the fingerprint that the base's does not
 			x.FloorVersion, x.GoVersion = 2, "go1.27"
-			x.Host = fingerprint.New([]fingerprint.Field{{Name: "cpus", Value: "2", Match: true}, {Name: "go_version", Value: "go1.27", Match: true}})
+			x.Host = fingerprint.New([]fingerprint.Field{{Name: "cpus", Value: "2", Match: true}, {Name: "go_version", Value: "go1.27", Match: true},
+				{Name: "cpu_latency_us", Value: "0", Match: true}})
 		}
 		return x, nil
 	}}
