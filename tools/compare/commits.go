@@ -38,9 +38,12 @@ func (c *cli) commits(ctx context.Context, stdout, stderr io.Writer) (verdict st
 		return "", err
 	}
 	bench := &session.Bench{Bin: map[trial.Side]string{}, Dir: c.Dir, AllowFS: c.AllowFS}
-	for side, commit := range map[trial.Side]builds.Commit{trial.Base: base, trial.Head: head} {
-		fmt.Fprintf(stderr, "building %s %s\n", commit.Short(), commit.Subject)
-		if bench.Bin[side], _, err = repo.Build(ctx, commit, filepath.Join(c.Out, "builds")); err != nil {
+	for _, b := range []struct {
+		side   trial.Side
+		commit builds.Commit
+	}{{trial.Base, base}, {trial.Head, head}} {
+		fmt.Fprintf(stderr, "building %s %s\n", b.commit.Short(), b.commit.Subject)
+		if bench.Bin[b.side], err = repo.Build(ctx, b.commit, filepath.Join(c.Out, "builds")); err != nil {
 			return "", err
 		}
 	}
@@ -61,6 +64,11 @@ func (c *cli) commits(ctx context.Context, stdout, stderr io.Writer) (verdict st
 	if s.Resumed > 0 {
 		fmt.Fprintf(stderr, "going on with %d launches of %s\n", s.Resumed, s.Folder)
 	}
+	if each, err := s.Estimate(); err == nil {
+		p := &s.Settings.Plan
+		fmt.Fprintf(stderr, "%s: 2 launches to calibrate, %d pairs of the base against itself, then pairs of both commits with looks after %s; at most %d launches, about %v\n",
+			settings.Scenario, p.SamePairs, list(p.Looks), p.Most(), (time.Duration(p.Most()) * each).Round(time.Minute))
+	}
 	progress := newTeller(stderr)
 	o, err := trial.Run(ctx, s.Settings.Plan, s, progress.show)
 	progress.end()
@@ -69,6 +77,9 @@ func (c *cli) commits(ctx context.Context, stdout, stderr io.Writer) (verdict st
 	}
 	return conclude(stdout, s, o, c.JSON)
 }
+
+// list writes numbers for people: 10, 20, 40.
+func list(n []int) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(n), " ", ", "), "[]") }
 
 // conclude writes the result down and prints it.
 func conclude(stdout io.Writer, s *session.Session, o *trial.Outcome, asJSON bool) (stats.Verdict, error) {

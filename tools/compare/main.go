@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -53,7 +54,7 @@ type cli struct {
 
 const description = `Did a change make it slower?
 
-  compare --base HEAD~1                    builds both commits and measures them in turns: twenty minutes at most
+  compare --base HEAD~1                    builds both commits and measures them in turns: about twenty minutes at most
   compare --base v1 --head topic --quick   one look, six minutes
   compare --base main --gate "p50 / floor" only the median decides
   compare old/RESULTS.md RESULTS.md        two records of one machine
@@ -111,6 +112,8 @@ func (c *cli) validate() error {
 		return errors.New("two files are compared as they are: --base, --quick, --gate, --seed and --fresh are for commits")
 	case len(c.Files) == 0 && len(c.Scenario) > 1:
 		return errors.New("commits are compared on one --scenario at a time")
+	case len(c.Files) == 0 && len(c.Scenario) == 1 && !slices.Contains(session.Scenarios(), c.Scenario[0]):
+		return fmt.Errorf("there is no scenario %q to compare; there are %s", c.Scenario[0], strings.Join(session.Scenarios(), ", "))
 	}
 	return nil
 }

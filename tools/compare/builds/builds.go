@@ -65,36 +65,36 @@ func (r *Repo) Dirty(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(strings.Split(out, "\n"), func(s string) bool { return s == "" }), nil
 }
 
-// Build returns the folder with the programs of a commit, built in cache unless they are there. built says whether it was needed.
-func (r *Repo) Build(ctx context.Context, c Commit, cache string) (bin string, built bool, err error) {
+// Build returns the folder with the programs of a commit, built in cache unless they are there.
+func (r *Repo) Build(ctx context.Context, c Commit, cache string) (bin string, err error) {
 	cache, err = filepath.Abs(cache)
 	if err != nil {
-		return "", false, err
+		return "", err
 	}
 	bin = filepath.Join(cache, c.Short())
 	if err := hasBench(bin); err == nil {
-		return bin, false, nil
+		return bin, nil
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", false, err
+		return "", err
 	}
 	tree := filepath.Join(cache, "tree-"+c.Short())
 	r.remove(tree) // of a comparison that was killed
 	defer func() { err = errors.Join(err, r.remove(tree)) }()
 	if _, err := command(ctx, r.Top, "git", "worktree", "add", "--force", "--detach", tree, c.Hash); err != nil {
-		return "", false, fmt.Errorf("commit %s: %w", c.Short(), err)
+		return "", fmt.Errorf("commit %s: %w", c.Short(), err)
 	}
 	if _, err := command(ctx, tree, "make", "build"); err != nil {
 		if ctx.Err() != nil {
-			return "", false, context.Cause(ctx)
+			return "", context.Cause(ctx)
 		}
-		return "", false, fmt.Errorf("commit %s (%s) does not build: %w", c.Short(), c.Subject, err)
+		return "", fmt.Errorf("commit %s (%s) does not build: %w", c.Short(), c.Subject, err)
 	}
 	made := filepath.Join(tree, "bin")
 	if err := hasBench(made); err != nil {
-		return "", false, fmt.Errorf("commit %s (%s) has no bench: %w; compare with a later commit", c.Short(), c.Subject, err)
+		return "", fmt.Errorf("commit %s (%s) has no bench: %w; compare with a later commit", c.Short(), c.Subject, err)
 	}
-	return bin, true, errors.Join(os.RemoveAll(bin), os.Rename(made, bin))
+	return bin, errors.Join(os.RemoveAll(bin), os.Rename(made, bin))
 }
 
 // hasBench checks that a folder holds bench.

@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"ackline/profiles"
 	"ackline/tools/bench/record"
 	"ackline/tools/compare/trial"
 )
@@ -122,6 +124,21 @@ slice_ms = %d
 	}
 	return nil
 }
+
+// Estimate is about how long a launch takes.
+func (c *Session) Estimate() (time.Duration, error) {
+	if err := c.load.write(c.Folder, c.Settings); err != nil {
+		return 0, err
+	}
+	suite, err := profiles.LoadSuite(filepath.Join(c.Folder, suiteName))
+	if err != nil {
+		return 0, err
+	}
+	return suite.Estimate() + betweenLaunches, nil
+}
+
+// betweenLaunches is about what a bench does before and after its launch: it looks at the machine, and writes back what is dirty.
+const betweenLaunches = 700 * time.Millisecond
 
 // counters decide beside the latencies: what a request costs, which depends little on the hour.
 var counters = []string{"cpu_ns_per_request", "io_calls_per_request", "context_switches_per_request", "device_bytes_per_user_byte",

@@ -132,14 +132,32 @@ func TestSuitesAreRead(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
-				if took := 28 * suite.Estimate(); quick && name == "latency-1" && took > 5*time.Minute {
-					t.Errorf("a quick comparison is expected to take %v beside the builds", took)
+				if want := s.Scenario; len(suite.Scenarios) != 1 || suite.Scenarios[0].Name != want {
+					t.Errorf("the suite has %+v, want %s", suite.Scenarios, want)
 				}
 			}
 		}
 	}
 	if err := new(load).write(t.TempDir(), Settings{Scenario: "x"}); err == nil || !strings.Contains(err.Error(), "there are latency-1") {
 		t.Errorf("%v", err)
+	}
+}
+
+// The quick comparison has six minutes, of which the builds may take one and a half; the full one may take twenty.
+func TestItTakesAsLongAsIsSaid(t *testing.T) {
+	for _, c := range []struct {
+		quick bool
+		plan  trial.Plan
+		most  time.Duration
+	}{{true, trial.Quick(), 270 * time.Second}, {false, trial.Full(), 20 * time.Minute}} {
+		b, set := &fake{}, settings()
+		set.Quick, set.Plan = c.quick, c.plan
+		s := open(t, t.TempDir(), set, b)
+		each, err := s.Estimate()
+		if took := time.Duration(c.plan.Most()) * each; err != nil || took > c.most || took < c.most/2 {
+			t.Errorf("quick %v: %v, %d launches of %v take %v, at most %v are promised", c.quick, err, c.plan.Most(), each, took, c.most)
+		}
+		s.Close()
 	}
 }
 
