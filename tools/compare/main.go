@@ -62,7 +62,7 @@ const description = `Did a change make it slower?
 The base is measured against itself first: that is what this host cannot tell from nothing. Then launches of both alternate,
 A B B A, and after 10, 20 and 40 pairs every figure's interval is held against δ, the smallest change that matters: 3% of a p50,
 10% of everything else. A whole interval beyond δ has regressed, one within it has passed, anything else is open. All intervals
-of all looks together are wrong one time in twenty. Latencies are held against the floor that was measured in the same launch.
+of all looks together are wrong one time in twenty at most. Latencies are held against the floor that was measured in the same launch.
 What is counted per request is quieter than any latency, and decides first on a noisy machine.
 
 ^C stops; the same command goes on where it stopped. Exit codes: 0 passed, 1 regressed, 2 inconclusive, 3 could not run,

@@ -33,7 +33,7 @@ func TestTwoFiles(t *testing.T) {
 	dir := t.TempDir()
 	a, b, other := results(t, dir, "aaa", "2", 1.1), results(t, dir, "bbb", "2", 1.3), results(t, dir, "ccc", "4", 1.1)
 	code, out, said := compare(t.Context(), a, b)
-	if code != exitRegressed || !strings.Contains(out, "ratio p50 *") || !strings.Contains(out, "+18.") || !strings.HasSuffix(out, "regressed (by the figures marked *)\n") {
+	if code != exitRegressed || !strings.Contains(out, "ratio p50 *") || !strings.Contains(out, "+18.") || !strings.HasSuffix(out, "each of the others is judged by itself)\n") {
 		t.Errorf("exit %d:\n%s%s", code, out, said)
 	}
 	if code, out, _ = compare(t.Context(), b, a); code != exitPassed || !strings.Contains(out, "improved") {

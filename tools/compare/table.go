@@ -173,5 +173,5 @@ func tellFiles(w io.Writer, o *files.Outcome) {
 	for _, n := range o.Notes {
 		fmt.Fprintf(w, "- %s\n", n)
 	}
-	fmt.Fprintf(w, "%s (by the figures marked *)\n", o.Verdict)
+	fmt.Fprintf(w, "%s (by the figures marked *, whose intervals hold together; each of the others is judged by itself)\n", o.Verdict)
 }

@@ -63,3 +63,8 @@ func PairsFor(effect, delta float64, n int) int {
 	x := math.Log1p(effect) / math.Log1p(delta)
 	return max(n, int(math.Ceil(float64(n)*x*x)))
 }
+
+// LaunchesFor is the least number of launches whose interval can have the confidence: 1 - 2^(1-n) is the most that n of them give.
+func LaunchesFor(confidence float64) int {
+	return max(1, int(math.Ceil(1-math.Log2(1-confidence)-1e-9)))
+}

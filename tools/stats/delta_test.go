@@ -170,3 +170,14 @@ func TestResolutionForetells(t *testing.T) {
 		t.Errorf("what is seen already takes %d pairs, want no more than there are", got)
 	}
 }
+
+func TestLaunchesFor(t *testing.T) {
+	for _, confidence := range []float64{0.5, 0.75, 0.9, 0.95, 0.96875, GateConfidence(8, 3), GateConfidence(18, 1)} {
+		n := LaunchesFor(confidence)
+		for launches, want := range map[int]bool{n: false, n - 1: true} {
+			if e, err := Shift(make([]float64, launches), confidence); launches > 0 && (err != nil || e.Short != want) {
+				t.Errorf("%d launches for %v: short is %v, want %v (%v)", launches, confidence, e.Short, want, err)
+			}
+		}
+	}
+}

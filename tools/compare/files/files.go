@@ -9,11 +9,13 @@ package files
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/compare/trial"
 	"ackline/tools/report/render"
 	"ackline/tools/stats"
 )
@@ -144,10 +146,11 @@ func judge(old, now render.Series, gated int) Row {
 			r.Verdict = stats.AgainstMargin(r.Change, stats.Delta(now.Name)*old.Floor)
 		}
 	} else {
-		for i := range d {
-			d[i] = now.Values[i] / old.Values[i]
+		if d, err = trial.LogRatios(old.Values[:n], now.Values[:n]); err == nil {
+			r.Change, err = stats.Shift(d, confidence)
 		}
-		if r.Change, err = stats.RatioShift(d, confidence); err == nil {
+		if err == nil {
+			r.Change.Shift, r.Change.Low, r.Change.High = math.Exp(r.Change.Shift), math.Exp(r.Change.Low), math.Exp(r.Change.High)
 			r.Verdict = stats.AgainstDelta(r.Change, stats.Delta(now.Name))
 		}
 	}
@@ -184,8 +187,8 @@ func (o *Outcome) conclude() {
 		o.Verdict = stats.Inconclusive
 	}
 	if short > 0 {
-		o.Notes = append(o.Notes, fmt.Sprintf("%d of %d deciding ratios have too few launches to be sure of all of them together: measure more launches "+
-			"(PROFILE=full has ten), or ask for fewer with --scenario", short, o.Gated))
+		o.Notes = append(o.Notes, fmt.Sprintf("%d of %d deciding ratios have too few launches to be sure of all of them together, which takes %d each: measure "+
+			"more (PROFILE=full has ten), or ask for fewer scenarios with --scenario", short, o.Gated, stats.LaunchesFor(stats.GateConfidence(o.Gated, 1))))
 	}
 	if open > short {
 		o.Notes = append(o.Notes, "two runs hours apart cannot decide δ for some figures here: `make compare` measures both commits in turns, "+

@@ -28,6 +28,7 @@ func run(commit string, launches int, slower, floorUs float64) *record.Results {
 		for _, s := range r.Scenarios {
 			r.Launches = append(r.Launches, record.Launch{Number: n + 1, Scenario: s.Name, Verdict: record.OK, Requests: 9000, Pairs: []record.Pair{pair("p50", 1.2), pair("p99", 1.4)},
 				Figures: []record.Figure{{Name: "cpu_ns_per_request", Unit: "ns/request", Side: record.System, Value: 60_000 * wobble},
+					{Name: "device_writes_per_request", Unit: "1/request", Side: record.System},
 					{Name: "resident_bytes", Unit: "bytes", Side: record.System, Value: 9e7}}})
 		}
 	}
@@ -59,6 +60,9 @@ func TestAnotherDay(t *testing.T) {
 	}
 	if r := o.row(t, "latency-1", "cpu_ns_per_request", render.Counter); r.Verdict != stats.Passed || r.Gated {
 		t.Errorf("the counter is %+v", r)
+	}
+	if r := o.row(t, "latency-1", "device_writes_per_request", render.Counter); r.Verdict != stats.Passed {
+		t.Errorf("a counter that stays at nothing is %+v", r)
 	}
 	for _, r := range o.Rows {
 		if r.Name == "resident_bytes" {
@@ -98,7 +102,7 @@ func TestTooFewLaunches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Verdict != stats.Inconclusive || len(o.Notes) != 1 || !strings.Contains(o.Notes[0], "4 of 4 deciding ratios have too few launches") {
+	if o.Verdict != stats.Inconclusive || len(o.Notes) != 1 || !strings.Contains(o.Notes[0], "4 of 4 deciding ratios have too few launches to be sure of all of them together, which takes 8 each") {
 		t.Errorf("%s, %q", o.Verdict, o.Notes)
 	}
 	if o, err = Compare(run("a", 7, 1, 100), run("b", 7, 1.2, 100), []string{"latency-1"}); err != nil || o.Verdict != stats.Regressed || o.Gated != 2 {

@@ -77,7 +77,7 @@ func (r *Row) judge(o *Outcome, same map[string]self, pairs []Pair) {
 		r.Note = fmt.Sprintf("only %d of %d pairs have it", len(before), len(pairs))
 		return
 	}
-	logs, err := logRatios(before, after)
+	logs, err := LogRatios(before, after)
 	if err != nil {
 		r.Note = err.Error()
 		return
@@ -108,7 +108,7 @@ func (o *Outcome) itself(same []Pair) map[string]self {
 		for _, p := range same {
 			a, b = append(a, p.A.value(name)), append(b, p.B.value(name))
 		}
-		logs, err := logRatios(a, b)
+		logs, err := LogRatios(a, b)
 		if err != nil {
 			continue
 		}
@@ -130,8 +130,8 @@ func shift(logs []float64, confidence float64) (stats.Estimate, error) {
 	return e, err
 }
 
-// logRatios pairs the values. A counter that stays at nothing has not changed; one that is nothing on one side only has no ratio.
-func logRatios(before, after []float64) ([]float64, error) {
+// LogRatios are the logarithms of after/before. A counter that stays at nothing has not changed; one that is nothing on one side only has no ratio.
+func LogRatios(before, after []float64) ([]float64, error) {
 	out := make([]float64, len(before))
 	for i, a := range before {
 		switch b := after[i]; {

@@ -257,10 +257,10 @@ type launcherFunc func(context.Context, Step) (Launch, error)
 func (f launcherFunc) Launch(ctx context.Context, s Step) (Launch, error) { return f(ctx, s) }
 
 func TestZeroesAndGaps(t *testing.T) {
-	if d, err := logRatios([]float64{0, 2}, []float64{0, 2}); err != nil || d[0] != 0 || d[1] != 0 {
+	if d, err := LogRatios([]float64{0, 2}, []float64{0, 2}); err != nil || d[0] != 0 || d[1] != 0 {
 		t.Errorf("a counter that stays at 0: %v, %v", d, err)
 	}
-	if _, err := logRatios([]float64{0}, []float64{1}); err == nil {
+	if _, err := LogRatios([]float64{0}, []float64{1}); err == nil {
 		t.Error("0 and 1 have a ratio")
 	}
 	l := launcherFunc(func(_ context.Context, s Step) (Launch, error) {
