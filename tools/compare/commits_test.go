@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/compare/builds"
 	"ackline/tools/hostinfo/fingerprint"
 )
 
@@ -275,6 +276,14 @@ func TestInterruptionAndResumption(t *testing.T) {
 		t.Error("the bench that ran was not interrupted and waited for")
 	}
 	w.noTrees()
+	if lock, err := builds.Hold("out/compare/builds/lock"); err != nil {
+		t.Errorf("the builds are still held: %v", err)
+	} else {
+		if code, _, said = compare(t.Context(), "--base", "HEAD~2", "--quick"); code != exitFailed || !strings.Contains(said, "already running here") {
+			t.Errorf("beside another's build: exit %d\n%s", code, said)
+		}
+		lock.Close()
+	}
 	if code, _, said = compare(t.Context(), "--base", "HEAD~1", "--quick", "--seed", "5"); code != exitFailed || !strings.Contains(said, "other settings") {
 		t.Errorf("another seed: exit %d\n%s", code, said)
 	}

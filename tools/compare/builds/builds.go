@@ -78,6 +78,11 @@ func (r *Repo) Build(ctx context.Context, c Commit, cache string) (bin string, e
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
+	lock, err := Hold(filepath.Join(cache, "lock")) // the worktree that is removed next may be another comparison's
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
 	tree := filepath.Join(cache, "tree-"+c.Short())
 	r.remove(tree) // of a comparison that was killed
 	defer func() { err = errors.Join(err, r.remove(tree)) }()
@@ -95,6 +100,18 @@ func (r *Repo) Build(ctx context.Context, c Commit, cache string) (bin string, e
 		return "", fmt.Errorf("commit %s (%s) has no bench: %w; compare with a later commit", c.Short(), c.Subject, err)
 	}
 	return bin, errors.Join(os.RemoveAll(bin), os.Rename(made, bin))
+}
+
+// Hold takes the file for this process, or says that another has it. The kernel lets go of it when the process ends, however it ends.
+func Hold(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s is held: a comparison is already running here (%w)", name, err), f.Close())
+	}
+	return f, nil
 }
 
 // hasBench checks that a folder holds bench.

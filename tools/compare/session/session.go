@@ -23,7 +23,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 
 	"ackline/tools/bench/record"
 	"ackline/tools/compare/builds"
@@ -72,6 +71,7 @@ type Session struct {
 	first   *record.Results // of the base's calibration
 	load    load
 	direct  bool                           // the floors differ, so that nothing is held against them
+	p99     bool                           // some valid launch has one
 	counted map[trial.Side][]record.Launch // A against B
 	seen    map[trial.Side]*record.Results // the newest record of a side
 }
@@ -86,7 +86,7 @@ func Open(out string, s Settings, fresh bool, m Measure) (*Session, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
-	lock, err := hold(filepath.Join(folder, "lock"))
+	lock, err := builds.Hold(filepath.Join(folder, "lock"))
 	if err != nil {
 		return nil, err
 	}
@@ -107,18 +107,6 @@ func Open(out string, s Settings, fresh bool, m Measure) (*Session, error) {
 
 // Close lets others use the folder.
 func (c *Session) Close() error { return c.lock.Close() }
-
-// hold takes the folder for this process; the kernel lets go of it when the process ends, however it ends.
-func hold(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: this comparison is already running (%w)", name, err), f.Close())
-	}
-	return f, nil
-}
 
 // forget removes what was measured.
 func (c *Session) forget() error {
@@ -187,6 +175,9 @@ func (c *Session) Launch(ctx context.Context, s trial.Step) (trial.Launch, error
 	l := r.Launches[0]
 	if l.Verdict == record.Failed {
 		return trial.Launch{}, fmt.Errorf("%s failed: %s (%s)", c.commit(s.Side).Short(), strings.Join(l.Reasons, "; "), filepath.Join(c.Folder, "runs"))
+	}
+	if _, ok := l.Pair("p99"); ok && l.Verdict == record.OK {
+		c.p99 = true
 	}
 	if s.Phase == trial.SameOther {
 		l.Number = len(c.counted[s.Side]) + 1
@@ -273,6 +264,9 @@ func (c *Session) Notes() (notes []string) {
 	}
 	if c.direct {
 		notes = append(notes, fmt.Sprintf("the floors differ (version %d / %d), so that latencies are compared without them, which takes more pairs", base.FloorVersion, head.FloorVersion))
+	}
+	if valid := c.counted[trial.Base]; len(valid) > 0 && !c.p99 {
+		notes = append(notes, fmt.Sprintf("the p99 is not judged: it takes 10,000 requests of either side in a launch, and these have about %d", valid[len(valid)-1].Requests))
 	}
 	if base.GoVersion != head.GoVersion {
 		notes = append(notes, fmt.Sprintf("the builds are of %s / %s", base.GoVersion, head.GoVersion))

@@ -25,7 +25,7 @@ func settings() Settings {
 
 // results is what a bench records, with the ratio given.
 func results(ratio float64) *record.Results {
-	return &record.Results{Format: record.Format, FloorVersion: 1, SyncMethod: "direct-dsync", Started: time.Unix(1, 0), Ended: time.Unix(12, 0),
+	return &record.Results{Format: record.Format, FloorVersion: 1, GoVersion: "go1.26", SyncMethod: "direct-dsync", Started: time.Unix(1, 0), Ended: time.Unix(12, 0),
 		Host:      fingerprint.New([]fingerprint.Field{{Name: "cpus", Value: "2", Match: true}, {Name: "go_version", Value: "go1.26", Match: true}}),
 		Scenarios: []record.Scenario{{Name: "latency-1", FloorIs: "durable echo", Configuration: map[string]string{"ring_bytes": "30408704"}}},
 		Launches: []record.Launch{{Number: 1, Scenario: "latency-1", Verdict: record.OK,
@@ -206,7 +206,7 @@ func TestOtherFloor(t *testing.T) {
 	if err != nil || !slices.Contains(o.Plan.Gates, "p50") || slices.Contains(o.Plan.Gates, "p50 / floor") || slices.Contains(o.Plan.Gates, "rate") {
 		t.Errorf("%v: decided by %+v", err, o)
 	}
-	if notes := s.Notes(); len(notes) != 2 || !strings.Contains(notes[0], "the floors differ (version 1 / 2)") {
+	if notes := s.Notes(); len(notes) != 3 || !strings.Contains(notes[1], "the p99 is not judged") || !strings.Contains(notes[2], "go1.26 / go1.27") || !strings.Contains(notes[0], "the floors differ (version 1 / 2)") {
 		t.Errorf("%q", notes)
 	}
 }

@@ -134,8 +134,8 @@ type Outcome struct {
 	Confidence float64       `json:"confidence"` // of each interval
 	Pairs      int           `json:"pairs"`      // valid ones, A against B
 	Rows       []Row         `json:"rows"`
-	Spoilt     []string      `json:"spoilt,omitempty"` // launches that were not valid: which, and why
-	Exhausted  bool          `json:"exhausted,omitempty"`
+	Spoilt     []string      `json:"spoilt,omitempty"`    // launches that were not valid: which, and why
+	Exhausted  bool          `json:"exhausted,omitempty"` // more pairs came to nothing than there were to spare
 }
 
 // Run carries out the plan. tell is called before every launch and may be nil.
