@@ -87,9 +87,9 @@ func (l *load) write(folder string, s Settings) error {
 	if !ok {
 		return fmt.Errorf("there is no scenario %q to compare; there are %s", s.Scenario, strings.Join(Scenarios(), ", "))
 	}
-	method, ring, laps, slice, check := l.method, l.ring, "", sc.slice, 300
+	method, ring, laps, slice, check, warm := l.method, l.ring, "", sc.slice, 300, 6000
 	if s.Quick {
-		slice, check = sc.quick, 100
+		slice, check, warm = sc.quick, 100, 4000
 	}
 	if method == "" {
 		method = "auto"
@@ -106,7 +106,7 @@ tuning = "./tuning.toml"
 launches = 1
 discard_ms = 200
 warm_window_ms = 250
-warm_limit_ms = 6000
+warm_limit_ms = %d
 check_slice_ms = %d
 
 [[scenarios]]
@@ -115,7 +115,7 @@ workload = "./workload.toml"
 topology = %q
 cycles = 1
 slice_ms = %d
-`, check, s.Scenario, sc.topology, slice)
+`, warm, check, s.Scenario, sc.topology, slice)
 	for name, text := range map[string]string{suiteName: suite, "workload.toml": sc.workload + "ring_bytes = " + ring + "\n" + laps,
 		"tuning.toml": fmt.Sprintf("sync_method = %q\nidle_cpus = \"poll\"\n", method)} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
