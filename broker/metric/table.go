@@ -35,6 +35,7 @@ const (
 
 	RaftGroups
 	RaftLeaders
+	RaftLeaderless
 	RaftBehind
 	RaftMessages
 	RaftFrames
@@ -153,6 +154,8 @@ var table = [metrics]Def{
 		"Raft groups with a replica on this node."},
 	RaftLeaders: {"ackline_raft_leaders", Gauge, Count, nil,
 		"Raft groups that this node leads."},
+	RaftLeaderless: {"ackline_raft_leaderless_groups", Gauge, Count, nil,
+		"Raft groups with a replica on this node that knows of no leader."},
 	RaftBehind: {"ackline_raft_behind_entries", Gauge, Count, nil,
 		"Entries that the replica lacks that is furthest behind, of all groups that this node leads."},
 	RaftMessages: {"ackline_raft_messages_total", Counter, Count, nil,

@@ -70,6 +70,14 @@ func (n *Node) groupMetrics(s *metric.Set) {
 		}
 		return led
 	})
+	s.Gauge(metric.RaftLeaderless, func() (groups int64) {
+		for _, r := range n.hosts.All() {
+			if r.Group.Status().Leader == 0 {
+				groups++
+			}
+		}
+		return groups
+	})
 	s.Gauge(metric.RaftBehind, func() (most int64) {
 		for _, r := range n.hosts.All() {
 			for _, p := range r.Group.Progress() { // none where another leads
