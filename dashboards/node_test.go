@@ -1,0 +1,97 @@
+package dashboards
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ackline/broker/node"
+	"ackline/broker/node/config"
+	"ackline/broker/vfs"
+)
+
+// exposed is what a scrape of a node holds.
+type exposed struct {
+	names  map[string]bool            // of series, so with histograms' suffixes
+	labels map[string]map[string]bool // of each name: `label="value"`
+}
+
+// scrape opens a node, gives it one Produce and one Fetch request that it must refuse, so that errors have been counted
+// too, and reads its /metrics.
+func scrape(t *testing.T) exposed {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cfg := config.Default()
+	cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = "/data", "127.0.0.1:0", "127.0.0.1:0"
+	cfg.WAL.SyncMethod, cfg.WAL.RingBytes, cfg.WAL.BatchBytes = "direct-dsync", 2<<20, 32<<10
+	n, err := node.Open(cfg, node.Options{FS: vfs.NewMem(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := n.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	refused(ctx, t, n.ListenAddr())
+	resp, err := http.Get("http://" + n.HTTPAddr() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("/metrics: %v, %s", err, resp.Status)
+	}
+	return parse(string(body))
+}
+
+func refused(ctx context.Context, t *testing.T, addr string) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	produce := kmsg.NewPtrProduceRequest()
+	produce.Acks, produce.TimeoutMillis = 1, 1000
+	produce.Topics = []kmsg.ProduceRequestTopic{{Topic: "none", Partitions: []kmsg.ProduceRequestTopicPartition{{Records: []byte{}}}}}
+	fetch := kmsg.NewPtrFetchRequest()
+	fetch.Topics = []kmsg.FetchRequestTopic{{Topic: "none", TopicID: [16]byte{1}, Partitions: []kmsg.FetchRequestTopicPartition{kmsg.NewFetchRequestTopicPartition()}}}
+	for _, req := range []kmsg.Request{produce, fetch} {
+		if _, err := client.SeedBrokers()[0].Request(ctx, req); err != nil {
+			t.Fatalf("%T: %v", req, err)
+		}
+	}
+}
+
+var sample = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? `)
+
+var matcher = regexp.MustCompile(`([a-z_]+)(=~|!~|!=|=)("[^"]*")`)
+
+func parse(body string) exposed {
+	e := exposed{map[string]bool{}, map[string]map[string]bool{}}
+	for line := range strings.Lines(body) {
+		m := sample.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		e.names[m[1]] = true
+		if e.labels[m[1]] == nil {
+			e.labels[m[1]] = map[string]bool{}
+		}
+		for _, l := range matcher.FindAllStringSubmatch(m[2], -1) {
+			e.labels[m[1]][l[1]+"="+l[3]] = true
+		}
+	}
+	return e
+}
