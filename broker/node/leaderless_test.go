@@ -1,0 +1,43 @@
+package node_test
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"testing"
+)
+
+// leaderless is what a node says about groups without a leader.
+func (c *cluster) leaderless(i int) (groups float64) {
+	c.t.Helper()
+	resp, err := http.Get("http://" + c.nodes[i].HTTPAddr() + "/metrics")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if n, err := fmt.Sscanf(lines.Text(), "ackline_raft_leaderless_groups %g", &groups); n == 1 && err == nil {
+			return groups
+		}
+	}
+	c.t.Fatal("there is no ackline_raft_leaderless_groups")
+	return 0
+}
+
+// TestLeaderlessGroupsAreCounted: an alert stands on this count, so it must be 0 in a cluster that is well, and that has
+// nothing to do, and every group of a node that is alone.
+func TestLeaderlessGroupsAreCounted(t *testing.T) {
+	const partitions = 4
+	c := newCluster(t, 3)
+	c.ready()
+	c.create("events", partitions, 3)
+	for i := range c.nodes {
+		until(t, "every group to have a leader", func() bool { return c.leaderless(i) == 0 })
+	}
+	c.stop(1)
+	c.stop(2)
+	until(t, "the node that is left to miss all leaders", func() bool { return c.leaderless(0) == partitions })
+	c.start(1)
+	until(t, "two of three to have leaders", func() bool { return c.leaderless(0) == 0 && c.leaderless(1) == 0 })
+}
