@@ -37,7 +37,7 @@ race    := $(if $(shell command -v $(firstword $(cc)) 2>/dev/null),-race)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build test bench compare results nightly ci fmt fmt-check vet cross-vet staticcheck lint unit fuzz check clean
+.PHONY: help build test bench compare results nightly ci fmt fmt-check vet cross-vet staticcheck lint unit promtest fuzz check clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,7 +50,7 @@ build: ## build every command to bin/, stamped with the commit
 	$(GO) build -ldflags '$(ldflags)' -o bin/ $$($(GO) list -e -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' \
 		./... | grep -E '^ackline/(broker/cmd/[^/]+|walbench|loadgen|tools/[^/]+)$$')
 
-test: fmt-check vet cross-vet staticcheck unit check ## what must pass before a commit: format, vet, staticcheck, style, tests
+test: fmt-check vet cross-vet staticcheck unit promtest check ## what must pass before a commit: format, vet, staticcheck, style, tests
 
 unit: ## only the tests, with the race detector; PKG=./broker/wal/... narrows it
 	$(if $(race),,@echo "no C compiler ($(cc)): tests run without the race detector" $(if $(filter true,$(CI)),&& false))
@@ -60,6 +60,11 @@ unit: ## only the tests, with the race detector; PKG=./broker/wal/... narrows it
 	if [ -n "$(race)" ] && [ -n "$$alloc" ]; then \
 		echo "once more without the race detector, for the tests that count allocations:"; \
 		$(gotest) -short -timeout 5m -run Alloc $$alloc; fi
+
+# A module of its own (see its package comment), so ./... does not reach it; it reads files outside of it, which go test's cache does not
+# notice.
+promtest: ## Prometheus's own parser over dashboards/*.json, rules.yml and alerts.yml
+	cd dashboards/promtest && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 lint: ## only the import table and the style tests
 	$(GO) test ./tools/lint
