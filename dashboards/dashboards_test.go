@@ -13,8 +13,8 @@ import (
 	"ackline/broker/metric"
 )
 
-// elsewhere are the names that no broker exposes: Prometheus's own, and node_exporter's, which are its documented names
-// of its default collectors (filesystem, timex).
+// elsewhere are the names that no broker exposes: Prometheus's own, and those of node_exporter's default collectors
+// (filesystem, timex).
 var elsewhere = []string{"up", "node_filesystem_avail_bytes", "node_filesystem_size_bytes", "node_timex_sync_status", "node_timex_offset_seconds"}
 
 // expressions are all queries, by where they stand.

@@ -79,7 +79,7 @@ var Recording = []Group{{Name: "ackline", Rules: append(slowRules(),
 		metric.ProduceErrors, metric.ProduceRequests)},
 	Rule{"instance:ackline_wal_sync_seconds:p99_rate5m", fmt.Sprintf("histogram_quantile(0.99, sum by (cluster, instance, le) (rate(%v_bucket[5m])))",
 		metric.WALSync)},
-	Rule{"instance:ackline_wal_ring_used:ratio", fmt.Sprintf("%v / %v", metric.WALRingUsed, metric.WALRingSize)},
+	Rule{"instance:ackline_wal_ring_used:ratio", fmt.Sprintf("%v / %v", metric.WALRingUsed, metric.WALRingUsable)},
 )}}
 
 func slowRules() (rules []Rule) {
@@ -123,8 +123,8 @@ var Alerts = []Group{
 			"{{ $labels.instance }}: the p99 of a sync is {{ $value | humanizeDuration }}",
 			"Look for what else writes to that disk (iostat, pidstat -d), then for the device's errors (dmesg, smartctl). Move the leaders away meanwhile: " +
 				"broker admin transfer."},
-		{"AcklineRingFull", Critical, "instance:ackline_wal_ring_used:ratio > 0.7", "5m",
-			"{{ $labels.instance }}: {{ $value | humanizePercentage }} of the WAL ring is in use",
+		{"AcklineRingFull", Critical, "instance:ackline_wal_ring_used:ratio > 0.8", "5m",
+			"{{ $labels.instance }}: {{ $value | humanizePercentage }} of what entries may use of the WAL ring is in use",
 			"Checkpoints do not free it. Look at AcklineCheckpointFails and at free disk space first; if both are well, the segments' disk is slower than the " +
 				"load: slow the producers down."},
 		{"AcklineCheckpointFails", Critical, fmt.Sprintf("increase(%v[15m]) > 0", metric.CheckpointErrors), "1m",

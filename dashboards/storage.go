@@ -21,9 +21,13 @@ var syncs = Row{"Sync", []Panel{
 }}
 
 var ring = Row{"Ring", []Panel{
-	{"Ring in use", Fraction, []Query{{gauge(metric.WALRingUsed) + " / " + gauge(metric.WALRingSize), "{{instance}}"}},
-		"The fraction of the ring that holds what is still needed. A checkpoint begins at storage.checkpoint_percent, 50 when it is not set.",
-		"It stays well above that: checkpoints do not keep up or fail, and producers are throttled."},
+	{"Ring in use", Fraction, []Query{{gauge(metric.WALRingUsed) + " / " + gauge(metric.WALRingUsable), "{{instance}}"}},
+		"What is still needed, as a fraction of what entries may use. A checkpoint begins at storage.checkpoint_percent (50), throttling at " +
+			"limits.throttle_percent (75), where these are not set.",
+		"It stays well above the former: checkpoints do not keep up or fail, and producers are about to be throttled."},
+	{"Ring", Bytes, []Query{{gauge(metric.WALRingUsed), "{{instance}} used"}, {gauge(metric.WALRingUsable), "{{instance}} for entries"}, {gauge(metric.WALRingSize), "{{instance}} size"}},
+		"What is used, what entries may use, and all there is; the rest is kept free for votes and checkpoints.",
+		"The ring holds less than what is produced in the time that a checkpoint takes: make the next node's wal.ring_bytes larger."},
 	{"Freed", BytesPerSecond, []Query{{rate(metric.WALReclaimed), "{{instance}}"}},
 		"Bytes of the ring freed for new batches.",
 		"0 for minutes while the ring fills."},
@@ -49,7 +53,7 @@ var segments = Row{"Checkpoints and segments", []Panel{
 
 var groups = Row{"Groups", []Panel{
 	{"Groups without a leader", Number, []Query{{gauge(metric.RaftLeaderless), "{{instance}}"}},
-		"Groups with a replica on the node that knows of no leader. An election takes less than a few seconds.",
+		"Groups with a replica on the node that knows of no leader; the metadata group is not counted. An election takes less than a few seconds.",
 		"Above 0 for longer than an election: what these groups hold can be neither written nor read."},
 	{"Leaders", Number, []Query{{gauge(metric.RaftLeaders), "{{instance}}"}},
 		"Groups that the node leads.",

@@ -30,6 +30,7 @@ const (
 	WALBatchRecords
 	WALRingUsed
 	WALRingSize
+	WALRingUsable
 	WALReclaimed
 	WALHandOvers
 
@@ -145,6 +146,8 @@ var table = [metrics]Def{
 		"Bytes of the WAL ring that hold what is still needed."},
 	WALRingSize: {"ackline_wal_ring_size_bytes", Gauge, Bytes, nil,
 		"Bytes that the WAL ring has."},
+	WALRingUsable: {"ackline_wal_ring_usable_bytes", Gauge, Bytes, nil,
+		"Bytes of the WAL ring that entries may use; the rest is kept free for votes and checkpoints."},
 	WALHandOvers: {"ackline_wal_hand_overs_total", Counter, Count, nil,
 		"Times that a writer found more to write behind its batch and woke the syncer for it."},
 	WALReclaimed: {"ackline_wal_reclaimed_bytes_total", Counter, Bytes, nil,

@@ -57,6 +57,7 @@ func (n *Node) walMetrics(s *metric.Set) {
 	s.Counter(metric.WALHandOvers, st.HandOvers.Load)
 	s.Counter(metric.WALReclaimed, st.Reclaimed.Load)
 	s.Gauge(metric.WALRingUsed, func() int64 { used, _ := n.wal.Usage(); return used })
+	s.Gauge(metric.WALRingUsable, func() int64 { _, usable := n.wal.Usage(); return usable })
 	s.Gauge(metric.WALRingSize, func() int64 { return n.Recovery.RingBytes })
 }
 
