@@ -160,7 +160,7 @@ func (n *Node) refused(_ id.NodeID, err error) {
 	if r.Reason == frame.NotAdmitted {
 		n.founder.Refused(r.By, r.Text)
 	}
-	if r.Reason == frame.NotAdmitted || r.Reason == frame.OtherCluster || r.Reason == frame.NoMember && n.reach.Refused(r.By, n.expected) {
+	if r.Reason == frame.NotAdmitted || r.Reason == frame.OtherCluster || r.Reason == frame.NoMember && n.reach.Refused(r.By, n.expected, time.Now()) {
 		n.end(err, "the cluster refuses this node")
 	}
 }

@@ -15,9 +15,14 @@ import (
 
 // Peers are the other nodes. Safe for concurrent use.
 type Peers struct {
-	mu sync.Mutex // guards m
-	m  map[id.NodeID]state
+	mu     sync.Mutex // guards all that follows
+	m      map[id.NodeID]state
+	denied time.Time // since when a node whose metadata names nobody is refused by most; zero: it is not
 }
+
+// hearsay is how long that may last for a node that was let in a moment ago: whoever let it in has told the others, and they have not
+// all heard.
+const hearsay = 3 * time.Second
 
 type state struct {
 	addr    string
@@ -57,13 +62,17 @@ func (p *Peers) Set(n id.NodeID, reached bool, now time.Time) {
 	defer p.mu.Unlock()
 	if s, known := p.m[n]; known {
 		p.m[n] = state{s.addr, reached, now, s.refused && !reached}
+		if reached {
+			p.denied = time.Time{}
+		}
 	}
 }
 
 // Refused notes that a peer does not know this node as a member of the cluster. One may be behind; it tells whether most of them say
 // so, without having been reached since. Of peers that are configured the cluster may have done without for long, and their silence
-// says nothing: those that this node's own metadata names are asked for, or all if it names none. expected says whom it names.
-func (p *Peers) Refused(by id.NodeID, expected func(id.NodeID) (known bool, with id.Incarnation)) (most bool) {
+// says nothing: those that this node's own metadata names are asked for, or all if it names none. expected says whom it names. A node
+// whose metadata names none may be about to join, and most have to say so for a while.
+func (p *Peers) Refused(by id.NodeID, expected func(id.NodeID) (known bool, with id.Incarnation), now time.Time) (most bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, known := p.m[by]
@@ -82,7 +91,14 @@ func (p *Peers) Refused(by id.NodeID, expected func(id.NodeID) (known bool, with
 	if named.of > 0 {
 		return named.most()
 	}
-	return all.most()
+	if !all.most() {
+		p.denied = time.Time{}
+		return false
+	}
+	if p.denied.IsZero() {
+		p.denied = now
+	}
+	return now.Sub(p.denied) >= hearsay
 }
 
 // tally counts peers, and how many of them refuse.

@@ -34,13 +34,23 @@ func TestMissing(t *testing.T) {
 	p.Add(2, "b:2")
 	want("2 at b:2, 4 at d:1")
 	for _, by := range []id.NodeID{2, 2, 9} {
-		if p.Refused(by, nobody) {
+		if p.Refused(by, nobody, at) || p.Refused(by, nobody, at.Add(time.Hour)) {
 			t.Error("one of three is most of them")
 		}
 	}
 	p.Set(2, true, at)
-	if p.Refused(3, nobody) || !p.Refused(4, nobody) {
-		t.Error("one that was reached since still counts, or two of three are not most of them")
+	if p.Refused(3, nobody, at) {
+		t.Error("one that was reached since still counts")
+	}
+	if p.Refused(4, nobody, at) || p.Refused(3, nobody, at.Add(hearsay-1)) {
+		t.Error("a node that knows nobody yet gives up before the others can have heard of it")
+	}
+	if !p.Refused(4, nobody, at.Add(hearsay)) {
+		t.Error("two of three are not most of them")
+	}
+	p.Set(3, true, at.Add(hearsay))
+	if p.Refused(3, nobody, at.Add(2*hearsay)) {
+		t.Error("what was said before one was reached still counts")
 	}
 	p.Remove(2)
 	want("4 at d:1")
@@ -54,10 +64,11 @@ func nobody(id.NodeID) (bool, id.Incarnation) { return false, 0 }
 func TestRefusedByAllThatAreLeft(t *testing.T) {
 	p := New(map[id.NodeID]string{2: "b:1", 6: "f:1", 8: "h:1", 11: "k:1", 14: "n:1", 15: "o:1"})
 	named := func(n id.NodeID) (bool, id.Incarnation) { return n >= 9, 1 }
-	if p.Refused(2, named) || p.Refused(11, named) {
+	at := time.Unix(100, 0)
+	if p.Refused(2, named, at) || p.Refused(11, named, at) {
 		t.Error("one of three that count is most of them")
 	}
-	if !p.Refused(14, named) {
+	if !p.Refused(14, named, at) {
 		t.Error("two of the three that the metadata names are not most of them")
 	}
 }
