@@ -157,11 +157,15 @@ func (n *Node) refused(_ id.NodeID, err error) {
 	if !errors.As(err, &r) || r.By == n.dir.Node {
 		return
 	}
-	if r.Reason == frame.NotAdmitted {
+	end := func() { n.end(err, "the cluster refuses this node") }
+	switch r.Reason {
+	case frame.NotAdmitted:
 		n.founder.Refused(r.By, r.Text)
-	}
-	if r.Reason == frame.NotAdmitted || r.Reason == frame.OtherCluster || r.Reason == frame.NoMember && n.reach.Refused(r.By, n.expected, time.Now()) {
-		n.end(err, "the cluster refuses this node")
+		end()
+	case frame.OtherCluster:
+		end()
+	case frame.NoMember:
+		n.reach.Refused(r.By, n.expected, end)
 	}
 }
 

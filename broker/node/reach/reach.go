@@ -15,9 +15,9 @@ import (
 
 // Peers are the other nodes. Safe for concurrent use.
 type Peers struct {
-	mu     sync.Mutex // guards all that follows
-	m      map[id.NodeID]state
-	denied time.Time // since when a node whose metadata names nobody is refused by most; zero: it is not
+	mu      sync.Mutex // guards all that follows
+	m       map[id.NodeID]state
+	unknown time.Time // when it began that a node whose metadata names nobody is refused by most; zero: it is not
 }
 
 // hearsay is how long that may last for a node that was let in a moment ago: whoever let it in has told the others, and they have not
@@ -63,24 +63,43 @@ func (p *Peers) Set(n id.NodeID, reached bool, now time.Time) {
 	if s, known := p.m[n]; known {
 		p.m[n] = state{s.addr, reached, now, s.refused && !reached}
 		if reached {
-			p.denied = time.Time{}
+			p.unknown = time.Time{}
 		}
 	}
 }
 
-// Refused notes that a peer does not know this node as a member of the cluster. One may be behind; it tells whether most of them say
-// so, without having been reached since. Of peers that are configured the cluster may have done without for long, and their silence
-// says nothing: those that this node's own metadata names are asked for, or all if it names none. expected says whom it names. A node
-// whose metadata names none may be about to join, and most have to say so for a while.
-func (p *Peers) Refused(by id.NodeID, expected func(id.NodeID) (known bool, with id.Incarnation), now time.Time) (most bool) {
+// Refused notes that a peer does not know this node as a member of the cluster, and calls end once it is sure that it is none. It is
+// told of the same refusal once.
+func (p *Peers) Refused(by id.NodeID, expected func(id.NodeID) (known bool, with id.Incarnation), end func()) {
+	p.refusedBy(by)
+	p.judge(expected, end)
+}
+
+func (p *Peers) judge(expected func(id.NodeID) (known bool, with id.Incarnation), end func()) {
+	switch most, again := p.denied(expected, time.Now()); {
+	case most:
+		end()
+	case again > 0:
+		time.AfterFunc(again, func() { p.judge(expected, end) })
+	}
+}
+
+func (p *Peers) refusedBy(by id.NodeID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, known := p.m[by]
-	if !known {
-		return false
+	if s, known := p.m[by]; known {
+		s.refused = true
+		p.m[by] = s
 	}
-	s.refused = true
-	p.m[by] = s
+}
+
+// denied tells whether most peers say that this node is no member, without having been reached since. Of peers that are configured the
+// cluster may have done without for long, and their silence says nothing: those that this node's own metadata names are asked for, or
+// all if it names none. expected says whom it names. A node whose metadata names none may be about to join, and most have to say so
+// for a while; again, if not 0, is when to ask once more.
+func (p *Peers) denied(expected func(id.NodeID) (known bool, with id.Incarnation), now time.Time) (most bool, again time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var all, named tally
 	for n, s := range p.m {
 		all.add(s.refused)
@@ -88,17 +107,17 @@ func (p *Peers) Refused(by id.NodeID, expected func(id.NodeID) (known bool, with
 			named.add(s.refused)
 		}
 	}
-	if named.of > 0 {
-		return named.most()
+	switch {
+	case named.of > 0:
+		return named.most(), 0
+	case !all.most():
+		p.unknown = time.Time{}
+		return false, 0
+	case p.unknown.IsZero():
+		p.unknown = now
 	}
-	if !all.most() {
-		p.denied = time.Time{}
-		return false
-	}
-	if p.denied.IsZero() {
-		p.denied = now
-	}
-	return now.Sub(p.denied) >= hearsay
+	again = max(0, hearsay-now.Sub(p.unknown))
+	return again == 0, again
 }
 
 // tally counts peers, and how many of them refuse.

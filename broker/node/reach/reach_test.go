@@ -33,25 +33,31 @@ func TestMissing(t *testing.T) {
 	p.Add(4, "d:1")
 	p.Add(2, "b:2")
 	want("2 at b:2, 4 at d:1")
-	for _, by := range []id.NodeID{2, 2, 9} {
-		if p.Refused(by, nobody, at) || p.Refused(by, nobody, at.Add(time.Hour)) {
-			t.Error("one of three is most of them")
+	denied := func(after time.Duration, want bool, why string, by ...id.NodeID) (again time.Duration) {
+		t.Helper()
+		for _, n := range by {
+			p.refusedBy(n)
 		}
+		most, again := p.denied(nobody, at.Add(after))
+		if most != want {
+			t.Error(why)
+		}
+		return again
+	}
+	if denied(0, false, "one of three is most of them", 2, 2, 9) != 0 || denied(time.Hour, false, "one of three is most of them") != 0 {
+		t.Error("somebody is to ask again about one of three")
 	}
 	p.Set(2, true, at)
-	if p.Refused(3, nobody, at) {
-		t.Error("one that was reached since still counts")
+	denied(0, false, "one that was reached since still counts", 3)
+	if again := denied(0, false, "a node that knows nobody yet gives up before the others can have heard of it", 4); again != hearsay {
+		t.Errorf("to ask again after %v, want %v", again, hearsay)
 	}
-	if p.Refused(4, nobody, at) || p.Refused(3, nobody, at.Add(hearsay-1)) {
-		t.Error("a node that knows nobody yet gives up before the others can have heard of it")
+	if again := denied(hearsay-1, false, "and before the time is over"); again != 1 {
+		t.Errorf("to ask again after %v, want 1ns", again)
 	}
-	if !p.Refused(4, nobody, at.Add(hearsay)) {
-		t.Error("two of three are not most of them")
-	}
+	denied(hearsay, true, "two of three are not most of them")
 	p.Set(3, true, at.Add(hearsay))
-	if p.Refused(3, nobody, at.Add(2*hearsay)) {
-		t.Error("what was said before one was reached still counts")
-	}
+	denied(2*hearsay, false, "what was said before one was reached still counts", 3)
 	p.Remove(2)
 	want("4 at d:1")
 }
@@ -65,10 +71,14 @@ func TestRefusedByAllThatAreLeft(t *testing.T) {
 	p := New(map[id.NodeID]string{2: "b:1", 6: "f:1", 8: "h:1", 11: "k:1", 14: "n:1", 15: "o:1"})
 	named := func(n id.NodeID) (bool, id.Incarnation) { return n >= 9, 1 }
 	at := time.Unix(100, 0)
-	if p.Refused(2, named, at) || p.Refused(11, named, at) {
+	for _, n := range []id.NodeID{2, 11} {
+		p.refusedBy(n)
+	}
+	if most, again := p.denied(named, at); most || again != 0 {
 		t.Error("one of three that count is most of them")
 	}
-	if !p.Refused(14, named, at) {
+	p.refusedBy(14)
+	if most, _ := p.denied(named, at); !most {
 		t.Error("two of the three that the metadata names are not most of them")
 	}
 }
