@@ -11,8 +11,8 @@ import "sync"
 
 // Config says what a Governor goes by.
 type Config struct {
-	// LeastBytesPerSecond are sent whatever users feel: at less, what a replica lacks would grow. At most half of it is ever more
-	// than the WAL takes, since what is written meanwhile has to be sent as well. 0 or less: there is no pace.
+	// LeastBytesPerSecond are sent whatever users feel, and one and a half times what the WAL takes in, if that is more: at less, what
+	// a replica lacks would grow. 0 or less: there is no pace.
 	LeastBytesPerSecond int64
 	// FarBytes is how much a replica must lack to be paced: less is sent in a moment, and may be what users wait for. 0 means 8 MiB.
 	FarBytes int
@@ -58,8 +58,11 @@ type Governor struct {
 	pressed bool       // somebody had to wait since looked
 }
 
-// New returns a governor at rest.
+// New returns a governor at rest; nil, which lets everybody send, if there is no pace.
 func New(cfg Config) *Governor {
+	if cfg.LeastBytesPerSecond <= 0 {
+		return nil
+	}
 	if cfg.FarBytes == 0 {
 		cfg.FarBytes = 8 << 20
 	}
@@ -68,7 +71,7 @@ func New(cfg Config) *Governor {
 
 // Spend notes that so many bytes were sent to somebody far behind.
 func (v *Governor) Spend(bytes int) {
-	if v == nil || v.cfg.LeastBytesPerSecond <= 0 {
+	if v == nil {
 		return
 	}
 	v.mu.Lock()
@@ -79,7 +82,7 @@ func (v *Governor) Spend(bytes int) {
 
 // May tells whether more may be sent now.
 func (v *Governor) May() bool {
-	if v == nil || v.cfg.LeastBytesPerSecond <= 0 {
+	if v == nil {
 		return true
 	}
 	v.mu.Lock()
@@ -87,16 +90,6 @@ func (v *Governor) May() bool {
 	v.look()
 	v.pressed = v.pressed || v.left < 0
 	return v.left >= 0
-}
-
-// Rate is the pace in bytes per second, 0 while there is nobody to catch up.
-func (v *Governor) Rate() float64 {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.cfg.Now()-v.at > restNS {
-		return 0
-	}
-	return v.rate
 }
 
 // look moves the clock. It needs mu.
