@@ -11,12 +11,14 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"ackline/broker/testaddr"
 )
 
 // double is the command line of a second process under a node's id, with a directory and ports of its own.
 func (n *node) double(dir string) []string {
 	other := *n
-	other.kafka, other.raft, other.http = freeAddr(n.t), freeAddr(n.t), freeAddr(n.t)
+	other.kafka, other.raft, other.http = testaddr.Next(n.t), testaddr.Next(n.t), testaddr.Next(n.t)
 	args := append([]string(nil), n.args...)
 	for i, a := range args {
 		switch a {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ackline/broker/testaddr"
 )
 
 // node is one broker of a cluster, with what stays the same over its restarts.
@@ -180,40 +181,10 @@ func (n *node) ready() (bool, string) {
 	return answer.Ready && resp.StatusCode == http.StatusOK, answer.Reason
 }
 
-// ports are those that this process has handed out already.
-var ports struct {
-	mu   sync.Mutex
-	next int
-}
-
-// freeAddr returns an address to listen at. Nodes come back to theirs, so it must not be one that the system hands to
-// outgoing connections meanwhile: those are above 32768.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ports.mu.Lock()
-	defer ports.mu.Unlock()
-	if ports.next == 0 {
-		ports.next = 12000 + time.Now().Nanosecond()/1000%18000
-	}
-	for range 2000 {
-		ports.next++
-		if ports.next > 32000 {
-			ports.next = 12000
-		}
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.next)))
-		if err == nil {
-			ln.Close()
-			return ln.Addr().String()
-		}
-	}
-	t.Fatal("no free port on 127.0.0.1 between 12000 and 32000")
-	return ""
-}
-
 // newNode describes a node that has not heard of others yet.
 func newNode(c *cluster, id int, config string) *node {
 	t := c.t
-	n := &node{t: t, c: c, id: id, dir: filepath.Join(c.dir, strconv.Itoa(id)), kafka: freeAddr(t), raft: freeAddr(t), http: freeAddr(t)}
+	n := &node{t: t, c: c, id: id, dir: filepath.Join(c.dir, strconv.Itoa(id)), kafka: testaddr.Next(t), raft: testaddr.Next(t), http: testaddr.Next(t)}
 	n.args = []string{"cluster", "--config", config, "--node-id", strconv.Itoa(id), "--data-dir", n.dir,
 		"--listen-addr", n.kafka, "--raft-addr", n.raft, "--http-addr", n.http, "--pprof"}
 	return n

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"ackline/broker/node"
 	"ackline/broker/node/config"
+	"ackline/broker/testaddr"
 	"ackline/broker/vfs"
 )
 
@@ -82,20 +82,9 @@ func loggedCluster(t *testing.T, tls ...config.TLS) (*cluster, *lockedLog) {
 // addresses gives so many nodes more a place.
 func (c *cluster) addresses(n int) {
 	c.t.Helper()
-	var listeners []net.Listener
 	for range n {
 		c.fs = append(c.fs, vfs.NewMem())
-		for _, list := range []*[]string{&c.kafka, &c.raft} {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			listeners = append(listeners, ln)
-			*list = append(*list, ln.Addr().String())
-		}
-	}
-	for _, ln := range listeners {
-		ln.Close()
+		c.kafka, c.raft = append(c.kafka, testaddr.Next(c.t)), append(c.raft, testaddr.Next(c.t))
 	}
 }
 

@@ -13,7 +13,7 @@ var layers = [][]string{
 	// The map of the write path, and what everything else passes around. No code that does anything.
 	{"broker", "broker/id", "broker/crc", "broker/metric/histogram", "tools/version", "profiles/strict"},
 	// Bytes, clocks, counters and files, each ignorant of what it is used for.
-	{"broker/kwire", "broker/stage", "broker/metric", "broker/vfs/...", "tools/stats", "tools/hostinfo/..."},
+	{"broker/kwire", "broker/stage", "broker/metric", "broker/vfs/...", "broker/testaddr", "tools/stats", "tools/hostinfo/..."},
 	{"broker/syncmethod", "broker/statemachine/...", "broker/httpapi"},
 	// Storage and state machines: passive, stepped by a caller.
 	{"broker/wal/...", "broker/seglog/...", "broker/meta/...", "broker/transport/..."},

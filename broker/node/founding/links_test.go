@@ -14,6 +14,7 @@ import (
 	"ackline/broker/meta"
 	"ackline/broker/node/datadir"
 	"ackline/broker/node/founding"
+	"ackline/broker/testaddr"
 	"ackline/broker/transport"
 	"ackline/broker/transport/call"
 	"ackline/broker/transport/frame"
@@ -100,8 +101,8 @@ func TestOverLinks(t *testing.T) {
 	defer cancel()
 	lns, addrs, disks, nodes := map[id.NodeID]net.Listener{}, map[id.NodeID]string{}, map[id.NodeID]vfs.FS{}, map[id.NodeID]*node{}
 	for n := id.NodeID(1); n <= 3; n++ {
-		lns[n], disks[n] = listen(t, "127.0.0.1:0"), vfs.NewMem()
-		addrs[n] = lns[n].Addr().String()
+		addrs[n] = testaddr.Next(t)
+		lns[n], disks[n] = listen(t, addrs[n]), vfs.NewMem()
 	}
 	for n := range addrs {
 		nodes[n] = start(t, disks[n], n, lns, addrs)
