@@ -20,6 +20,7 @@ const tokenVariable = "LOADGEN_AGENT_TOKEN"
 type agentCmd struct {
 	Listen string        `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Where whoever leads connects (${default})."`
 	Idle   time.Duration `placeholder:"DURATION" help:"Leave when nobody has had a load made for so long, so that a job that started the agent comes to its end (never)."`
+	metricsFlags
 }
 
 // Help is shown by loadgen agent --help.
@@ -41,6 +42,11 @@ func (c *agentCmd) exec(ctx context.Context, e env) (code int, err error) {
 	if c.Idle < 0 {
 		return exitUsage, fmt.Errorf("idle %v: want more than 0", c.Idle)
 	}
+	watch, stop, err := c.metricsFlags.serve(e)
+	if err != nil {
+		return exitError, err
+	}
+	defer stop()
 	ln, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return exitError, fmt.Errorf("--listen %s: %w", c.Listen, err)
@@ -49,6 +55,7 @@ func (c *agentCmd) exec(ctx context.Context, e env) (code int, err error) {
 	a := fleet.Agent{Token: os.Getenv(tokenVariable), Say: say, Idle: c.Idle,
 		Run: func(ctx context.Context, cfg loadrun.Config, spec loadrun.Spec, ev loadrun.Events) (*result.Result, error) {
 			defer quiet(cfg)()
+			cfg.Watch = watch
 			return loadrun.Run(ctx, cfg, spec, ev)
 		}}
 	if host, _, err := net.SplitHostPort(ln.Addr().String()); err == nil && a.Token == "" && !net.ParseIP(host).IsLoopback() {
@@ -65,6 +72,9 @@ func (c *agentCmd) exec(ctx context.Context, e env) (code int, err error) {
 func (c *runCmd) lead(ctx context.Context, e env, cfg loadrun.Config, sp loadrun.Spec) (code int, err error) {
 	if c.Hlog != "" {
 		return exitUsage, errors.New("hlog with agents: they send no second's histograms; take --json, which has those of the whole")
+	}
+	if c.MetricsAddr != "" {
+		return exitUsage, errors.New("metrics-addr with agents: give it to each loadgen agent, which knows what it does")
 	}
 	placed, remove, err := loadrun.Place(ctx, cfg)
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 type drainCmd struct {
 	systemFlags `group:"What is driven"`
 	loadFlags   `group:"What the operations are"`
-	Backlog     int64  `default:"1000000" group:"What is measured" help:"Records that are written before the consumers begin, or a few more (${default})."`
-	JSON        string `name:"json" placeholder:"FILE" group:"What is written" help:"Write the whole result; - is standard output, and the summary then goes to standard error."`
+	metricsFlags
+	Backlog int64  `default:"1000000" group:"What is measured" help:"Records that are written before the consumers begin, or a few more (${default})."`
+	JSON    string `name:"json" placeholder:"FILE" group:"What is written" help:"Write the whole result; - is standard output, and the summary then goes to standard error."`
 }
 
 // Help is shown by loadgen drain --help.
@@ -35,6 +36,12 @@ func (c *drainCmd) exec(ctx context.Context, e env) (code int, err error) {
 	if err := errors.Join(err, b.Validate()); err != nil {
 		return exitUsage, err
 	}
+	watch, stop, err := c.metricsFlags.serve(e)
+	if err != nil {
+		return exitError, err
+	}
+	defer stop()
+	cfg.Watch = watch
 	defer quiet(cfg)()
 	p := newProgress(e.errOut, loadrun.Spec{})
 	r, err := loadrun.Drain(ctx, cfg, b, loadrun.Events{

@@ -19,6 +19,7 @@ type kneeCmd struct {
 	searchFlags `group:"What is looked for"`
 	trialFlags  `group:"What a trial is"`
 	loadFlags   `group:"What the operations are"`
+	metricsFlags
 
 	JSON string `name:"json" placeholder:"FILE" group:"What is written" help:"Write the whole result, every trial's histograms included; - is standard output, and the summary then goes to standard error."`
 	SVG  string `name:"svg" placeholder:"FILE" group:"What is written" help:"Draw latency against rate."`
@@ -85,6 +86,12 @@ func (c *kneeCmd) exec(ctx context.Context, e env) (code int, err error) {
 	if err != nil {
 		return exitUsage, err
 	}
+	watch, stop, err := c.metricsFlags.serve(e)
+	if err != nil {
+		return exitError, err
+	}
+	defer stop()
+	cfg.Watch = watch
 	defer quiet(cfg)()
 	s, err := loadrun.Open(ctx, cfg)
 	if err != nil {

@@ -21,6 +21,7 @@ type runCmd struct {
 	loadFlags    `group:"What the operations are"`
 	windowFlags  `group:"What is measured"`
 	outputFlags  `group:"What is written"`
+	metricsFlags
 
 	Agents []string `group:"Who makes it" placeholder:"HOST:PORT,…" help:"Have these agents (loadgen agent) make the load together, each a share of the rate on connections of its own; this command only leads them."`
 }
@@ -80,6 +81,12 @@ func (c *runCmd) exec(ctx context.Context, e env) (code int, err error) {
 	if len(c.Agents) > 0 {
 		return c.lead(ctx, e, cfg, sp)
 	}
+	watch, stop, err := c.metricsFlags.serve(e)
+	if err != nil {
+		return exitError, err
+	}
+	defer stop()
+	cfg.Watch = watch
 	defer quiet(cfg)()
 	log, err := openLog(c.Hlog, e.args)
 	if err != nil {

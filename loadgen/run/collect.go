@@ -18,6 +18,7 @@ type collector struct {
 	spec      Spec
 	win       *window
 	recorders []*recorder
+	watch     func(result.Portion) // nil: nobody does
 
 	open   map[int64]*hist.Set // seconds that may still grow
 	counts map[int64]*result.Second
@@ -35,8 +36,8 @@ const (
 	secondGrace = 300 * time.Millisecond
 )
 
-func startCollector(spec Spec, win *window, recorders []*recorder) *collector {
-	c := &collector{spec: spec, win: win, recorders: recorders, open: map[int64]*hist.Set{}, counts: map[int64]*result.Second{}, stop: make(chan struct{})}
+func startCollector(spec Spec, win *window, recorders []*recorder, watch func(result.Portion)) *collector {
+	c := &collector{spec: spec, win: win, recorders: recorders, watch: watch, open: map[int64]*hist.Set{}, counts: map[int64]*result.Second{}, stop: make(chan struct{})}
 	if spec.WarmUp > 0 {
 		c.warm = &result.WarmUp{}
 	}
@@ -58,11 +59,11 @@ func startCollector(spec Spec, win *window, recorders []*recorder) *collector {
 
 // gather takes what the workers have handed over.
 func (c *collector) gather() {
-	for _, r := range c.recorders {
+	for i, r := range c.recorders {
 		for more := true; more; {
 			select {
 			case s := <-r.full:
-				c.add(s)
+				c.add(i, s, false)
 				s.set.Reset()
 				*s = second{set: s.set}
 				select {
@@ -76,8 +77,13 @@ func (c *collector) gather() {
 	}
 }
 
-// add merges one worker's second. One that comes after its time counts in the oldest that is open.
-func (c *collector) add(s *second) {
+// add merges a worker's second. One that comes after its time counts in the oldest that is open.
+func (c *collector) add(worker int, s *second, last bool) {
+	if c.watch != nil {
+		p := s.all
+		p.Worker, p.Set, p.Over = worker, s.set, last
+		c.watch(p)
+	}
 	n := max(s.number, c.next)
 	set := c.open[n]
 	if set == nil {
@@ -147,8 +153,8 @@ func (c *collector) finish() {
 	c.wg.Wait()
 	c.gather()
 	last := c.next
-	for _, r := range c.recorders {
-		c.add(r.second)
+	for i, r := range c.recorders {
+		c.add(i, r.second, true)
 		last = max(last, r.second.number+1)
 	}
 	c.finalize(last)

@@ -21,6 +21,7 @@ import (
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
 	"ackline/loadgen/place"
+	"ackline/loadgen/result"
 	"ackline/loadgen/secure"
 	"ackline/loadgen/workload"
 )
@@ -87,6 +88,8 @@ type Config struct {
 	// NoAwake leaves idle CPUs to halt. Otherwise they are kept from it while the session is open, where that is permitted
 	// (pace.KeepAwake).
 	NoAwake bool `json:"no_awake,omitempty"`
+	// Watch is told what the workers do, a Portion for about each second of each, from a goroutine that is not in the way; nil is allowed.
+	Watch func(result.Portion) `json:"-"`
 	// RunID tells this run's records from others. 0 draws one.
 	RunID uint64 `json:"run_id"`
 }

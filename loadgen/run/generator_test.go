@@ -147,34 +147,6 @@ func TestStarvedGeneratorIsInvalid(t *testing.T) {
 	}
 }
 
-func TestSlowestKeepsTheSlowest(t *testing.T) {
-	s := newSlowest(100)
-	z := uint64(1)
-	for range 10_000 {
-		z = z*6364136223846793005 + 1442695040888963407
-		took := int64(z >> 40)
-		if s.wants(took) {
-			s.add(result.TailOp{Acked: took})
-		}
-	}
-	z = 1
-	var all []int64
-	for range 10_000 {
-		z = z*6364136223846793005 + 1442695040888963407
-		all = append(all, int64(z>>40))
-	}
-	least := s.ops[0].Acked
-	above := 0
-	for _, v := range all {
-		if v > least {
-			above++
-		}
-	}
-	if above != 99 || len(s.ops) != 100 {
-		t.Errorf("%d of 10,000 are slower than the least slow of the %d remembered, want 99", above, len(s.ops))
-	}
-}
-
 func TestQuietUndoes(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	undo := Quiet(3)

@@ -14,7 +14,7 @@ import (
 type recorder struct {
 	set    *hist.Set // operations of the measured window
 	delays *hist.Hist
-	slow   slowest
+	slow   result.Slowest
 	stages *stages.Table // nil when they are not asked for
 	second *second       // of the answers that come now
 	full   chan *second
@@ -74,6 +74,7 @@ type second struct {
 	acked   int64
 	failed  int64
 	records int64
+	all     result.Portion // shown or not
 }
 
 const (
@@ -83,7 +84,7 @@ const (
 )
 
 func newRecorder(streams int, gapNS int64) *recorder {
-	return &recorder{set: hist.NewSet(), delays: hist.NewDelay(), slow: newSlowest(maxSlow), second: &second{set: hist.NewSet()},
+	return &recorder{set: hist.NewSet(), delays: hist.NewDelay(), slow: result.NewSlowest(maxSlow), second: &second{set: hist.NewSet()},
 		full: make(chan *second, secondDepth), free: make(chan *second, secondDepth),
 		codes: map[string]int64{}, streams: make([]stream, streams), gapNS: gapNS}
 }
@@ -115,8 +116,13 @@ func (r *recorder) op(op *client.Op, measured, shown bool) {
 	if op.Err != nil {
 		r.allFailed++
 		r.note(op.Err)
+		code := client.ErrorCode(op.Err)
+		if r.second.all.Failed == nil {
+			r.second.all.Failed = map[string]int64{}
+		}
+		r.second.all.Failed[code]++
 		if measured {
-			r.codes[client.ErrorCode(op.Err)]++
+			r.codes[code]++
 			r.failed++
 			r.set.Fail(op.Intended, op.Ready, op.Sent)
 		}
@@ -128,6 +134,8 @@ func (r *recorder) op(op *client.Op, measured, shown bool) {
 	}
 	r.allAcked++
 	r.allRecords += int64(op.Records)
+	all := &r.second.all
+	all.Acked, all.Records, all.ValueBytes = all.Acked+1, all.Records+int64(op.Records), all.ValueBytes+op.Bytes
 	if measured {
 		r.acked++
 		r.streams[op.Stream].measured++
@@ -156,48 +164,3 @@ func (r *recorder) note(err error) {
 
 // maxSlow is how many of its slowest operations each worker remembers: the slowest 1% of six million.
 const maxSlow = 1 << 16
-
-// slowest remembers the slowest operations, as a heap with the least slow one at its root.
-type slowest struct {
-	ops []result.TailOp
-	max int
-}
-
-func newSlowest(n int) slowest { return slowest{ops: make([]result.TailOp, 0, n), max: n} }
-
-// wants reports whether an operation that took so long would be remembered.
-func (s *slowest) wants(took int64) bool {
-	return len(s.ops) < s.max || took > s.ops[0].Acked-s.ops[0].Intended
-}
-
-func (s *slowest) less(i, j int) bool {
-	return s.ops[i].Acked-s.ops[i].Intended < s.ops[j].Acked-s.ops[j].Intended
-}
-
-// add remembers an operation that is wanted.
-func (s *slowest) add(op result.TailOp) {
-	if len(s.ops) < s.max {
-		s.ops = append(s.ops, op)
-		for i := len(s.ops) - 1; i > 0; {
-			up := (i - 1) / 2
-			if !s.less(i, up) {
-				break
-			}
-			s.ops[i], s.ops[up] = s.ops[up], s.ops[i]
-			i = up
-		}
-		return
-	}
-	s.ops[0] = op
-	for i := 0; ; {
-		down := 2*i + 1
-		if down+1 < len(s.ops) && s.less(down+1, down) {
-			down++
-		}
-		if down >= len(s.ops) || !s.less(down, i) {
-			return
-		}
-		s.ops[i], s.ops[down] = s.ops[down], s.ops[i]
-		i = down
-	}
-}

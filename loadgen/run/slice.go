@@ -82,7 +82,7 @@ func (s *Session) Slice(ctx context.Context, spec Spec) (*Slice, error) {
 	for i, w := range ws {
 		w.win, recs[i] = win, w.rec
 	}
-	col := startCollector(spec, win, recs)
+	col := startCollector(spec, win, recs, s.watcher())
 	cause, interrupted := drive(ctx, ws, win)
 	col.finish()
 	end := pace.Now()
@@ -109,6 +109,20 @@ func (s *Session) Slice(ctx context.Context, spec Spec) (*Slice, error) {
 		out.Consumers = s.fan.Sum(out.Counts.AllRecords)
 	}
 	return out, nil
+}
+
+// watcher passes portions on to whoever watches; nil when nobody does.
+func (s *Session) watcher() func(result.Portion) {
+	watch := s.cfg.Watch
+	if watch == nil {
+		return nil
+	}
+	return func(p result.Portion) {
+		if p.Floor = s.cfg.Floor != ""; s.cfg.Workload == Produce && p.ValueBytes == 0 {
+			p.ValueBytes = p.Records * int64(s.cfg.ValueBytes)
+		}
+		watch(p)
+	}
 }
 
 // crew makes a worker for each of the driver's.
@@ -224,7 +238,7 @@ func (s *Session) sum(out *Slice, recs []*recorder, seconds float64) {
 			}
 			c.ByCode[unsentCode] += r.unsent
 		}
-		out.Tail.Ops = append(out.Tail.Ops, r.slow.ops...)
+		out.Tail.Ops = append(out.Tail.Ops, r.slow.Ops()...)
 	}
 	if s.cfg.Workload == Produce && c.ValueBytes == 0 { // operations that differ in it say it themselves
 		c.ValueBytes = c.Records * int64(s.cfg.ValueBytes)
@@ -268,9 +282,7 @@ func (s *Session) partitions(out *Slice, recs []*recorder, window result.Span, l
 func complete(ops []result.TailOp, recs []*recorder) []result.TailOp {
 	least := int64(0)
 	for _, r := range recs {
-		if o := r.slow.ops; len(o) == r.slow.max {
-			least = max(least, o[0].Acked-o[0].Intended)
-		}
+		least = max(least, r.slow.Forgot())
 	}
 	return slices.DeleteFunc(ops, func(o result.TailOp) bool { return o.Acked-o.Intended < least })
 }

@@ -94,6 +94,7 @@ func (k *worker) run() error {
 		k.rec.turn((now - k.win.start) / 1e9)
 		more := k.submit(now)
 		inFlight := k.driver.InFlight()
+		k.rec.second.all.InFlight, k.rec.second.all.OverdueNS = inFlight, k.overdue(now)
 		if !more && inFlight == 0 {
 			break
 		}
@@ -209,6 +210,14 @@ func (k *worker) wait(now int64, inFlight int, more bool) error {
 	return err
 }
 
+// overdue is how long the oldest arrival has been due that found no room.
+func (k *worker) overdue(now int64) int64 {
+	if !k.open || !k.full {
+		return 0
+	}
+	return max(now-k.next, 0)
+}
+
 // measures reports whether an operation belongs to the measured window.
 func (k *worker) measures(intended int64) bool {
 	return intended >= k.win.from.Load() && intended < k.win.to.Load()
@@ -243,8 +252,8 @@ func (k *worker) answered(op *client.Op) {
 	}
 	// What counts is the wait that kept this answer from being seen, not all that the thread waited for since the operation began:
 	// the answer was not there yet. (Waiting before an operation was sent shows as lag.)
-	if took := op.Acked - op.Intended; measured && k.rec.slow.wants(took) {
-		k.rec.slow.add(result.TailOp{Intended: op.Intended, Acked: op.Acked, DelayNS: k.delay})
+	if took := op.Acked - op.Intended; measured && k.rec.slow.Wants(took) {
+		k.rec.slow.Add(result.TailOp{Intended: op.Intended, Acked: op.Acked, DelayNS: k.delay})
 	}
 }
 

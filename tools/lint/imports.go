@@ -96,7 +96,7 @@ var external = []struct {
 	{"go.etcd.io/raft", []string{"broker/replica/...", "broker/transport/...", "broker/engine/...", "broker/sim"},
 		"etcd-raft's types stay inside replica, transport and engine, which passes messages between them, so that the rest can be stepped and simulated without it"},
 	{"github.com/valyala/fasthttp", []string{"broker/httpapi"}, "HTTP has one door: broker/httpapi"},
-	{"github.com/prometheus/", []string{"broker/metric", "broker/httpapi"},
+	{"github.com/prometheus/", []string{"broker/metric", "broker/httpapi", "loadgen/metric"},
 		"hot counters are plain atomics of broker/metric, read when they are scraped"},
 	{"github.com/twmb/franz-go/pkg/kgo", []string{"loadgen/...", "tools/...", "walbench/..."},
 		"the broker serves Kafka clients and contains none"},
