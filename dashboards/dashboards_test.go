@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"ackline/broker/metric"
+	load "ackline/loadgen/metric"
 )
 
 // elsewhere are the names that no broker exposes: Prometheus's own, and those of node_exporter's default collectors
@@ -38,27 +39,6 @@ func expressions() map[string]string {
 		}
 	}
 	return all
-}
-
-// selector is a name with its matchers, if any.
-type selector struct{ name, matchers string }
-
-var (
-	grouping = regexp.MustCompile(`\b(by|on|without|ignoring) \([^)]*\)`)
-	window   = regexp.MustCompile(`\[[^\]]*\]`)
-	word     = regexp.MustCompile(`([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([^}]*)\})?( ?\(| )?`)
-)
-
-// selectors finds what an expression selects: every word that is no function, operator or label.
-func selectors(expr string) (found []selector) {
-	expr = window.ReplaceAllString(grouping.ReplaceAllString(expr, ""), "")
-	for _, m := range word.FindAllStringSubmatch(expr+" ", -1) {
-		operator := slices.Contains([]string{"and", "or", "unless", "sum", "count", "max", "min"}, m[1])
-		if !operator && !strings.HasSuffix(m[3], "(") {
-			found = append(found, selector{m[1], m[2]})
-		}
-	}
-	return found
 }
 
 func TestSelectors(t *testing.T) {
@@ -122,6 +102,11 @@ func TestEveryMetricIsShown(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+	for _, id := range load.All() {
+		if name := id.String(); !shown[name] && !shown[name+"_bucket"] {
+			t.Errorf("%s is on no panel", name)
 		}
 	}
 	for _, id := range metric.All() {
@@ -213,6 +198,21 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAlertsHaveAPanel: who is woken wants to see the figure, and since when.
+func TestAlertsHaveAPanel(t *testing.T) {
+	for _, g := range Alerts {
+		for _, a := range g.Alerts {
+			if len(PanelsOf(a)) == 0 {
+				t.Errorf("%s: no panel shows %s", a.Name, a.Expr)
+			}
+		}
+	}
+	leaderless := Alert{Expr: metric.RaftLeaderless.String() + " > 0"}
+	if got := PanelsOf(leaderless); len(got) != 1 || got[0].Title != "Groups without a leader" {
+		t.Errorf("the panels of %s: %+v", leaderless.Expr, got)
 	}
 }
 

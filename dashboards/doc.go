@@ -5,13 +5,14 @@
 // to a panel.
 //
 //	panels.go    the panels of each dashboard: what a figure means and when to worry
+//	load.go      those of the load generator's page
 //	rules.go     objective, recording rules, alerts, what is scraped
 //	grafana.go   tables -> Grafana's JSON
 //	yaml.go      tables -> Prometheus's YAML
 //	generate/    the command that writes the files
 //	promtest/    a module of its own, for Prometheus's parser: it reads the generated files as Prometheus would
 //
-// The load generator serves no metrics, so it has no dashboard: its results are files, and its live view a terminal.
+// live/ runs a real Prometheus on these files, with a cluster, a load and faults, and wants to see each panel and each alert move.
 package dashboards
 
 //go:generate go run ./generate .
@@ -19,8 +20,6 @@ package dashboards
 import (
 	"fmt"
 	"strings"
-
-	"ackline/broker/metric"
 )
 
 // selected stands in the tables for the label matchers of the dashboards' variables.
@@ -51,28 +50,28 @@ func Files() ([]File, error) {
 		File{"alerts.yml", alertYAML()}), nil
 }
 
-// rate is what a counter of the table gains in a second, on each instance.
-func rate(m metric.ID) string { return fmt.Sprintf("rate(%v{@}[$__rate_interval])", m) }
+// rate is what a counter of a table gains in a second, on each instance.
+func rate(m fmt.Stringer) string { return fmt.Sprintf("rate(%v{@}[$__rate_interval])", m) }
 
-// gauge is a gauge of the table.
-func gauge(m metric.ID) string { return fmt.Sprintf("%v{@}", m) }
+// gauge is a gauge of a table.
+func gauge(m fmt.Stringer) string { return fmt.Sprintf("%v{@}", m) }
 
 // sumRate is rate, summed over everything but the instance and the labels of by.
-func sumRate(m metric.ID, by ...string) string {
+func sumRate(m fmt.Stringer, by ...string) string {
 	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(append([]string{"instance"}, by...), ", "), rate(m))
 }
 
 // mean is the mean of what a histogram of the table saw.
-func mean(m metric.ID) string {
+func mean(m fmt.Stringer) string {
 	return fmt.Sprintf("sum by (instance) (rate(%v_sum{@}[$__rate_interval])) / sum by (instance) (rate(%v_count{@}[$__rate_interval]))", m, m)
 }
 
 // quantiles are the median and the 99th percentile of a histogram, on each instance.
-func quantiles(m metric.ID) []Query {
+func quantiles(m fmt.Stringer) []Query {
 	return []Query{{quantile("0.5", m), "{{instance}} p50"}, {quantile("0.99", m), "{{instance}} p99"}}
 }
 
-func quantile(q string, m metric.ID, by ...string) string {
+func quantile(q string, m fmt.Stringer, by ...string) string {
 	return fmt.Sprintf("histogram_quantile(%s, sum by (%s) (rate(%v_bucket{@}[$__rate_interval])))",
 		q, strings.Join(append([]string{"instance", "le"}, by...), ", "), m)
 }

@@ -53,8 +53,8 @@ func (d Dashboard) JSON() ([]byte, error) {
 		"time": object{"from": "now-1h", "to": "now"}, "refresh": "10s", "timezone": "", "graphTooltip": 1,
 		"templating": object{"list": []object{
 			{"type": "datasource", "name": "datasource", "label": "Prometheus", "query": "prometheus"},
-			variable("cluster", `label_values(ackline_build_info, cluster)`),
-			variable("instance", `label_values(ackline_build_info{cluster=~"$cluster"}, instance)`),
+			variable("cluster", fmt.Sprintf(`label_values(%v, cluster)`, d.Info)),
+			variable("instance", fmt.Sprintf(`label_values(%v{cluster=~"$cluster"}, instance)`, d.Info)),
 		}},
 		"panels": panels,
 	})

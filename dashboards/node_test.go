@@ -16,6 +16,9 @@ import (
 	"ackline/broker/node"
 	"ackline/broker/node/config"
 	"ackline/broker/vfs"
+	"ackline/loadgen/hist"
+	load "ackline/loadgen/metric"
+	"ackline/loadgen/result"
 )
 
 // exposed is what a scrape of a node holds.
@@ -24,7 +27,7 @@ type exposed struct {
 	labels map[string]map[string]bool // of each name: `label="value"`
 }
 
-// scrape opens a node, gives it one Produce and one Fetch request that it must refuse, so that errors have been counted
+// scrape lists what a broker and a load generator expose: it opens a node, gives it one Produce and one Fetch request that it must refuse, so that errors have been counted
 // too, and reads its /metrics.
 func scrape(t *testing.T) exposed {
 	t.Helper()
@@ -43,7 +46,13 @@ func scrape(t *testing.T) exposed {
 		}
 	}()
 	refused(ctx, t, n.ListenAddr())
-	resp, err := http.Get("http://" + n.HTTPAddr() + "/metrics")
+	return parse(page(t, n.HTTPAddr()) + generated(t))
+}
+
+// page reads /metrics of an address.
+func page(t *testing.T, addr string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + addr + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +61,24 @@ func scrape(t *testing.T) exposed {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("/metrics: %v, %s", err, resp.Status)
 	}
-	return parse(string(body))
+	return string(body)
+}
+
+// generated is what a load generator tells that has sent something, of which something failed.
+func generated(t *testing.T) string {
+	t.Helper()
+	l := load.New()
+	l.Add(result.Portion{Acked: 1, Failed: map[string]int64{"timeout": 1}, Set: hist.NewSet()})
+	s, err := load.Serve("127.0.0.1:0", l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return page(t, s.Addr.String())
 }
 
 func refused(ctx context.Context, t *testing.T, addr string) {

@@ -1,6 +1,11 @@
 package dashboards
 
-import "ackline/broker/metric"
+import (
+	"fmt"
+
+	"ackline/broker/metric"
+	load "ackline/loadgen/metric"
+)
 
 // Unit is Grafana's name of a unit.
 type Unit string
@@ -40,14 +45,16 @@ type Row struct {
 type Dashboard struct {
 	UID   string // also the name of the file
 	Title string
+	Info  fmt.Stringer // the metric that every instance of the page has, by which it can be chosen
 	Rows  []Row
 }
 
 // Dashboards are all pages.
 var Dashboards = []Dashboard{
-	{"ackline-broker", "ackline: broker", []Row{overview, producing, fetching, clients, process}},
-	{"ackline-wal", "ackline: WAL", []Row{syncs, ring, segments}},
-	{"ackline-raft", "ackline: raft", []Row{groups, links}},
+	{"ackline-broker", "ackline: broker", metric.BuildInfo, []Row{overview, producing, fetching, clients, process, machine}},
+	{"ackline-wal", "ackline: WAL", metric.BuildInfo, []Row{syncs, ring, segments}},
+	{"ackline-raft", "ackline: raft", metric.BuildInfo, []Row{groups, links}},
+	{"ackline-loadgen", "ackline: load generator", load.BuildInfo, []Row{loads, latencies, generator}},
 }
 
 // NotShown are the metrics that no panel shows, with the reason.
@@ -84,6 +91,9 @@ var producing = Row{"Produce", []Panel{
 	{"Errors", PerSecond, []Query{{sumRate(metric.ProduceErrors, "code"), "{{instance}} {{code}}"}},
 		"Partitions in responses that carry an error, by Kafka's code. 6 says that the leader is elsewhere: clients learn it and go there.",
 		"6 without a change of leaders, or any other code for more than a moment."},
+	{"Errors for each request", Fraction, []Query{{produceErrors + `{cluster=~"$cluster"}`, "{{cluster}}"}},
+		"Errors of the panel before this one, for each Produce request of the cluster, over five minutes.",
+		"It stays above 1%: the code says whose fault it is."},
 	{"Throttled responses", PerSecond, []Query{{"rate(" + metric.ProduceThrottle.String() + "_count{@}[$__rate_interval])", "{{instance}}"}},
 		"Responses that told their client to wait, because the ring or memory fills.",
 		"Above 0 for minutes: producers are faster than checkpoints free the ring."},
@@ -147,4 +157,20 @@ var process = Row{"Process", []Panel{
 	{"Garbage collection pauses", Seconds, []Query{{`go_gc_duration_seconds{@,job="ackline",quantile="1"}`, "{{instance}}"}},
 		"The longest recent pause.",
 		"It is as large as the p99 of Produce."},
+}}
+
+// machine is node_exporter's view, whose instances are not the brokers'.
+var machine = Row{"Machine", []Panel{
+	{"Machines that answer", Number, []Query{{`up{cluster=~"$cluster",job="node"}`, "{{instance}}"}},
+		"1 for a node_exporter that Prometheus could scrape, else 0.",
+		"One is 0: nothing is known of that machine's disks and clock."},
+	{"Disk space left", Fraction, []Query{{"node_filesystem_avail_bytes" + disks(`cluster=~"$cluster",`) + " / node_filesystem_size_bytes" + disks(`cluster=~"$cluster",`), "{{instance}} {{mountpoint}}"}},
+		"What is free of each file system of the machines, as a fraction.",
+		"Less than a tenth is left where a data directory is, or the line will be at 0 before somebody looks again."},
+	{"Clock kept", Number, []Query{{`node_timex_sync_status{cluster=~"$cluster",job="node"}`, "{{instance}}"}},
+		"1 where something keeps the clock of the machine, else 0.",
+		"0 for more than the minutes after a start."},
+	{"Clock offset", Seconds, []Query{{`abs(node_timex_offset_seconds{cluster=~"$cluster",job="node"})`, "{{instance}}"}},
+		"How far the kernel knows the clock to be off.",
+		"Above 50 ms: a wrong or distant source. Retention by time and the times of records depend on it."},
 }}

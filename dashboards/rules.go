@@ -58,10 +58,14 @@ type Target struct {
 var Targets = []Target{
 	{"ackline", "127.0.0.1:9644", "Brokers: node.http_addr of each."},
 	{"node", "127.0.0.1:9100", "node_exporter on the brokers' machines: without it nothing is known of disk space and clocks."},
+	{"loadgen", "127.0.0.1:9650", "Load generators: --metrics-addr of each. They come and go; no alert asks for them."},
 }
 
 // windows are the stretches over which slow requests are counted.
 var windows = []string{"5m", "30m", "1h", "6h"}
+
+// produceErrors names the rule that holds how many errors there are for each Produce request.
+const produceErrors = "cluster:ackline_produce_errors:ratio_rate5m"
 
 // slowRatio names the rule that holds the fraction of requests beyond the objective's bound.
 func slowRatio(window string) string { return "cluster:ackline_produce_slow:ratio_rate" + window }
@@ -75,7 +79,7 @@ func burn(times float64, long, short string) string {
 
 // Recording are the rules by which dashboards and alerts share figures.
 var Recording = []Group{{Name: "ackline", Rules: append(slowRules(),
-	Rule{"cluster:ackline_produce_errors:ratio_rate5m", fmt.Sprintf("sum by (cluster) (rate(%v[5m])) / sum by (cluster) (rate(%v[5m]))",
+	Rule{produceErrors, fmt.Sprintf("sum by (cluster) (rate(%v[5m])) / sum by (cluster) (rate(%v[5m]))",
 		metric.ProduceErrors, metric.ProduceRequests)},
 	Rule{"instance:ackline_wal_sync_seconds:p99_rate5m", fmt.Sprintf("histogram_quantile(0.99, sum by (cluster, instance, le) (rate(%v_bucket[5m])))",
 		metric.WALSync)},
@@ -90,8 +94,10 @@ func slowRules() (rules []Rule) {
 	return rules
 }
 
-// disks leaves out file systems that hold no data.
-const disks = `{job="node",fstype!~"tmpfs|ramfs|overlay|squashfs|devtmpfs|iso9660"}`
+// disks leaves out file systems that hold no data. more are matchers in front, each with a comma behind it.
+func disks(more string) string {
+	return "{" + more + `job="node",fstype!~"tmpfs|ramfs|overlay|squashfs|devtmpfs|iso9660"}`
+}
 
 // Alerts are what somebody must act on.
 var Alerts = []Group{
@@ -107,7 +113,7 @@ var Alerts = []Group{
 		{"AcklineBudgetBurnsSlowly", Warning, burn(6, "6h", "30m"), "15m",
 			"{{ $labels.cluster }}: {{ $value | humanizePercentage }} of Produce requests were slower than the objective of " + objectiveText,
 			"Compare 'p99 of each stage' with a week ago: which stage grew, on which node? If the load grew instead, see what the machines still have to spare."},
-		{"AcklineProduceErrors", Warning, "cluster:ackline_produce_errors:ratio_rate5m > 0.01", "10m",
+		{"AcklineProduceErrors", Warning, produceErrors + " > 0.01", "10m",
 			"{{ $labels.cluster }}: {{ $value | humanize }} errors for each Produce request",
 			"Look at 'Errors' on the dashboard of the broker for the code. 6: leaders move, see the dashboard of raft. 56: a disk is full. 3: clients write to a " +
 				"topic that does not exist."},
@@ -130,10 +136,10 @@ var Alerts = []Group{
 		{"AcklineCheckpointFails", Critical, fmt.Sprintf("increase(%v[15m]) > 0", metric.CheckpointErrors), "1m",
 			"{{ $labels.instance }} cannot move records from the WAL to segments",
 			"Read the broker's log for the error. A full disk: free space, or shorten retention; the broker goes on by itself."},
-		{"AcklineDiskAlmostFull", Critical, "node_filesystem_avail_bytes" + disks + " / node_filesystem_size_bytes" + disks + " < 0.1", "5m",
+		{"AcklineDiskAlmostFull", Critical, "node_filesystem_avail_bytes" + disks("") + " / node_filesystem_size_bytes" + disks("") + " < 0.1", "5m",
 			"{{ $labels.instance }}: {{ $labels.mountpoint }} has {{ $value | humanizePercentage }} left",
 			"If it holds a data directory: shorten the retention of the largest topics, then delete what is not the broker's. A leader without room refuses records."},
-		{"AcklineDiskFills", Warning, "predict_linear(node_filesystem_avail_bytes" + disks + "[6h], 24 * 3600) < 0", "1h",
+		{"AcklineDiskFills", Warning, "predict_linear(node_filesystem_avail_bytes" + disks("") + "[6h], 24 * 3600) < 0", "1h",
 			"{{ $labels.instance }}: {{ $labels.mountpoint }} is full within a day if it goes on like this",
 			"Find the topic that grows. Set its retention (retention.bytes, retention.ms), or add disk, before the night."},
 	}},
