@@ -12,9 +12,9 @@ import (
 
 // Topology says which broker processes run and where.
 type Topology struct {
-	Name  string `toml:"-" json:"name"` // the file's name
-	Nodes int    `toml:"nodes" json:"nodes"`
-	Host  string `toml:"host" json:"host"` // address that broker and floor listen on, without a port
+	Name  string `toml:"-" json:"name"`      // the file's name
+	Nodes int    `toml:"nodes" json:"nodes"` // brokers, each a process; 1, or an odd number of them
+	Host  string `toml:"host" json:"host"`   // address that broker and floor listen on, without a port
 }
 
 func (t *Topology) setName(name string) { t.Name = name }
@@ -72,9 +72,9 @@ func (t *Tuning) Validate() error {
 // Suite is what `make bench` runs: scenarios and how long each takes.
 type Suite struct {
 	Name         string     `toml:"-" json:"name"`
-	Note         string     `toml:"note" json:"note"`
-	TopologyName string     `toml:"topology" json:"-"`
-	TuningName   string     `toml:"tuning" json:"-"`
+	Note         string     `toml:"note" json:"note"`                     // one line for people
+	TopologyName string     `toml:"topology" json:"-"`                    // of scenarios that name none
+	TuningName   string     `toml:"tuning" json:"-"`                      // of all scenarios
 	Launches     int        `toml:"launches" json:"launches"`             // fresh processes per scenario: the replicates
 	BudgetS      int        `toml:"budget_s" json:"budget_s"`             // the whole suite must be expected to fit; checked before it starts
 	DiscardMs    int        `toml:"discard_ms" json:"discard_ms"`         // of each slice's beginning
@@ -89,7 +89,7 @@ type Suite struct {
 // Scenario is one workload for a time.
 type Scenario struct {
 	Name         string `toml:"name" json:"name"`         // in results: a word
-	WorkloadName string `toml:"workload" json:"-"`        //
+	WorkloadName string `toml:"workload" json:"-"`        // a built-in one, or a file's path
 	TopologyName string `toml:"topology" json:"-"`        // instead of the suite's; "" = the suite's
 	Launches     int    `toml:"launches" json:"launches"` // instead of the suite's; 0 = the suite's. Fewer than six have no interval
 	Cycles       int    `toml:"cycles" json:"cycles"`     // A B B A so many times per launch; a sweep has none

@@ -29,11 +29,11 @@ const (
 // Workload is the load on one broker. It is the same on the floor.
 type Workload struct {
 	Name              string  `toml:"-" json:"name"`
-	Kind              string  `toml:"kind" json:"kind"`                               // one of the kinds above
+	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up or idle
 	Note              string  `toml:"note" json:"note"`                               // one line for people
 	Arrivals          string  `toml:"arrivals" json:"arrivals"`                       // closed, constant or poisson
 	RatePerSecond     float64 `toml:"rate_per_second" json:"rate_per_second"`         // of all connections; 0 with closed arrivals; sweep: of the lowest rung
-	Connections       int     `toml:"connections" json:"connections"`                 //
+	Connections       int     `toml:"connections" json:"connections"`                 // of all threads together
 	Threads           int     `toml:"threads" json:"threads,omitempty"`               // of load; 0 = as many as the generator thinks right
 	InFlight          int     `toml:"in_flight" json:"in_flight"`                     // requests outstanding on each connection at most
 	Partitions        int     `toml:"partitions" json:"partitions"`                   // requests go round them; each has its own raft group

@@ -82,7 +82,13 @@ func TestEveryAlertHasAFault(t *testing.T) {
 // TestLive is everything: what must be seen of a cluster that is well, and then of each fault.
 func TestLive(t *testing.T) {
 	long := os.Getenv("ACKLINE_NIGHTLY") != ""
+	began := time.Now()
+	phase := func(what string) {
+		t.Logf("%.1f s: %s", time.Since(began).Seconds(), what)
+		began = time.Now()
+	}
 	s := newStack(t, long)
+	phase("everything runs")
 	unanswered := queries()
 	early := func() (list []string) {
 		for _, q := range unanswered {
@@ -100,6 +106,7 @@ func TestLive(t *testing.T) {
 			t.Fatalf("no answer under load:\n%s", strings.Join(early(), "\n"))
 		}
 	}
+	phase("every panel has an answer")
 	trouble, rules := s.prom.ruleTrouble()
 	if len(trouble) > 0 || rules == 0 {
 		t.Errorf("of %d rules Prometheus could not evaluate:\n%s", rules, strings.Join(trouble, "\n"))
@@ -108,11 +115,10 @@ func TestLive(t *testing.T) {
 		if !long && !in.short {
 			continue
 		}
-		began := time.Now()
 		if !s.suffer(in, long) {
 			return
 		}
-		t.Logf("%s: seen after %.1f s", in.name, time.Since(began).Seconds())
+		phase(in.name + ": seen, and mended")
 		unanswered = s.look(unanswered)
 	}
 	for _, q := range unanswered {
