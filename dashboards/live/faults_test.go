@@ -29,6 +29,7 @@ type incident struct {
 	name   string
 	short  bool                             // it takes seconds
 	fires  bool                             // in the long test, the alerts' For is waited for
+	fresh  bool                             // Prometheus forgets what was before, so that an average over hours is one over this
 	on     func(s *stack) map[string]string // labels of the series that are looked at; nil: all
 	inject func(s *stack) (heal func())     // heal returns when the cluster is well again
 	sights []sight
@@ -63,13 +64,11 @@ var incidents = []incident{
 	{name: "requests wait for a quorum", inject: (*stack).crowd,
 		sights: []sight{{"AcklineClientsNotRead", "Unanswered requests, of the limit", above(0.9)}}},
 
-	{name: "two nodes stall again and again", inject: func(s *stack) func() {
-		s.prom.forget()
+	{name: "two nodes stall again and again", fresh: true, inject: func(s *stack) func() {
 		return s.pulse(100*time.Millisecond, 50*time.Millisecond, s.nodes[1], s.nodes[2])
 	}, sights: []sight{{"AcklineBudgetBurnsFast", "Objective missed", above(0.144)}, {"AcklineBudgetBurnsSlowly", "Objective missed", above(0.06)}}},
 
-	{name: "a node's writes stall again and again", inject: func(s *stack) func() {
-		s.prom.forget()
+	{name: "a node's writes stall again and again", fresh: true, inject: func(s *stack) func() {
 		end, heal := s.flood("stalled", 3), s.pulse(80*time.Millisecond, 20*time.Millisecond, s.nodes[1])
 		return func() { heal(); end() }
 	}, sights: []sight{{"AcklineSyncSlow", "Time of a sync", above(0.05)}}},
@@ -80,10 +79,7 @@ var incidents = []incident{
 		return func() { end(); s.revive(s.nodes[2]) }
 	}, sights: []sight{{"AcklineReplicaBehind", "Entries behind", above(10_000)}}},
 
-	{name: "a disk is nearly full", on: smallDisk, inject: func(s *stack) func() {
-		s.prom.forget()
-		// Linear prediction wants to have seen it emptier.
-		until(s.t, "a look at the disk", func() bool { return len(s.prom.ask("node_filesystem_avail_bytes")) > 0 })
+	{name: "a disk is nearly full", fresh: true, on: smallDisk, inject: func(s *stack) func() {
 		return fill(s.t, s.nodes[2].dir, smallDiskMiB<<20/20)
 	}, sights: []sight{{"AcklineDiskAlmostFull", "Disk space left", below(0.1)}, {"AcklineDiskFills", "Disk space left", below(0.1)}}},
 
@@ -208,7 +204,7 @@ func (s *stack) flood(topic string, partitions int) (heal func()) {
 func (s *stack) crowd() (heal func()) {
 	const topic = "crowd"
 	cl := s.client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(32), kgo.ProducerLinger(0),
-		kgo.ProducerBatchMaxBytes(700_000), kgo.ProducerBatchCompression(kgo.NoCompression()))
+		kgo.ProducerBatchMaxBytes(450_000), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	adm := kadm.NewClient(cl)
@@ -228,7 +224,7 @@ func (s *stack) crowd() (heal func()) {
 		}
 		return led >= 0
 	})
-	value := make([]byte, 600_000)
+	value := make([]byte, 400_000) // a batch may have twice wal.batch_bytes, which a small ring makes small
 	rand.Read(value)
 	end := background(func(ctx context.Context) {
 		for range 8 {
@@ -237,9 +233,9 @@ func (s *stack) crowd() (heal func()) {
 		rest(ctx, 50*time.Millisecond)
 	})
 	// Longer than a scrape, shorter than a leader is kept without its followers.
-	heal = s.pulse(900*time.Millisecond, 400*time.Millisecond, s.nodes[1], s.nodes[2])
+	goOn := s.pulse(900*time.Millisecond, 400*time.Millisecond, s.nodes[1], s.nodes[2])
 	return func() {
-		heal()
+		goOn()
 		end()
 		cl.Close()
 	}

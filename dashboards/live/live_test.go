@@ -154,10 +154,18 @@ func (s *stack) suffer(in incident, long bool) bool {
 		}
 		return moved, values
 	}
+	if in.fresh {
+		s.prom.forget()
+	}
 	for _, x := range in.sights {
-		if moved, values := shown(x); moved || s.prom.alerts(labels)[x.alert] != "" {
-			s.t.Errorf("%s: before it, %s is %q and %q shows %v", in.name, x.alert, s.prom.alerts(labels)[x.alert], x.panel, values)
-			return false
+		for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+			moved, values := shown(x)
+			if active := s.prom.alerts(labels)[x.alert]; len(values) > 0 && !moved && active == "" || later[x.panel] != "" && !moved {
+				break
+			} else if time.Now().After(deadline) {
+				s.t.Errorf("%s: for %v before it, %s is %q and %q shows %v", in.name, patience, x.alert, active, x.panel, values)
+				return false
+			}
 		}
 	}
 	heal := in.inject(s)

@@ -25,14 +25,14 @@ var layers = [][]string{
 	{"broker/api/..."},
 	// The only place that sees both sides of every interface.
 	{"broker/node/..."},
-	{"broker/cmd/broker", "broker/sim/...", "broker/mutants", "broker/clustertest"},
+	{"broker/cmd/broker", "broker/sim/...", "broker/mutants", "broker/clustertest", "broker/metric/cost"},
 	// What measures from outside.
 	{"profiles/..."},
 	{"loadgen/..."},
 	{"tools/floor/...", "tools/bench/record", "tools/netlab/...", "tools/waldump/...", "tools/peers/...", "walbench/..."},
 	{"tools/report/...", "dashboards/..."},
 	{"tools/compare/..."},
-	{"tools/bench/...", "tools/tune/..."},
+	{"tools/bench/...", "tools/tune/...", "tools/reference/..."},
 	{"tools/lint/..."},
 }
 
