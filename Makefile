@@ -16,7 +16,7 @@ FUZZTIME    ?= 60s
 PKG         ?= ./...
 
 # Packages whose tests take the longest go first, so that none of them is left to run alone at the end.
-long        := ./tools/bench/launch ./tools/bench ./broker/clustertest ./loadgen ./loadgen/run ./broker/node
+long        := ./tools/bench/launch ./tools/bench ./broker/clustertest ./dashboards/live ./loadgen ./loadgen/run ./broker/node
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
