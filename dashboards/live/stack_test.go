@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "ackline-live-"); err != nil {
 		return "", err
 	}
+	built = dir
 	out, err := exec.Command("go", "build", "-o", dir, "ackline/broker/cmd/broker", "ackline/loadgen").CombinedOutput()
 	if err != nil {
 		return dir, fmt.Errorf("%w: %s", err, out)
@@ -39,10 +41,12 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	return dir, nil
 })
 
+var built string // by programs
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, _ := programs(); dir != "" {
-		os.RemoveAll(dir)
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(code)
 }
@@ -68,12 +72,27 @@ func (p *process) said() string {
 	return p.log.String()
 }
 
+// forks starts processes on one thread that never ends: the kernel kills a child with Pdeathsig when the thread ends that forked it.
+var forks = sync.OnceValue(func() chan<- func() {
+	calls := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for call := range calls {
+			call()
+		}
+	}()
+	return calls
+})
+
 // start runs a program. What it says is shown when the test fails.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(args[0], args[1:]...), exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
-	if err := p.cmd.Start(); err != nil {
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the tests run out of time
+	failed := make(chan error)
+	forks() <- func() { failed <- p.cmd.Start() }
+	if err := <-failed; err != nil {
 		t.Fatal(err)
 	}
 	go func() {
