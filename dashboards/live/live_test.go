@@ -142,6 +142,9 @@ func TestLive(t *testing.T) {
 	}
 }
 
+// recall is how long a bad start stays in an average, while a cluster is waited for to be well.
+const recall = 10 * time.Second
+
 // suffer brings a fault about and waits until all of it is seen, panels and alerts.
 func (s *stack) suffer(in incident, long bool) bool {
 	s.t.Helper()
@@ -160,18 +163,25 @@ func (s *stack) suffer(in incident, long bool) bool {
 		}
 		return moved, values
 	}
-	if in.fresh {
-		s.prom.forget()
-	}
-	for _, x := range in.sights {
-		for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+	var forgot time.Time
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		if in.fresh && time.Since(forgot) > recall {
+			s.prom.forget()
+			forgot = time.Now()
+		}
+		notWell := ""
+		for _, x := range in.sights {
 			moved, values := shown(x)
-			if active := s.prom.alerts(labels)[x.alert]; len(values) > 0 && !moved && active == "" || later[x.panel] != "" && !moved {
-				break
-			} else if time.Now().After(deadline) {
-				s.t.Errorf("%s: for %v before it, %s is %q and %q shows %v", in.name, patience, x.alert, active, x.panel, values)
-				return false
+			if active := s.prom.alerts(labels)[x.alert]; moved || active != "" || len(values) == 0 && later[x.panel] == "" {
+				notWell = fmt.Sprintf("%s is %q and %q shows %v", x.alert, active, x.panel, values)
 			}
+		}
+		if notWell == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			s.t.Errorf("%s: for %v before it, %s", in.name, patience, notWell)
+			return false
 		}
 	}
 	heal := in.inject(s)
