@@ -49,6 +49,24 @@ var latencies = Row{"Latency", []Panel{
 		"The gap grows while the brokers' own time does not: look at the network and at the CPU of both sides."},
 }}
 
+var checks = Row{"Check", []Panel{
+	{"Acknowledged and read back", PerSecond, []Query{{rate(load.CheckAcked), "{{instance}} acknowledged"}, {rate(load.CheckRead), "{{instance}} read back"}},
+		"Records of loadgen check, per second.",
+		"They part: what was acknowledged is not found, or reading is slow."},
+	{"Records with something wrong", Number, []Query{{gauge(load.CheckFaults), "{{instance}} {{fault}}"}},
+		"Records that were acknowledged and are lost, there twice, out of order, at another offset or changed, since the check began.",
+		"Above 0, ever. The check's own output names the first ones."},
+	{"Not read back yet", Number, []Query{{gauge(load.CheckUnread), "{{instance}}"}},
+		"Records that were acknowledged and not read back yet.",
+		"It grows: the reader finds nothing, or is slower than the writer."},
+	{"Outages", Number, []Query{{gauge(load.CheckOutages), "{{instance}}"}},
+		"How often the check had no acknowledgement for a second or more.",
+		"It rises without a failover that explains it."},
+	{"Time in outages", Seconds, []Query{{gauge(load.CheckOutageTime), "{{instance}}"}},
+		"How long these were in all.",
+		"It rises by more than a failover takes."},
+}}
+
 var generator = Row{"Generator", []Panel{
 	{"Generators that answer", Number, []Query{{`up{@,job="loadgen"}`, "{{instance}}"}},
 		"1 for a generator that Prometheus could scrape. One that has ended is 0, and is no fault.",

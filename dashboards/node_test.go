@@ -19,6 +19,7 @@ import (
 	"ackline/loadgen/hist"
 	load "ackline/loadgen/metric"
 	"ackline/loadgen/result"
+	"ackline/loadgen/soak"
 )
 
 // exposed is what a scrape of a node holds.
@@ -64,10 +65,11 @@ func page(t *testing.T, addr string) string {
 	return string(body)
 }
 
-// generated is what a load generator tells that has sent something, of which something failed.
+// generated is what a load generator tells that has sent something, of which something failed, and that checks.
 func generated(t *testing.T) string {
 	t.Helper()
 	l := load.New()
+	l.Check(func() soak.Status { return soak.Status{} })
 	l.Add(result.Portion{Acked: 1, Failed: map[string]int64{"timeout": 1}, Set: hist.NewSet()})
 	s, err := load.Serve("127.0.0.1:0", l)
 	if err != nil {

@@ -54,7 +54,7 @@ var Dashboards = []Dashboard{
 	{"ackline-broker", "ackline: broker", metric.BuildInfo, []Row{overview, producing, fetching, clients, process, machine}},
 	{"ackline-wal", "ackline: WAL", metric.BuildInfo, []Row{syncs, ring, segments}},
 	{"ackline-raft", "ackline: raft", metric.BuildInfo, []Row{groups, links}},
-	{"ackline-loadgen", "ackline: load generator", load.BuildInfo, []Row{loads, latencies, generator}},
+	{"ackline-loadgen", "ackline: load generator", load.BuildInfo, []Row{loads, latencies, checks, generator}},
 }
 
 // NotShown are the metrics that no panel shows, with the reason.

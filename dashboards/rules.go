@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"ackline/broker/metric"
+	load "ackline/loadgen/metric"
 )
 
 // The objective: of the Produce requests of a month, objectiveShare are answered within objectiveBound. The bound must be
@@ -58,7 +59,7 @@ type Target struct {
 var Targets = []Target{
 	{"ackline", "127.0.0.1:9644", "Brokers: node.http_addr of each."},
 	{"node", "127.0.0.1:9100", "node_exporter on the brokers' machines: without it nothing is known of disk space and clocks."},
-	{"loadgen", "127.0.0.1:9650", "Load generators: --metrics-addr of each. They come and go; no alert asks for them."},
+	{"loadgen", "127.0.0.1:9650", "Load generators: --metrics-addr of each. They come and go; that one is away is no alert."},
 }
 
 // windows are the stretches over which slow requests are counted.
@@ -151,6 +152,12 @@ var Alerts = []Group{
 		{"AcklineReplicaBehind", Warning, fmt.Sprintf("%v > 10000", metric.RaftBehind), "15m",
 			"A replica of a group that {{ $labels.instance }} leads lacks {{ $value | humanize }} entries",
 			"See which node is down, or slow in its syncs. One that catches up gets less behind by the minute: wait. Until it has, do not stop another."},
+	}},
+	{Name: "ackline-check", Alerts: []Alert{
+		{"AcklineRecordsWrong", Critical, fmt.Sprintf("%v > 0", load.CheckFaults), "1s",
+			"{{ $labels.instance }}: {{ $value }} acknowledged records are {{ $labels.fault }}",
+			"Stop whatever deletes or rewrites data (retention, replacements, upgrades). Keep the check's output and its state file: they name partition and " +
+				"offset. Compare what each replica has there, and look at what happened to the leaders at that time (AcklineDown, AcklineLeaderless)."},
 	}},
 	{Name: "ackline-machine", Alerts: []Alert{
 		{"AcklineMachineUnknown", Warning, `up{job="node"} == 0`, "10m",

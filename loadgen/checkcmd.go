@@ -32,6 +32,8 @@ type checkCmd struct {
 
 	Timeout time.Duration `default:"30s" help:"How long a record may stay unanswered before another producer takes over (${default})."`
 	GiveUp  time.Duration `default:"10m" help:"How long nothing may be acknowledged, or nothing be readable, before the soak ends (${default})."`
+
+	metricsFlags
 }
 
 // Help is shown by loadgen check --help.
@@ -68,11 +70,20 @@ func (c *checkCmd) exec(ctx context.Context, e env) (code int, err error) {
 	if err := cfg.Validate(); err != nil {
 		return exitUsage, err
 	}
+	load, stop, err := c.metricsFlags.open(e)
+	if err != nil {
+		return exitError, err
+	}
+	defer stop()
 	now := func() string { return time.Now().Format(time.TimeOnly) }
-	out, err := soak.Run(ctx, cfg, soak.Events{
+	ev := soak.Events{
 		Say:    func(text string) { fmt.Fprintf(e.errOut, "%s %s\n", now(), text) },
 		Report: func(s soak.Status) { fmt.Fprintf(e.errOut, "%s %s\n", now(), soakLine(s)) },
-	})
+	}
+	if load != nil {
+		ev.Watch = load.Check
+	}
+	out, err := soak.Run(ctx, cfg, ev)
 	if out == nil {
 		return exitError, err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ackline/loadgen/brokertest"
 )
@@ -32,6 +33,7 @@ var (
 	metricsAt  = regexp.MustCompile(`metrics: (http://\S+)`)
 	something  = regexp.MustCompile(`(?m)^loadgen_acked_total\{target="brokers"\} [1-9]`)
 	underWay   = regexp.MustCompile(`(?m)^loadgen_workers [1-9]`)
+	readBack   = regexp.MustCompile(`(?m)^loadgen_check_read_records_total [1-9]`)
 	betweenTwo = regexp.MustCompile(`(?m)^loadgen_workers 0$`)
 )
 
@@ -83,5 +85,29 @@ func TestMetricsOfAnAgent(t *testing.T) {
 	}
 	if code, _, says := do(t, short(b, "--metrics-addr", strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/metrics"))...); code != exitError || !strings.Contains(says, "--metrics-addr") {
 		t.Errorf("an address that is taken: exit %d, %q", code, says)
+	}
+}
+
+// A check is seen while it goes on, with what it has read back.
+func TestMetricsOfACheck(t *testing.T) {
+	b := brokertest.Start(t, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	errOut := &trigger{on: "\x00"}
+	var out bytes.Buffer
+	var wg sync.WaitGroup
+	wg.Go(func() { run(ctx, soaking(b, "--for", "1h", "--metrics-addr", "127.0.0.1:0"), &out, errOut) })
+	t.Cleanup(wg.Wait)
+	t.Cleanup(cancel)
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		text := ""
+		if at := metricsAt.FindStringSubmatch(errOut.text()); at != nil {
+			text = ask(t, at[1])
+		}
+		if readBack.MatchString(text) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing is read back:\n%s\n%s", text, errOut.text())
+		}
 	}
 }

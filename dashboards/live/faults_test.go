@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"ackline/loadgen/brokertest"
 )
 
 // sight is what must be seen of a fault: an alert, and the value of some series on a panel that shows what it watches.
@@ -57,6 +59,12 @@ var incidents = []incident{
 
 	{name: "clients ask for what is not there", short: true, inject: (*stack).astray,
 		sights: []sight{{"AcklineProduceErrors", "Errors for each request", above(0.01)}}},
+
+	// Not ackline's own, which is not known to: a broker for tests that is told to.
+	{name: "a broker loses what it acknowledged", short: true, inject: func(s *stack) func() {
+		s.fake.Break(brokertest.Faults{LoseBatch: int(s.fake.Stored(fakeTopic, 0)) + 20})
+		return func() { s.fake.Break(brokertest.Faults{}) }
+	}, sights: []sight{{"AcklineRecordsWrong", "Records with something wrong", above(0)}}},
 
 	{name: "a client opens connections without end", short: true, inject: (*stack).connect,
 		sights: []sight{{"AcklineOpenFiles", "Open files", above(0.8)}}},

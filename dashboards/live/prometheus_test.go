@@ -44,7 +44,7 @@ func newPrometheus(t *testing.T, s *stack) *prometheus {
 	for from, to := range map[string]string{
 		"scrape_interval: 5s": "scrape_interval: " + interval, "evaluation_interval: 5s": "evaluation_interval: " + interval,
 		`["127.0.0.1:9644"]`: "[" + strings.Join(brokers, ", ") + "]", `["127.0.0.1:9100"]`: "[" + strconv.Quote(s.machine.addr) + "]",
-		`["127.0.0.1:9650"]`: "[" + strconv.Quote(s.loadAt) + "]",
+		`["127.0.0.1:9650"]`: "[" + strconv.Quote(s.loadAt) + ", " + strconv.Quote(s.checkAt) + "]",
 	} {
 		if strings.Count(config, from) != 1 {
 			t.Fatalf("%q stands %d times in prometheus.yml, want once", from, strings.Count(config, from))

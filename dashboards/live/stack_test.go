@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"ackline/broker/testaddr"
+	"ackline/loadgen/brokertest"
 )
 
 // patience is what only a hanging test exceeds.
@@ -182,9 +183,14 @@ type stack struct {
 	nodes   []*node
 	load    *process
 	loadAt  string
+	fake    *brokertest.Cluster // what the check is of
+	checkAt string
 	machine *machine
 	prom    *prometheus
 }
+
+// fakeTopic has one partition, on brokers for tests.
+const fakeTopic = "checked"
 
 // newStack starts a cluster, a load and Prometheus. disk: the third node has a small file system of its own.
 func newStack(t *testing.T, disk bool) *stack {
@@ -198,7 +204,7 @@ func newStack(t *testing.T, disk bool) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stack{t: t, dir: t.TempDir(), loadAt: testaddr.Next(t)}
+	s := &stack{t: t, dir: t.TempDir(), loadAt: testaddr.Next(t), checkAt: testaddr.Next(t), fake: brokertest.Start(t, 1)}
 	config := filepath.Join(s.dir, "broker.toml")
 	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
@@ -225,11 +231,13 @@ func newStack(t *testing.T, disk bool) *stack {
 		}
 		n.proc = start(t, n.args...)
 	}
+	s.machine = newMachine(t)
+	s.prom = newPrometheus(t, s)
 	s.ready(s.nodes...)
 	s.load = start(t, filepath.Join(bin, "loadgen"), "run", "--brokers", strings.Join(brokers, ","), "--topic", "live", "--partitions", "3", "--connections", "3", "--in-flight", "16",
 		"--threads", "1", "--replication", "3", "--rate", "300", "--consumers", "1", "--for", "1h", "--warm-up", "0s", "--judge", "0", "--no-realtime", "--timeout", "2m", "--metrics-addr", s.loadAt)
-	s.machine = newMachine(t)
-	s.prom = newPrometheus(t, s)
+	s.fake.Create(fakeTopic, 1)
+	start(t, filepath.Join(bin, "loadgen"), "check", "--brokers", s.fake.Addr(), "--topic", fakeTopic, "--existing", "--rate", "50", "--for", "1h", "--metrics-addr", s.checkAt)
 	return s
 }
 

@@ -5,7 +5,7 @@
 // (result.Portion); a Load adds that up in the goroutine that gathers it, and the histograms are put into Prometheus's buckets only
 // when somebody scrapes. Names and meanings are those of the result: a bucket's sums are of the same histograms.
 //
-// What is shown is therefore up to a second and a half old.
+// What is shown is therefore up to a second and a half old. A check (package soak) is asked when somebody scrapes.
 package metric
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"ackline/loadgen/hist"
 	"ackline/loadgen/result"
+	"ackline/loadgen/soak"
 	"ackline/tools/version"
 )
 
@@ -40,7 +41,8 @@ type Load struct {
 
 	mu      sync.Mutex // guards the rest
 	targets map[string]*target
-	workers map[worker]state // that make a load now
+	workers map[worker]state   // that make a load now
+	check   func() soak.Status // nil: there is no check
 }
 
 // target is what was done to one.
@@ -97,6 +99,13 @@ func (l *Load) Add(p result.Portion) {
 	}
 }
 
+// Check shows a check beside the load, or instead of one; it is a soak.Events' Watch.
+func (l *Load) Check(look func() soak.Status) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.check = look
+}
+
 // Describe implements prometheus.Collector.
 func (l *Load) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range l.descs {
@@ -132,6 +141,21 @@ func (l *Load) look() (workers int, looks map[string]*look) {
 func (l *Load) Collect(ch chan<- prometheus.Metric) {
 	one := func(id ID, kind prometheus.ValueType, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(l.descs[id], kind, v, labels...)
+	}
+	l.mu.Lock()
+	check := l.check
+	l.mu.Unlock()
+	if check != nil {
+		st := check()
+		one(CheckAcked, prometheus.CounterValue, float64(st.Check.Acked))
+		one(CheckRead, prometheus.CounterValue, float64(st.Check.Read))
+		one(CheckUnread, prometheus.GaugeValue, float64(st.Unread))
+		one(CheckOutages, prometheus.CounterValue, float64(st.Outages.Count))
+		one(CheckOutageTime, prometheus.CounterValue, float64(st.Outages.TotalMS)/1e3)
+		for fault, n := range map[string]int64{"lost": st.Check.Lost, "repeated": st.Check.Duplicated, "out_of_order": st.Check.Reordered,
+			"misplaced": st.Check.WrongOffset, "changed": st.Check.WrongBytes} {
+			one(CheckFaults, prometheus.CounterValue, float64(n), fault)
+		}
 	}
 	workers, looks := l.look()
 	one(BuildInfo, prometheus.GaugeValue, 1, version.String())

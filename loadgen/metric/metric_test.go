@@ -17,6 +17,7 @@ import (
 	"ackline/loadgen/pace"
 	"ackline/loadgen/result"
 	"ackline/loadgen/run"
+	"ackline/loadgen/soak"
 )
 
 // scraped are all series of a Load, by name and labels: `name{label="value",…}`.
@@ -126,6 +127,31 @@ func TestPortions(t *testing.T) {
 	}
 }
 
+// TestCheck: a soak against a broker that loses a record that it acknowledged.
+func TestCheck(t *testing.T) {
+	b := brokertest.Start(t, 1)
+	b.Create("t", 1)
+	b.Break(brokertest.Faults{LoseBatch: 20})
+	l := New()
+	out, err := soak.Run(context.Background(), soak.Config{Brokers: []string{b.Addr()}, Topic: "t", Existing: true, RatePerSecond: 400, ValueBytes: 200,
+		For: 500 * time.Millisecond, Timeout: 2 * time.Minute}, soak.Events{Watch: l.Check})
+	if err != nil || out.Check.Lost != 1 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	got := scraped(t, l)
+	for name, want := range map[string]float64{
+		"loadgen_check_faults_total{fault=lost}": 1, "loadgen_check_faults_total{fault=changed}": 0, "loadgen_check_unread_records{}": float64(out.Unread),
+		"loadgen_check_acked_records_total{}": float64(out.Check.Acked), "loadgen_check_read_records_total{}": float64(out.Check.Read),
+	} {
+		if m := got[name]; m == nil || value(m) != want {
+			t.Errorf("%s is %v, want %g", name, m, want)
+		}
+	}
+	if _, there := scraped(t, New())["loadgen_check_unread_records{}"]; there {
+		t.Error("a load without a check tells of one")
+	}
+}
+
 func TestServe(t *testing.T) {
 	s, err := Serve("127.0.0.1:0", New())
 	if err != nil {
@@ -144,7 +170,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("%s, %v", resp.Status, err)
 	}
 	for _, id := range All() {
-		if id != Failed && !strings.Contains(string(body), "\n"+id.String()) { // nothing has failed
+		if id != Failed && id < CheckAcked && !strings.Contains(string(body), "\n"+id.String()) { // nothing has failed, nothing is checked
 			t.Errorf("%v is not in the answer", id)
 		}
 	}

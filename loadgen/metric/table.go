@@ -17,11 +17,17 @@ const (
 	Backlog
 	InFlight
 	Overdue
+	CheckAcked
+	CheckRead
+	CheckUnread
+	CheckFaults
+	CheckOutages
+	CheckOutageTime
 
 	metrics // how many there are
 )
 
-// def describes a metric. Every one but BuildInfo and Workers has the label target, brokers or floor.
+// def describes a metric. The label target is brokers or floor.
 type def struct {
 	name   string
 	help   string
@@ -46,6 +52,13 @@ var table = [metrics]def{
 		"From when the generator got to an operation until there was room to send it: the system's delay.", []string{"target"}},
 	InFlight: {"loadgen_in_flight", "Operations that were sent and have no answer.", []string{"target"}},
 	Overdue:  {"loadgen_overdue_seconds", "How long the operation has been due that waits longest for room; 0 when none waits.", []string{"target"}},
+
+	CheckAcked:      {"loadgen_check_acked_records_total", "Records that a check has written and that were acknowledged.", nil},
+	CheckRead:       {"loadgen_check_read_records_total", "Records of a check that were read back and compared.", nil},
+	CheckUnread:     {"loadgen_check_unread_records", "Records of a check that were acknowledged and not read back yet.", nil},
+	CheckFaults:     {"loadgen_check_faults_total", "Records of a check with something wrong: lost, repeated, out_of_order, misplaced or changed.", []string{"fault"}},
+	CheckOutages:    {"loadgen_check_outages_total", "How often a check had no acknowledgement for a second or more.", nil},
+	CheckOutageTime: {"loadgen_check_outage_seconds_total", "How long these were in all.", nil},
 }
 
 func (i ID) String() string { return table[i].name }

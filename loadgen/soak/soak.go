@@ -25,6 +25,8 @@ type Events struct {
 	Say func(text string)
 	// Report is called every Config.ReportEvery.
 	Report func(Status)
+	// Watch is called once, when the soak has begun, with what says how it stands, at any time and in any goroutine. RatePerSecond is then 0.
+	Watch func(look func() Status)
 }
 
 // Status is how a soak stands.
@@ -99,6 +101,9 @@ func Run(ctx context.Context, cfg Config, ev Events) (*Outcome, error) {
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, err
+	}
+	if ev.Watch != nil {
+		ev.Watch(s.look)
 	}
 	out := s.run(ctx)
 	var errs []error
@@ -382,11 +387,19 @@ func (s *soak) report() {
 	}
 }
 
-func (s *soak) status() Status {
+// look is how it stands, without the rate, which is that since the last report.
+func (s *soak) look() Status {
 	st := Status{Soaked: s.soaked(), For: s.cfg.For, Unread: s.verify.waiting(), Check: s.verify.look(), MostKept: s.verify.mostKept(), MemoryBytes: memory()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Outages = s.state.Outages
+	return st
+}
+
+func (s *soak) status() Status {
+	st := s.look()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
 	st.RatePerSecond = float64(st.Check.Acked-s.lastSeen) / now.Sub(s.lastTime).Seconds()
 	s.lastSeen, s.lastTime = st.Check.Acked, now
