@@ -21,7 +21,23 @@ const textWidth = 110
 // Page collects the lines of a Markdown file that is also read by benchstat. benchstat takes every line for data that
 // begins with "Benchmark" or "Unit", and every "word: value" for a configuration line that holds from there on, so
 // prose may not begin a line in one of these ways, however it happens to wrap. The methods of Page see to it.
-type Page struct{ b strings.Builder }
+type Page struct {
+	b      strings.Builder
+	blocks []Block
+}
+
+// Block is a piece of prose or a table as it was handed over, before it was wrapped, padded or cut. Another renderer shows the
+// same from it.
+type Block struct {
+	Level int        // 1 to 3: a heading
+	Item  bool       // Text is an entry of a list
+	Text  string     // of a heading, paragraph or entry: Markdown with **bold**, *emphasis* and `code`
+	Head  []string   // of a table
+	Rows  [][]string // of a table
+}
+
+// Blocks are what was written with Heading, Text, Item and Table, in order.
+func (p *Page) Blocks() []Block { return p.blocks }
 
 // Special tells whether benchstat would read the line (golang.org/x/perf/benchfmt, Reader.Scan).
 func Special(line string) bool {
@@ -64,6 +80,7 @@ func (p *Page) Data(line string) {
 
 // Heading writes one, between empty lines.
 func (p *Page) Heading(level int, text string) {
+	p.blocks = append(p.blocks, Block{Level: level, Text: Clean(text)})
 	p.Gap()
 	p.Put(Cut(strings.Repeat("#", level)+" "+Clean(text), MaxLine))
 	p.Put("")
@@ -79,12 +96,16 @@ func (p *Page) Gap() {
 // Text writes a paragraph, wrapped.
 func (p *Page) Text(format string, args ...any) {
 	p.Gap()
-	p.wrap("", "", fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	p.blocks = append(p.blocks, Block{Text: Clean(text)})
+	p.wrap("", "", text)
 }
 
 // Item writes one entry of a list, wrapped.
 func (p *Page) Item(format string, args ...any) {
-	p.wrap("- ", "  ", fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	p.blocks = append(p.blocks, Block{Item: true, Text: Clean(text)})
+	p.wrap("- ", "  ", text)
 }
 
 // wrap breaks text at spaces, and a word that fills a line alone wherever the line ends.
@@ -125,6 +146,7 @@ func (p *Page) wrap(first, next, text string) {
 // Table writes a Markdown table. Its columns are padded if every line stays short enough with it; a row that is too long
 // even unpadded loses the end of its longest cells.
 func (p *Page) Table(head []string, rows [][]string) {
+	p.blocks = append(p.blocks, Block{Head: head, Rows: rows})
 	p.Gap()
 	lines := make([][]string, 0, len(rows)+2)
 	width := make([]int, len(head))

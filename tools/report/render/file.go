@@ -15,6 +15,7 @@ import (
 
 	"ackline/tools/bench/record"
 	"ackline/tools/report/page"
+	"ackline/tools/report/payload"
 )
 
 // File renders RESULTS.md for a run; previous may be nil. Raw data that would exceed MaxPayload is left out step by
@@ -29,7 +30,7 @@ func File(r *record.Results, previous *Previous) ([]byte, error) {
 
 // Extract returns the document that a rendered file holds.
 func Extract(file []byte) (*Document, error) {
-	packed, err := extract(file)
+	packed, err := payload.Extract(file)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func Extract(file []byte) (*Document, error) {
 // Check renders a file again from the raw data in it. The error names the first line that differs and both versions
 // of it.
 func Check(content []byte) error {
-	packed, err := extract(content)
+	packed, err := payload.Extract(content)
 	if err != nil {
 		return err
 	}
@@ -72,6 +73,14 @@ func Check(content []byte) error {
 func file(d *Document, packed []byte) []byte {
 	p := &page.Page{}
 	v := newView(d)
+	writePeople(p, v)
+	writeBenchstat(p, v)
+	writePayload(p, packed)
+	return []byte(p.String())
+}
+
+// writePeople is the part of the page that people read.
+func writePeople(p *page.Page, v *view) {
 	writeHead(p, v)
 	writeHeadline(p, v)
 	writeBars(p, v)
@@ -79,7 +88,4 @@ func file(d *Document, packed []byte) []byte {
 	writeOrigin(p, v)
 	writeChange(p, v)
 	writeMachine(p, v)
-	writeBenchstat(p, v)
-	writePayload(p, packed)
-	return []byte(p.String())
 }

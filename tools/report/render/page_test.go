@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/payload"
 	"ackline/tools/stats"
 )
 
@@ -39,7 +40,7 @@ func TestThin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	size := payloadSize(whole)
+	size := payload.Size(whole)
 	same, packed, err := thin(doc, size)
 	if err != nil || same != doc || !bytes.Equal(packed, whole) {
 		t.Fatalf("a document of exactly the limit was changed (%v)", err)
@@ -49,8 +50,8 @@ func TestThin(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := smaller.Results.Of("latency-1")[0]
-	if payloadSize(packed) >= size || l.Hist(record.System, "lag") != nil || l.Hist(record.System, "response") == nil {
-		t.Errorf("%d bytes of at most %d; want the histograms of lag gone and those of responses kept", payloadSize(packed), size-1)
+	if payload.Size(packed) >= size || l.Hist(record.System, "lag") != nil || l.Hist(record.System, "response") == nil {
+		t.Errorf("%d bytes of at most %d; want the histograms of lag gone and those of responses kept", payload.Size(packed), size-1)
 	}
 	if n := smaller.Results.Notes; len(n) != 1 || !strings.Contains(n[0], "leaves out the histograms of lag;") {
 		t.Errorf("notes are %q", n)
