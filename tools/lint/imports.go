@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"loadgen/..."},
 	{"tools/floor/...", "tools/bench/record", "tools/netlab/...", "tools/waldump/...", "tools/peers/...", "walbench/..."},
 	{"tools/report/...", "dashboards/..."},
-	{"tools/compare/..."},
+	{"tools/compare/...", "tools/trend"},
 	{"tools/bench/...", "tools/tune/...", "tools/reference/..."},
 	{"tools/lint/..."},
 }

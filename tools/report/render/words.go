@@ -14,6 +14,9 @@ func Percent(e stats.Estimate) string { return percent(e) }
 // Spread writes an estimate of a quantity: 151 µs [149 to 156 µs].
 func Spread(e stats.Estimate, unit string) string { return spread(e, unit) }
 
+// Times writes an estimate of a ratio: 1.09 [1.07–1.12].
+func Times(e stats.Estimate) string { return ratio(e) }
+
 // Incomparable says why the figures of two runs may not be compared, each time as "what: before / after"; nil when they may.
 func Incomparable(before, after *record.Results) []string {
 	return incomparable(after, Remember(before))
