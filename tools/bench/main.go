@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/suite"
 	"ackline/tools/bench/target"
+	"ackline/tools/report/html"
 	"ackline/tools/report/render"
 	"ackline/tools/version"
 	"ackline/walbench/raw"
@@ -222,12 +224,25 @@ func measure(ctx context.Context, cfg suite.Config, stdout, stderr io.Writer) in
 	for _, line := range render.Ending(r) {
 		fmt.Fprintln(stdout, line)
 	}
-	fmt.Fprintf(stdout, "files      %s\n", out)
+	fmt.Fprintf(stdout, "files      %s\n", files(ctx, r, out, stderr))
 	verdict, reasons := record.Judge(r)
 	for _, reason := range reasons {
 		fmt.Fprintf(stderr, "bench: %s\n", reason)
 	}
 	return map[record.Verdict]int{record.OK: exitOK, record.Invalid: exitInvalid, record.Failed: exitFailed}[verdict]
+}
+
+// files says where everything is. Beside the record there is a page for a browser; a run without one is as good.
+func files(ctx context.Context, r *record.Results, out string, stderr io.Writer) string {
+	page, err := html.Make(ctx, &render.Document{Results: r}, out, "")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(out, html.Name), page, 0o644)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: no page for a browser: %v\n", err)
+		return out
+	}
+	return out + "; for a browser: " + filepath.Join(out, html.Name)
 }
 
 // teller shows progress: on a terminal one line that is rewritten, elsewhere one line per launch.

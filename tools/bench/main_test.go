@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"ackline/profiles"
+	"ackline/tools/bench/record"
 	"ackline/tools/bench/suite"
+	"ackline/tools/hostinfo/fingerprint"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -38,6 +40,21 @@ func TestCommandLine(t *testing.T) {
 		if code := run(context.Background(), c.args, &out, &errs); code != c.code || !strings.Contains(out.String()+errs.String(), c.want) {
 			t.Errorf("%v: exit %d\n%s%s\nwant exit %d and %q", c.args, code, out.String(), errs.String(), c.code, c.want)
 		}
+	}
+}
+
+// TestFiles has a page for a browser beside the record. That it cannot be written takes nothing away from the run.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	r := &record.Results{Format: record.Format, Suite: "quick", Commit: "aaaa", Host: fingerprint.New(nil)}
+	var errs bytes.Buffer
+	line := files(t.Context(), r, dir, &errs)
+	if _, err := os.Stat(filepath.Join(dir, "report.html")); err != nil || line != dir+"; for a browser: "+filepath.Join(dir, "report.html") || errs.Len() > 0 {
+		t.Errorf("%v, %q, %s", err, line, errs.String())
+	}
+	gone := filepath.Join(dir, "gone")
+	if line := files(t.Context(), r, gone, &errs); line != gone || !strings.Contains(errs.String(), "no page for a browser") {
+		t.Errorf("%q, %s", line, errs.String())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/html"
 	"ackline/tools/report/render"
 	"ackline/tools/version"
 )
@@ -28,6 +30,7 @@ type flags struct {
 	Check    bool             `help:"Render INPUT, a RESULTS.md, from its own raw data and compare byte for byte." xor:"what"`
 	Headline bool             `help:"Print the ten lines that a bench run ends with." xor:"what"`
 	JSON     bool             `name:"json" help:"Print the raw data as JSON." xor:"what"`
+	HTML     bool             `name:"html" help:"Render one file for a browser, with plots and the trend over RESULTS.md's history in git." xor:"what"`
 	Previous string           `help:"The RESULTS.md to compare with, or none. Default: the file that -o replaces; a page of the same commit hands its own comparison on." placeholder:"FILE"`
 	Version  kong.VersionFlag `help:"Print the version and leave."`
 }
@@ -37,16 +40,20 @@ const description = `Renders RESULTS.md from what bin/bench recorded.
   report out/latest -o RESULTS.md     render, comparing with the RESULTS.md that is replaced
   report --check RESULTS.md           exit 1 and show the first line that is not what the raw data gives
   report --headline out/latest        the ending of a bench run
+  report --html out/latest -o out/report.html   the same with plots, for a browser; needs nothing but that file
   report --json RESULTS.md            the raw data, for other tools
   report RESULTS.md -o RESULTS.md     render again after the renderer has changed
 
 Exit codes: 0 done, 1 the file or record is not right, 2 wrong arguments.`
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
-func run(_ context.Context, args []string, out, errOut io.Writer) int {
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	var f flags
 	left := -1
 	parser := kong.Must(&f, kong.Name("report"), kong.Description(description), kong.Writers(out, errOut),
@@ -62,14 +69,14 @@ func run(_ context.Context, args []string, out, errOut io.Writer) int {
 		fmt.Fprintf(errOut, "report: %v (report --help shows examples)\n", err)
 		return 2
 	}
-	if err := f.do(out); err != nil {
+	if err := f.do(ctx, out); err != nil {
 		fmt.Fprintf(errOut, "report: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-func (f *flags) do(out io.Writer) error {
+func (f *flags) do(ctx context.Context, out io.Writer) error {
 	if f.Check {
 		content, err := os.ReadFile(f.Input)
 		if err != nil {
@@ -99,7 +106,7 @@ func (f *flags) do(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	page, err := render.File(doc.Results, previous)
+	page, err := f.page(ctx, &render.Document{Results: doc.Results, Previous: previous})
 	if err != nil {
 		return err
 	}
@@ -108,6 +115,24 @@ func (f *flags) do(out io.Writer) error {
 		return err
 	}
 	return replace(f.Output, page)
+}
+
+// page renders the form that was asked for. A RESULTS.md that does not say what its raw data says is no source for another form.
+func (f *flags) page(ctx context.Context, doc *render.Document) ([]byte, error) {
+	if !f.HTML {
+		return render.File(doc.Results, doc.Previous)
+	}
+	if !strings.HasSuffix(f.Input, ".md") {
+		return html.Make(ctx, doc, f.Input, "")
+	}
+	content, err := os.ReadFile(f.Input)
+	if err != nil {
+		return nil, err
+	}
+	if err := render.Check(content); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Input, err)
+	}
+	return html.Make(ctx, doc, f.Input, f.Input)
 }
 
 // read takes a record as bench wrote it, or out of a rendered page.

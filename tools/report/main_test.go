@@ -115,6 +115,37 @@ func TestCheckFindsAChangedFigure(t *testing.T) {
 	}
 }
 
+// The page for a browser is made of a record, of its folder and of a RESULTS.md, but not of one with a hand on it.
+func TestHTML(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("GIT_CEILING_DIRECTORIES", filepath.Dir(dir))
+	first, page, out := results(t, dir, "aaaa", 1.3), filepath.Join(dir, "RESULTS.md"), filepath.Join(dir, "report.html")
+	if code, text := report(first, "-o", page); code != 0 {
+		t.Fatal(text)
+	}
+	for _, input := range []string{first, page} {
+		code, text := report("--html", input, "-o", out)
+		content, err := os.ReadFile(out)
+		if code != 0 || err != nil || !strings.Contains(string(content), "<td class=\"n\">130 µs</td>") || !strings.Contains(string(content), "There is no trend") {
+			t.Errorf("%s: exit code %d, %v\n%s", input, code, err, text)
+		}
+		if err := os.Remove(out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	content, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(page, []byte(strings.Replace(string(content), "| 130 µs", "| 105 µs", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, text := report("--html", page, "-o", out)
+	if _, err := os.Stat(out); code != 1 || !os.IsNotExist(err) || !strings.Contains(text, "a figure was changed by hand") {
+		t.Errorf("exit code %d, %v, want 1, no page, and why:\n%s", code, err, text)
+	}
+}
+
 // A page that cannot be read is not silently taken for "no earlier run".
 func TestUnreadablePrevious(t *testing.T) {
 	dir := t.TempDir()

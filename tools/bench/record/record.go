@@ -12,6 +12,7 @@
 //	out/<time>/launch-03-steady.json         the one Launch, raw
 //	out/<time>/launch-03-steady-system.hlog  HdrHistogram log of that launch's system slices
 //	out/<time>/broker-03.log                 what the broker process said
+//	out/<time>/report.html                   the run for a browser, one file
 //	out/latest                               symbolic link to out/<time>
 package record
 
