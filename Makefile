@@ -28,7 +28,8 @@ gofmt   := $(shell $(GO) env GOROOT)/bin/gofmt
 
 # A test that misses something on the machine skips with `needs NAME:` and is listed; with CI=true that is a failure, but for network
 # namespaces, which a machine may not permit.
-gotest  := $(GO) run ./tools/lint/gotest $(if $(filter true,$(CI)),--strict --except CAP_NET_ADMIN) --
+strict  := $(if $(filter true,$(CI)),--strict --except CAP_NET_ADMIN)
+gotest  := $(GO) run ./tools/lint/gotest $(strict) --
 
 # The race detector needs cgo, cgo a C compiler.
 cc      := $(shell $(GO) env CC)
@@ -37,7 +38,7 @@ race    := $(if $(shell command -v $(firstword $(cc)) 2>/dev/null),-race)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build test bench compare results nightly ci fmt fmt-check vet cross-vet staticcheck lint unit promtest fuzz check clean
+.PHONY: help build test bench compare results report trend nightly ci fmt fmt-check vet cross-vet staticcheck lint unit promtest reporttest fuzz check clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,7 +51,7 @@ build: ## build every command to bin/, stamped with the commit
 	$(GO) build -ldflags '$(ldflags)' -o bin/ $$($(GO) list -e -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' \
 		./... | grep -E '^ackline/(broker/cmd/[^/]+|walbench|loadgen|tools/[^/]+)$$')
 
-test: fmt-check vet cross-vet staticcheck unit promtest check ## what must pass before a commit: format, vet, staticcheck, style, tests
+test: fmt-check vet cross-vet staticcheck unit promtest reporttest check ## what must pass before a commit: format, vet, staticcheck, style, tests
 
 unit: ## only the tests, with the race detector; PKG=./broker/wal/... narrows it
 	$(if $(race),,@echo "no C compiler ($(cc)): tests run without the race detector" $(if $(filter true,$(CI)),&& false))
@@ -65,6 +66,12 @@ unit: ## only the tests, with the race detector; PKG=./broker/wal/... narrows it
 # notice.
 promtest: ## Prometheus's own parser over dashboards/*.json, rules.yml and alerts.yml
 	cd dashboards/promtest && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+# A module of its own, too. gotest is built first: it has to run where the module is.
+reporttest: ## the report of RESULTS.md in Chromium: offline, drawn, by keyboard
+	@mkdir -p bin
+	$(GO) build -o bin/gotest ./tools/lint/gotest
+	cd tools/report/browsertest && $(GO) vet ./... && ../../../bin/gotest $(strict) -- -count=1 ./...
 
 lint: ## only the import table and the style tests
 	$(GO) test ./tools/lint
@@ -95,6 +102,15 @@ bench: build ## measure with PROFILE=quick on the disk of DIR=out; writes out/, 
 
 results: bench ## bench, then render RESULTS.md from what it recorded
 	bin/report out/latest -o RESULTS.md
+
+report: ## the last run (out/latest, else RESULTS.md) as one file for a browser: plots, trend, no network
+	@mkdir -p out
+	$(GO) run ./tools/report --html -o out/report.html \
+		$(if $(wildcard out/latest/results.json),out/latest $(if $(wildcard RESULTS.md),--previous RESULTS.md),RESULTS.md)
+	@echo 'open $(CURDIR)/out/report.html in a browser'
+
+trend: ## how the headline's ratios went from commit to commit, from the RESULTS.md in git's history
+	$(GO) run ./tools/trend
 
 compare: ## is HEAD slower than BASE=HEAD~1? builds both, measures them in turns; COMPARE_FLAGS=--quick takes six minutes
 	@mkdir -p bin
