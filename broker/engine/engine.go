@@ -31,7 +31,7 @@
 //
 // # Time
 //
-// Groups that need ticks say so. Tick ticks these; Start runs it from one timer, which is stopped while there are none.
+// Groups that need ticks say so. Tick ticks these; Start runs it from one timer, which is stopped when there have been none for a while.
 // Callbacks of the transport only note what happened; Work carries it out for all groups concerned, a part at a time.
 // A simulation calls Tick and Work itself.
 //

@@ -2,6 +2,10 @@ package engine
 
 import "time"
 
+// restTicks is for how many ticks that no group needed the timer runs on: a group that gets a record now and then is awake for a few
+// ticks of each, and whoever proposes the next one should not have to wake this goroutine.
+const restTicks = 100
+
 // loop is the goroutine that ticks and works.
 type loop struct {
 	interval    time.Duration
@@ -36,15 +40,22 @@ func (e *Engine) Close() {
 func (e *Engine) run(l *loop) {
 	defer close(l.ended)
 	var timer *time.Ticker
-	var due <-chan time.Time // nil while no group needs ticks: then nothing wakes this goroutine
-	for {
+	var due <-chan time.Time // nil when no group has needed ticks for a while: then nothing wakes this goroutine
+	for rest := 0; ; {
+		if rest == restTicks {
+			e.ticks.timed.Store(false) // before the look: who lists a member after it calls nudge
+		}
 		switch n := e.ticks.len(); {
 		case n > 0 && timer == nil:
 			timer = time.NewTicker(l.interval)
 			due = timer.C
-		case n == 0 && timer != nil:
+			e.ticks.timed.Store(true)
+		case n > 0:
+			rest = 0
+			e.ticks.timed.Store(true)
+		case rest == restTicks:
 			timer.Stop()
-			timer, due = nil, nil
+			timer, due, rest = nil, nil, 0
 		}
 		select {
 		case <-l.stop:
@@ -53,6 +64,7 @@ func (e *Engine) run(l *loop) {
 			}
 			return
 		case <-due:
+			rest++
 			e.Tick()
 		case <-e.kick:
 		}

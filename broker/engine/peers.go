@@ -27,7 +27,8 @@ type kind uint8
 const (
 	died kind = iota
 	rose
-	lost // messages to it
+	lost  // messages to it
+	muted // heartbeats to it, and with them perhaps a word of quiet that is not repeated
 )
 
 type event struct {
@@ -89,8 +90,11 @@ func (e *Engine) Callbacks() transport.Callbacks {
 		PeerDown:       func(n id.NodeID, _ frame.Identity, _ detect.Reason) { e.down(n) },
 		NewIncarnation: func(n id.NodeID, _, _ frame.Identity) { e.down(n) },
 		LinkLost: func(n id.NodeID, c frame.Class) {
-			if c == frame.Bulk {
+			switch c {
+			case frame.Bulk:
 				e.hear(func(w *news) { w.add(n, lost) })
+			case frame.Control:
+				e.hear(func(w *news) { w.add(n, muted) })
 			}
 		},
 		Unreachable: func(_ id.NodeID, ls []link.Lost) { e.hear(func(w *news) { w.lost = append(w.lost, ls...) }) },
@@ -186,6 +190,10 @@ func (m *member) hear(ev *event) {
 		m.setDead(ev.dead, ev.version)
 		if m.leads.Load() {
 			m.group.Wake() // whoever was started again does not know its leader
+		}
+	case muted:
+		if m.leads.Load() {
+			m.group.Wake()
 		}
 	case died:
 		m.setDead(ev.dead, ev.version)

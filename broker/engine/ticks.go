@@ -1,15 +1,20 @@
 package engine
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // ticks are the groups that want to be ticked.
 type ticks struct {
 	mu      sync.Mutex // guards active, and every member's slot and gone
 	active  []*member
 	scratch []*member // owned by who calls Tick
+	// timed: a timer runs, and sees who is listed. Stored before a look at active, loaded after a change of it.
+	timed atomic.Bool
 }
 
-// set lists a member, or takes it off the list. wake is called when the list is empty no more.
+// set lists a member, or takes it off the list. wake is called when the list is empty no more and no timer runs.
 func (t *ticks) set(m *member, needed bool, wake func()) {
 	t.mu.Lock()
 	first := false
@@ -22,7 +27,7 @@ func (t *ticks) set(m *member, needed bool, wake func()) {
 		t.remove(m)
 	}
 	t.mu.Unlock()
-	if first {
+	if first && !t.timed.Load() {
 		wake()
 	}
 }

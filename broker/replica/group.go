@@ -66,10 +66,11 @@ type Group struct {
 	snaps     snapshots
 	reads     readindex.Queue
 
-	quiet       bool
-	idleTicks   int  // that a leader has had nothing to do
-	intercept   bool // heartbeats' responses go to intercepted, and not to the Sender
-	intercepted []pb.Message
+	quiet        bool
+	idleTicks    int      // that a leader has had nothing to do
+	contradicted id.Index // the end of the log when a follower last did not agree that the group is quiet
+	intercept    bool     // heartbeats' responses go to intercepted, and not to the Sender
+	intercepted  []pb.Message
 
 	counters peers.Counters
 }

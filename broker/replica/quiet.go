@@ -14,14 +14,18 @@ import (
 // replica whose node lives has the whole log and knows that it is committed; then there is nothing that a message could
 // tell. That the leader's node is alive is seen between nodes, for all groups at once.
 //
-// How it becomes quiet: the heartbeats of a leader that has nothing to do ask (package quietword), and whoever
-// has that index, has applied it and has nothing to write answers with the same context; others answer without. When all
-// have answered for QuietTicks whose nodes live, the leader tells these that it is quiet (context 'Q') and is. Whoever hears
-// that and agrees is quiet as well, without an answer; whoever does not agree answers without context, which wakes the leader.
+// How it becomes quiet: when a leader has had nothing to do for CommitTicks, and all whose nodes live have answered that they
+// have the whole log, it tells these that it is quiet (package quietword), in a heartbeat, and is. That heartbeat stands for the
+// append with the commit index that would be due then; so a group that gets a record now and then is awake for two ticks of
+// each, and pays six messages. Whoever hears it, has that index, has applied it and has nothing to write is quiet as well,
+// without an answer; whoever does not agree answers without context, which wakes the leader. That one says it no more of this
+// index until it knows better: its heartbeats ask, whoever agrees answers with the same context, and when all have for
+// QuietTicks, it says so again.
 //
 // How it ends: anything else that comes, from a client or another replica, ends it, and the leader's next heartbeat wakes
 // the others. If the word that the leader is quiet is lost, a follower goes on ticking, and asks for pre-votes one day:
-// nobody grants them, for a quiet replica still remembers its leader, and the leader wakes. When nodes die, the survivors
+// nobody grants them, for a quiet replica still remembers its leader, and the leader wakes, and says it again. So does one that
+// is told (Wake) that a connection ended, which may have taken the word with it. When nodes die, the survivors
 // are woken through PeersDown; a leader that cannot lead on tells its followers before it stops.
 
 // quietContext is what a leader's heartbeats carry, nil if it is not idle or the group never quiet.
@@ -55,18 +59,23 @@ func (g *Group) mayRest() bool {
 	if g.solo {
 		return g.status.IsLead
 	}
-	if !g.idle() {
-		return false
-	}
-	// Nobody waits for the dead: a node that is gone would keep all groups awake that it has a replica of, and their heartbeats
-	// keep the rest from electing. Wake is called when they are back.
-	if len(g.dead) > 0 && !membership.Quorum(&g.conf, func(v uint64) bool { return !g.isDead(v) }) {
+	if !g.idle() || !g.everywhere() {
 		return false
 	}
 	for _, p := range g.peers.All() {
 		if p.Knows != g.status.Last && !g.isDead(p.ID) {
 			return false
 		}
+	}
+	return true
+}
+
+// everywhere tells whether all replicas whose nodes live have the whole log.
+func (g *Group) everywhere() bool {
+	// Nobody waits for the dead: a node that is gone would keep all groups awake that it has a replica of, and their heartbeats
+	// keep the rest from electing. Wake is called when they are back.
+	if len(g.dead) > 0 && !membership.Quorum(&g.conf, func(v uint64) bool { return !g.isDead(v) }) {
+		return false
 	}
 	for _, p := range g.progress() {
 		if (p.Match != g.status.Last || !p.replicating) && !g.isDead(uint64(p.Replica)) {
@@ -84,16 +93,20 @@ func (g *Group) tickQuiet() bool {
 		g.idleTicks = 0
 		return false
 	}
-	if g.idleTicks++; g.idleTicks <= g.cfg.QuietTicks || !g.mayRest() {
+	g.idleTicks++
+	soon := (g.idleTicks >= g.cfg.CommitTicks || g.peers.Due(g.cfg.CommitTicks)) && g.contradicted != g.status.Last && g.everywhere()
+	if !soon && (g.idleTicks <= g.cfg.QuietTicks || !g.mayRest()) {
 		return false
 	}
 	word := g.quietContext(quietword.Now)
 	var ms []pb.Message
-	for _, p := range g.peers.All() {
+	for i := range g.peers.All() {
+		p := &g.peers.All()[i]
 		// Not to the dead: one that was only paused would be told of a commit index that its log does not reach.
 		if !g.isDead(p.ID) {
 			ms = append(ms, pb.Message{Type: pb.MsgHeartbeat, To: p.ID, From: uint64(g.cfg.Replica), Term: uint64(g.status.Term),
 				Commit: uint64(g.status.Commit), Context: word})
+			p.Beats(&ms[len(ms)-1])
 		}
 	}
 	g.transmit(ms)
@@ -157,6 +170,13 @@ func (g *Group) asked(m *pb.Message, w quietword.Word) error {
 		g.rest()
 	}
 	return err
+}
+
+// contradict notes that a follower does not agree that the group is quiet: what it said before does not count.
+func (g *Group) contradict(m *pb.Message) {
+	if p := g.peers.Of(m.From); p != nil && g.quiet && m.Type == pb.MsgHeartbeatResp {
+		g.contradicted, p.Knows = g.status.Last, 0
+	}
 }
 
 // answered takes what a heartbeat's response says about quiet. It returns false if the response is no reason to wake.

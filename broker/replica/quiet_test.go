@@ -59,7 +59,7 @@ func TestIdleGroupBecomesQuiet(t *testing.T) {
 	}
 }
 
-// TestGroupIsNotQuietWhileAReplicaLacksSomething, a learner included, or does not know the commit index.
+// TestGroupIsNotQuietWhileAReplicaLacksSomething, a learner included.
 func TestGroupIsNotQuietWhileAReplicaLacksSomething(t *testing.T) {
 	c, p := quietNet(t)
 	c.fill(p, 3)
@@ -70,15 +70,6 @@ func TestGroupIsNotQuietWhileAReplicaLacksSomething(t *testing.T) {
 	c.settle()
 	c.wantAsleep(false, 1)
 	c.cut[3] = false
-	c.settle()
-	c.wantAsleep(true, 1, 2, 3)
-	// Now it has everything, but no word of the commit index arrives.
-	c.drop = func(m pb.Message) bool { return m.To == 3 && m.Type == pb.MsgHeartbeat }
-	c.mustPropose(p, "y")
-	c.run()
-	c.settle()
-	c.wantAsleep(false, 1)
-	c.drop = nil
 	c.settle()
 	c.wantAsleep(true, 1, 2, 3)
 	if _, _, err := p.group.Change(membership.Change{Replica: 4, To: membership.Learner}); err != nil {
@@ -92,11 +83,89 @@ func TestGroupIsNotQuietWhileAReplicaLacksSomething(t *testing.T) {
 	c.wantAsleep(true, 1, 2, 3, 4)
 }
 
+// TestContradictedLeaderWaitsUntilAllHaveSaid that they know the commit index: it does not say again what a follower did not agree
+// to. That concerns one index; with the next entry it says it soon again.
+func TestContradictedLeaderWaitsUntilAllHaveSaid(t *testing.T) {
+	c, p := quietNet(t)
+	want := c.fill(p, 3)
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	quiet := 0
+	c.drop = func(m pb.Message) bool {
+		if m.To == 3 && len(m.Context) > 0 && m.Context[0] == 'Q' {
+			quiet++
+		}
+		return m.To == 3 && m.Type == pb.MsgHeartbeat
+	}
+	c.deliver(pb.Message{Type: pb.MsgHeartbeatResp, From: 3, To: 1, Term: 1})
+	c.settle()
+	c.wantAsleep(false, 1)
+	if quiet > 0 {
+		t.Fatalf("the leader said %d times that it is quiet, to one that does not agree", quiet)
+	}
+	c.drop = nil
+	c.settle()
+	c.wantAsleep(true, 1, 2, 3)
+	c.deliver(pb.Message{Type: pb.MsgHeartbeatResp, From: 3, To: 1, Term: 1})
+	c.wantAsleep(false, 1)
+	c.mustPropose(p, "next")
+	c.run()
+	c.tick()
+	c.tick()
+	c.wantAsleep(true, 1, 2, 3)
+	c.same(append(want, "next"), 1, 2, 3)
+}
+
+// TestRecordNowAndThenCosts what the package says: two appends, two answers, two words of quiet, and two ticks of each replica. The
+// settings are the broker's, in ticks of 10 ms, the entries two a second.
+func TestRecordNowAndThenCosts(t *testing.T) {
+	const entries, between = 64, 50
+	c := (&net{t: t, tune: func(cfg *replica.Config) {
+		cfg.ElectionTicks, cfg.HeartbeatTicks, cfg.QuietTicks = 100, 25, 100
+	}}).open(3)
+	p := c.elect(1)
+	for range 3 * between {
+		c.tick()
+	}
+	c.wantAsleep(true, 1, 2, 3)
+	before, ticks, types := c.sent().Sent, 0, map[string]int{}
+	c.drop = func(m pb.Message) bool {
+		name := m.Type.String()
+		if m.Type == pb.MsgApp && len(m.Entries) == 0 {
+			name = "MsgApp without entries"
+		}
+		types[name]++
+		return false
+	}
+	for i := range entries {
+		c.mustPropose(p, number(i))
+		c.run()
+		for range between {
+			for _, q := range c.all() {
+				if !q.asleep {
+					ticks++
+				}
+			}
+			c.tick()
+		}
+	}
+	c.same(c.peers[1].data(), 2, 3)
+	messages := float64(c.sent().Sent-before) / entries
+	perEntry := float64(ticks) / entries
+	t.Logf("an entry costs %.2f messages, of %v in all, and %.2f ticks", messages, types, perEntry)
+	if messages > 6.5 { // heartbeats are due after 25 ticks, however they come
+		t.Errorf("an entry costs %.2f messages, want 6, and a heartbeat now and then", messages)
+	}
+	if perEntry > 6.5 {
+		t.Errorf("an entry costs %.2f ticks, want two of each replica", perEntry)
+	}
+}
+
 // TestLostWordOfQuiet: the follower that did not hear it goes on ticking, and in the end wakes the leader, whom it gets no
 // votes against.
 func TestLostWordOfQuiet(t *testing.T) {
 	c, p := quietNet(t)
-	c.fill(p, 3)
+	want := c.fill(p, 3)
 	c.drop = func(m pb.Message) bool { return m.To == 3 && len(m.Context) > 0 && m.Context[0] == 'Q' }
 	for range 12 {
 		c.tick()
@@ -111,6 +180,7 @@ func TestLostWordOfQuiet(t *testing.T) {
 		c.tick()
 	}
 	c.wantAsleep(true, 1, 2, 3)
+	c.same(want, 1, 2, 3)
 	if s := p.group.Status(); s.Term != 1 || !s.IsLead {
 		t.Fatalf("the lost word cost an election: %+v", s)
 	}

@@ -58,6 +58,7 @@ func (g *Group) step(m *pb.Message) error {
 		return g.raftErr(g.asked(m, w))
 	}
 	if !(quiet && m.Type == pb.MsgHeartbeatResp) || g.answered(m, w) {
+		g.contradict(m)
 		g.wake()
 	}
 	if g.deaf(m) {

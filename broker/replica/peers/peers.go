@@ -120,6 +120,16 @@ func (b *Book) Tick(ticks int, ms []pb.Message) []pb.Message {
 	return ms
 }
 
+// Due tells whether a commit index would have to go alone at the next Tick.
+func (b *Book) Due(ticks int) bool {
+	for i := range b.list {
+		if p := &b.list[i]; p.holding && p.age+1 >= ticks {
+			return true
+		}
+	}
+	return false
+}
+
 // A snapshot costs the network as much when it is in vain, and a group that does nothing but send snapshots loses its
 // leader. Raft sends the next as soon as a replica answers that it still lacks entries, for whatever reason. So there is a
 // pause after each, in ticks, twice as long when the replica has got nowhere by the last.
