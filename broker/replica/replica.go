@@ -187,7 +187,8 @@ type Config struct {
 	// CommitTicks is how many ticks a commit index may wait for an append or a heartbeat to ride on, before it is sent
 	// alone. 0 means 2.
 	CommitTicks int
-	// QuietTicks is how many ticks after the last change a group stops needing ticks. 0 means never.
+	// QuietTicks is how many ticks after the last change a group stops needing ticks if a follower has not agreed to that after
+	// CommitTicks. 0 means that it always needs them.
 	QuietTicks int
 	// Seed makes the election jitter of this replica repeatable.
 	Seed uint64

@@ -25,7 +25,7 @@ type Cluster struct {
 	HeartbeatIntervalMs int `toml:"heartbeat_interval_ms"`
 	// DeadAfterMs of silence mean that a node is dead. 0: 1000.
 	DeadAfterMs int `toml:"dead_after_ms"`
-	// QuietMs is how long a group does nothing before it sends no heartbeats of its own. 0: 1000.
+	// QuietMs is how long a group does nothing before it sends no heartbeats of its own, if a replica has not agreed at once. 0: 1000.
 	QuietMs int `toml:"quiet_ms"`
 	// BalanceAfterS is how long a node must have been back before it is handed what it is meant to lead, in seconds. 0: 300, as
 	// Kafka's leader.imbalance.check.interval.seconds; -1: never.
