@@ -48,6 +48,15 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 // EstimateScenario is about how long one launch of sc takes when it warms up at once.
 func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 	w := &sc.Workload
+	if w.Kind == Curve {
+		total := time.Duration(0)
+		for _, p := range w.Points {
+			one := sc
+			one.Workload = w.At(p)
+			total += s.EstimateScenario(one)
+		}
+		return total
+	}
 	at := func(bytes int64, perSecond int64) time.Duration {
 		return time.Duration(float64(bytes) / float64(perSecond) * float64(time.Second))
 	}

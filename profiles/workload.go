@@ -9,14 +9,15 @@ import (
 
 // Kinds of workload.
 const (
-	Produce  = "produce"  // requests of pre-encoded record batches, beside the bare durable echo
-	Fetch    = "fetch"    // reads of records that were written before, beside a bare TCP echo
-	Recovery = "recovery" // kill -9 with a full WAL, restart from a cold cache, beside reading the ring once
-	Sweep    = "sweep"    // produce at a ladder of rates, up to saturation, beside the bare durable echo at the same rates
-	Spread   = "spread"   // produce to many partitions, beside the same load on a topic of one partition of the same brokers
-	Failover = "failover" // the node that leads is killed, stopped or paused, while probes write to what it led
-	CatchUp  = "catch-up" // a follower is killed, much is written without it, and it returns under load
-	Idle     = "idle"     // many partitions that nobody uses, and what they cost
+	Produce  = "produce"        // requests of pre-encoded record batches, beside the bare durable echo
+	Fetch    = "fetch"          // reads of records that were written before, beside a bare TCP echo
+	Recovery = "recovery"       // kill -9 with a full WAL, restart from a cold cache, beside reading the ring once
+	Sweep    = "sweep"          // produce at a ladder of rates, up to saturation, beside the bare durable echo at the same rates
+	Spread   = "spread"         // produce to many partitions, beside the same load on a topic of one partition of the same brokers
+	Failover = "failover"       // the node that leads is killed, stopped or paused, while probes write to what it led
+	CatchUp  = "catch-up"       // a follower is killed, much is written without it, and it returns under load
+	Curve    = "recovery-curve" // a recovery for each of several sizes of the WAL and numbers of groups
+	Idle     = "idle"           // many partitions that nobody uses, and what they cost
 )
 
 // Arrivals of requests.
@@ -68,8 +69,17 @@ type Workload struct {
 	RestMs  int `toml:"rest_ms" json:"rest_ms,omitempty"`
 	// WatchMs belongs to an idle workload: how long the partitions are left alone under observation.
 	WatchMs int `toml:"watch_ms" json:"watch_ms,omitempty"`
+	// Points belong to a recovery-curve: a recovery for each, one after the other.
+	Points []Point `toml:"points" json:"points,omitempty"`
 	// GatedPairs take part in a comparison's verdict: "p50", "p99", "rate", "e2e-p50", "e2e-p99".
 	GatedPairs []string `toml:"gated_pairs" json:"gated_pairs"`
+}
+
+// Point is what the WAL holds when the broker is killed, once.
+type Point struct {
+	PreloadBytes int64 `toml:"preload_bytes" json:"preload_bytes"` // of records
+	Partitions   int   `toml:"partitions" json:"partitions"`       // that they are written to
+	RingBytes    int64 `toml:"ring_bytes" json:"ring_bytes"`       // so large that no checkpoint begins before the kill
 }
 
 // DefaultWorkload holds the values that a workload file need not name.
@@ -109,6 +119,13 @@ func (w Workload) Fill() Workload {
 	w.Kind, w.Arrivals, w.RatePerSecond = Produce, Closed, 0
 	w.Connections, w.InFlight = 4, 4
 	w.RecordsPerRequest = max(1, min(16, 1<<20/w.RecordBytes))
+	return w
+}
+
+// At is the recovery that one point of a curve is.
+func (w Workload) At(p Point) Workload {
+	w.Kind, w.Points = Recovery, nil
+	w.PreloadBytes, w.Partitions, w.RingBytes = p.PreloadBytes, p.Partitions, p.RingBytes
 	return w
 }
 
@@ -156,8 +173,8 @@ func (w *Workload) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
-		"failover, catch-up or idle", w.Kind)
+	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle, Curve), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
+		"failover, catch-up, idle or recovery-curve", w.Kind)
 	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
 	open := w.Arrivals == Constant || w.Arrivals == Poisson
 	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)
@@ -186,6 +203,13 @@ func (w *Workload) Validate() error {
 	w.validateSweep(want)
 	w.validateProbe(want)
 	w.validateFailover(want)
+	want((w.Kind == Curve) == (len(w.Points) > 0), "points: a recovery-curve wants one or more, any other has none: there are %d", len(w.Points))
+	for i, p := range w.Points {
+		one := w.At(p)
+		err := one.Validate()
+		want(err == nil && p.RingBytes > 2*p.PreloadBytes, "points, number %d: ring_bytes = %d for preload_bytes = %d: want more than twice as much, since a "+
+			"checkpoint begins when half of the ring is in use; %v", i+1, p.RingBytes, p.PreloadBytes, err)
+	}
 	want((w.Kind == Idle) == (w.WatchMs > 0) && w.WatchMs <= 600_000, "watch_ms = %d: an idle workload wants 1 to 600000, any other has none", w.WatchMs)
 	want(w.Kind != Spread || w.Partitions > 1 && open, "a spread workload wants more than one partition and arrivals from a schedule")
 	return errors.Join(errs...)
@@ -214,7 +238,7 @@ func (w *Workload) validateProbe(want func(ok bool, format string, args ...any))
 	if w.ProbeRatePerSecond == 0 && w.ProbeLimitMs == 0 {
 		return
 	}
-	want(oneOf(w.Kind, Recovery, Failover, CatchUp), "probe_rate_per_second and probe_limit_ms belong to a recovery, a failover or a catch-up, this is %s", w.Kind)
+	want(oneOf(w.Kind, Recovery, Curve, Failover, CatchUp), "probe_rate_per_second and probe_limit_ms belong to a recovery, a failover or a catch-up, this is %s", w.Kind)
 	want(w.ProbeRatePerSecond >= 200 && w.ProbeRatePerSecond <= 10_000, "probe_rate_per_second = %v: want 200 (two samples beyond a "+
 		"second's p99) to 10000", w.ProbeRatePerSecond)
 	want(w.ProbeLimitMs >= leastProbeMs && w.ProbeLimitMs <= 120_000, "probe_limit_ms = %d: want %d to 120000", w.ProbeLimitMs, leastProbeMs)
@@ -243,4 +267,4 @@ func (w *Workload) validateFailover(want func(ok bool, format string, args ...an
 func (w *Workload) Incidents() int { return w.KillIncidents + w.PauseIncidents + w.StopIncidents }
 
 // InTurns says that two sides take turns in slices.
-func (w *Workload) InTurns() bool { return !oneOf(w.Kind, Recovery, Failover, CatchUp, Idle) }
+func (w *Workload) InTurns() bool { return !oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, Idle) }

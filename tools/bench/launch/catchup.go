@@ -23,8 +23,8 @@ func (l *launch) catchUp(ctx context.Context) error {
 			return errors.Join(err, b.Err())
 		}
 		defer writer.Close()
-		out := &outage{launch: l}
-		users, err := out.openAs(ctx, probe.Plain, b.Addrs())
+		out := l.outage()
+		users, err := out.Open(ctx, probe.Plain, b.Addrs())
 		if err != nil {
 			return errors.Join(err, b.Err())
 		}
@@ -39,7 +39,7 @@ func (l *launch) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.rec.Requests = writer.Acked() + out.acked()
+		l.rec.Requests = writer.Acked() + out.Acked()
 		l.caughtUp(found, rate)
 		return errors.Join(l.check(ctx, writer), l.check(ctx, out))
 	})

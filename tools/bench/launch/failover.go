@@ -33,10 +33,10 @@ func (l *launch) failover(ctx context.Context) error {
 		if err := c.CreateTopic(ctx, topic, 1, int16(len(b.Nodes)), nil); err != nil {
 			return err
 		}
-		out := &outage{launch: l}
+		out := l.outage()
 		var probes [2]*probe.Probe
 		for i, client := range []probe.Client{probe.Tuned, probe.Library} {
-			if probes[i], err = out.openAs(ctx, client, b.Addrs()); err != nil {
+			if probes[i], err = out.Open(ctx, client, b.Addrs()); err != nil {
 				return errors.Join(err, b.Err())
 			}
 			defer func() { err = errors.Join(err, probes[i].Close()) }()
@@ -47,7 +47,7 @@ func (l *launch) failover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.rec.Incidents, l.rec.Requests = found.Incidents, out.acked()
+		l.rec.Incidents, l.rec.Requests = found.Incidents, out.Acked()
 		l.rec.Figures = append(l.rec.Figures, record.GapFigures(found.Incidents)...)
 		l.figure(record.System, "usual_gap_ms_worst", "ms", float64(found.Usual)/1e6)
 		l.figure(record.System, "records_unacknowledged", "1", float64(found.Failed))

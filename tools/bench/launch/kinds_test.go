@@ -9,18 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"ackline/loadgen/brokertest"
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
 	"ackline/loadgen/result"
 	"ackline/profiles"
 	"ackline/tools/bench/meter"
-	"ackline/tools/bench/probe"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/session"
 	"ackline/tools/bench/sum"
-	"ackline/tools/bench/target"
 )
 
 // sure runs a launch and fails the test for everything that a busy test machine does not explain.
@@ -243,54 +240,6 @@ func TestNoValidRung(t *testing.T) {
 		if rec.Verdict != record.Invalid || rec.HostOnly == other || !strings.Contains(rec.Reasons[0], "stolen") || rec.Requests != 0 {
 			t.Errorf("another reason: %v; %+v", other, rec)
 		}
-	}
-}
-
-// The probes of a recovery agree that a broker that never went away answers as before; a broker that went away and is slow
-// does not, within the limit.
-func TestOutage(t *testing.T) {
-	w := produceWorkload()
-	w.Kind, w.ProbeRatePerSecond, w.ProbeLimitMs = profiles.Recovery, 500, 60_000
-	p, cluster, _ := stage(t, w)
-	cluster.Create(topic, 1)
-	broker := &target.Broker{Process: startShell(t, p), Addr: cluster.Addr()}
-	rec := record.Launch{Verdict: record.OK}
-	l := &launch{Plan: p, rec: &rec}
-	out, err := l.before(t.Context(), broker.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out.normal <= 0 || out.acked() == 0 {
-		t.Fatalf("before: p99 %v of %d records", out.normal, out.acked())
-	}
-	out.normal = max(out.normal, 200*time.Millisecond) // this test is about who talks to whom, not about the machine
-	out.after(t.Context(), broker.Addr)
-	if since, err := out.wait(broker); err != nil || since <= 0 {
-		t.Errorf("restored after %v, %v", since, err)
-	}
-	if v := get(t, rec.Figures, "p99_restored"); v != 1 || len(rec.Notes) != 0 {
-		t.Errorf("p99_restored %v, notes %q", v, rec.Notes)
-	}
-	if c, err := out.Verify(t.Context()); err != nil || !c.OK || c.Acknowledged != out.acked() || len(out.probes) != 2 {
-		t.Errorf("check %+v, %v, want all of %d", c, err, out.acked())
-	}
-
-	rec.Figures = nil
-	p.Scenario.Workload.ProbeLimitMs = 50 // no second is complete in that
-	slow := &outage{launch: &launch{Plan: p, rec: &rec}, normal: time.Hour, seen: make(chan restored, 1)}
-	slow.after(t.Context(), broker.Addr)
-	if since, err := slow.wait(broker); err != nil || since != 0 || get(t, rec.Figures, "p99_restored") != 0 || len(rec.Notes) != 1 {
-		t.Errorf("within 50 ms: restored after %v, %v; notes %q", since, err, rec.Notes)
-	}
-	cluster.Break(brokertest.Faults{LoseBatch: int(cluster.Stored(topic, 0)) + 2})
-	if _, err := slow.open(t.Context(), broker.Addr); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := slow.probes[1].Run(t.Context(), probe.Step, nil); err != nil {
-		t.Fatal(err)
-	}
-	if c, err := slow.Verify(t.Context()); err != nil || c.OK || c.Missing != 1 {
-		t.Errorf("check %+v, %v, want one record missing", c, err)
 	}
 }
 

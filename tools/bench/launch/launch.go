@@ -40,8 +40,9 @@ type Plan struct {
 	Method   string // sync method of both sides
 	Disk     Disk   // nil: what the disk itself can do is not measured
 	Programs target.Programs
-	Progress func(step string) // called when a step begins; may be nil
-	There    *There            // nil: brokers and floor are started for the launch
+	Progress func(step string)      // called when a step begins; may be nil
+	Cold     func(dir string) error // empties the page cache of what is in dir; nil: of the whole machine, where that is permitted
+	There    *There                 // nil: brokers and floor are started for the launch
 }
 
 // Disk measures the disk alone.
@@ -84,6 +85,7 @@ func Run(ctx context.Context, p Plan) (record.Launch, error) {
 	run := map[string]func(context.Context) error{
 		profiles.Produce: l.produce, profiles.Fetch: l.fetch, profiles.Recovery: l.recovery, profiles.Sweep: l.sweep,
 		profiles.Spread: l.spread, profiles.Failover: l.failover, profiles.CatchUp: l.catchUp, profiles.Idle: l.idle,
+		profiles.Curve: l.curve,
 	}[p.Scenario.Workload.Kind]
 	err = run(ctx)
 	after, readErr := proc.ReadCPU("/proc")

@@ -9,7 +9,9 @@ import (
 
 	"ackline/tools/bench/coldread"
 	"ackline/tools/bench/disk"
+	"ackline/tools/bench/outage"
 	"ackline/tools/bench/probe"
+	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/session"
 	"ackline/tools/bench/target"
@@ -36,19 +38,27 @@ func (l *launch) recovery(ctx context.Context) error {
 		return err
 	}
 	defer writer.Close()
-	if err := l.preload(ctx, writer); err != nil {
-		return errors.Join(err, broker.Err())
-	}
-	out, err := l.before(ctx, broker.Addr)
+	rest, err := proc.Read("/proc", broker.PID())
 	if err != nil {
 		return errors.Join(err, broker.Err())
 	}
-	written, entries := writer.Bytes(), writer.Acked()+out.acked()
+	if err := l.preload(ctx, writer); err != nil {
+		return errors.Join(err, broker.Err())
+	}
+	out := l.outage()
+	if err := out.Before(ctx, broker.Addr); err != nil {
+		return errors.Join(err, broker.Err())
+	}
+	written, entries := writer.Bytes(), writer.Acked()+out.Acked()
 	broker.Kill()
 
 	cold, times, err := l.comeBack(ctx, &broker, writer, out)
 	if err != nil {
 		return err
+	}
+	peak, err := proc.Peak("/proc", broker.PID())
+	if err != nil {
+		return errors.Join(err, broker.Err())
 	}
 	bytes := broker.RecoveredBytes
 	if bytes < written {
@@ -70,9 +80,16 @@ func (l *launch) recovery(ctx context.Context) error {
 			Gated: t.until == "first-ack"})
 	}
 	l.rec.Requests = entries
-	l.figure(record.System, "recovered_bytes", "bytes", float64(bytes))
+	l.figure(record.System, record.RecoveredBytes, "bytes", float64(bytes))
+	l.figure(record.System, record.RestBytes, "bytes", float64(rest.ResidentBytes))
+	l.figure(record.System, record.PeakBytes, "bytes", float64(peak))
 	l.figure(record.System, "replay_ms_cold", "ms", float64(cold.replay.Nanoseconds())/1e6)
-	return l.warmReplay(ctx, &broker, recovered{entries: entries, later: writer.Acked() + out.acked() - entries, bytes: bytes})
+	return l.warmReplay(ctx, &broker, recovered{entries: entries, later: writer.Acked() + out.Acked() - entries, bytes: bytes})
+}
+
+// outage is what probes of this launch see.
+func (l *launch) outage() *outage.Outage {
+	return outage.New(outage.Config{Topic: topic, Workload: l.Scenario.Workload, Launch: l.Number, Sub: l.sub, Step: l.step})
 }
 
 // moment is how long after the start of the new process something was so.
@@ -82,8 +99,8 @@ type moment struct {
 }
 
 // comeBack restarts the broker and notes the moments of its return.
-func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *session.Writer, out *outage) (coldStart, []moment, error) {
-	before := out.acked()
+func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *session.Writer, out *outage.Outage) (coldStart, []moment, error) {
+	before := out.Acked()
 	cold, first, err := l.restart(ctx, broker, writer)
 	if err != nil {
 		return cold, nil, err
@@ -91,19 +108,25 @@ func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *s
 	b := *broker
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	out.after(watching, b.Addr)
+	out.After(watching, b.Addr)
 	caughtUp, err := probe.Ends(ctx, b.Addr, topic, writer.Records()+before, l.Scenario.Workload.Timeout())
 	if err != nil {
 		cancel()
-		_, _ = out.wait(b) // it only ends the probe
+		_, _ = out.Wait() // it only ends the probe
 		return cold, nil, errors.Join(err, b.Err())
 	}
 	times := []moment{{"open", cold.open}, {"first-ack", first}, {"caught-up", caughtUp.Sub(b.Began())}}
-	restored, err := out.wait(b)
-	if err == nil && restored > 0 {
-		times = append(times, moment{"p99-restored", restored})
+	seen, err := out.Wait()
+	if err != nil {
+		return cold, times, errors.Join(err, b.Err())
 	}
-	return cold, times, err
+	l.rec.Figures = append(l.rec.Figures, seen.Figures()...)
+	if missed := out.Missed(seen); missed != "" {
+		l.rec.Notes = append(l.rec.Notes, missed)
+	} else if seen.Watched {
+		times = append(times, moment{"p99-restored", seen.Restored.Sub(b.Began())})
+	}
+	return cold, times, nil
 }
 
 // recovered is what the WAL held when the broker came back, and what was written later.
@@ -156,6 +179,9 @@ func (l *launch) restart(ctx context.Context, broker **target.Broker, writer *se
 
 // cold empties the page cache, or at least drops the broker's files from it.
 func (l *launch) cold() error {
+	if l.Cold != nil {
+		return l.Cold(l.work)
+	}
 	if err := disk.DropCaches(); err != nil {
 		if err := disk.Evict(l.work); err != nil {
 			return err

@@ -98,6 +98,15 @@ func Read(root string, pid int) (Counters, error) {
 	return c, nil
 }
 
+// Peak is the most memory of pid that was ever resident, in bytes.
+func Peak(root string, pid int) (int64, error) {
+	n, err := value(filepath.Join(root, strconv.Itoa(pid), "status"), "VmHWM")
+	if err != nil {
+		return 0, fmt.Errorf("counters: %w", err)
+	}
+	return n * 1024, nil
+}
+
 // addTask adds one thread. A thread that ends meanwhile is os.ErrNotExist.
 func (c *Counters) addTask(dir string) error {
 	text, err := os.ReadFile(filepath.Join(dir, "schedstat"))

@@ -113,6 +113,7 @@ type Launch struct {
 	Slices     []Slice     `json:"slices,omitempty"`
 	Rungs      []Rung      `json:"rungs,omitempty"`     // of a sweep, in the order they ran
 	Incidents  []Incident  `json:"incidents,omitempty"` // of a failover, in the order they happened
+	Points     []Point     `json:"points,omitempty"`    // of a recovery curve, in the order they ran
 	Pairs      []Pair      `json:"pairs,omitempty"`
 	Figures    []Figure    `json:"figures,omitempty"`
 	Stages     []Stage     `json:"stages,omitempty"`

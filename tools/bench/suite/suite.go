@@ -112,6 +112,9 @@ func (c *Config) needs() int64 {
 	var most int64
 	for _, sc := range c.Suite.Scenarios {
 		most = max(most, int64(c.Suite.TopologyOf(sc).Nodes)*2*sc.Workload.RingBytes+3*sc.Workload.PreloadBytes)
+		for _, p := range sc.Workload.Points { // one ring, since their floor has none
+			most = max(most, p.RingBytes+3*p.PreloadBytes)
+		}
 	}
 	return most + spareBytes
 }
@@ -184,6 +187,13 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 		}
 	}
 	set("preload_bytes", w.PreloadBytes)
+	if w.Kind == profiles.Curve { // each point has its own
+		delete(out.Configuration, "ring_bytes")
+		delete(out.Configuration, "partitions")
+	}
+	for i, p := range w.Points {
+		out.Configuration[fmt.Sprintf("point_%d", i+1)] = fmt.Sprintf("%d/%d/%d", p.PreloadBytes, p.Partitions, p.RingBytes)
+	}
 	set("threads", int64(w.Threads))
 	set("fetch_bytes", int64(w.FetchBytes))
 	set("slice_ms", int64(sc.SliceMs))
@@ -231,7 +241,7 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 		out.Operation = "Idle"
 	case profiles.Fetch:
 		out.Operation, out.FloorIs = "Fetch", "TCP echo"
-	case profiles.Recovery:
+	case profiles.Recovery, profiles.Curve:
 		out.Operation, out.FloorIs = "Recovery", "one read of what the WAL held"
 	}
 	return out

@@ -25,6 +25,7 @@ type Bar struct {
 	value measure                          // what one launch says; nil: incidents say it
 	log   bool                             // values are ratios: estimate in log
 	gaps  func(l *record.Launch) []float64 // what each of a launch's incidents says
+	later bool                             // runs without its scenario, older ones among them, do not show it
 	worst bool                             // of the incidents the worst one is judged, else their median
 }
 
@@ -48,6 +49,10 @@ var Bars = []Bar{
 		Unit: "1", Limit: 0.30, AtLeast: true, value: shareOfDisk, log: true},
 	{Name: "kill -9 to first ack / one read of WAL", Operation: "Recovery", Workload: "recovery", Topology: "single",
 		Pair: "first-ack", Unit: "1", Limit: 1.5, value: pairRatio("first-ack"), log: true},
+	{Name: "kill -9 to first ack / one read, at every size", Operation: "Recovery", Workload: "recovery-curve", Topology: "single",
+		Unit: "1", Limit: 1.25, value: worstPoint((*record.Point).Ratio), log: true, later: true},
+	{Name: "recovery: memory beyond rest, at every size", Operation: "Recovery", Workload: "recovery-curve", Topology: "single",
+		Unit: "bytes", Limit: 256 << 20, value: worstPoint((*record.Point).Beyond), later: true},
 	{Name: "replay of 10,000 entries of 1 KiB, warm", Operation: "Recovery", Workload: "recovery", Topology: "single",
 		Unit: "ms", Limit: 15, value: figure(record.System, "replay_ms_per_10000")},
 	{Name: "tail read p50 beyond 1.5 x TCP echo", Operation: "Fetch", Workload: "fetch", Topology: "single",
@@ -119,6 +124,11 @@ func beyond(name string, factor float64) measure {
 
 func figure(side record.Side, name string) measure {
 	return func(_ *scenario, l *record.Launch) (float64, bool) { return l.Get(side, name) }
+}
+
+// worstPoint is the largest that any point of a launch's curve says: a bar holds at every size.
+func worstPoint(says func(*record.Point) float64) measure {
+	return func(_ *scenario, l *record.Launch) (float64, bool) { return record.WorstPoint(l, says) }
 }
 
 // gapsOf are the gaps that incidents of one sort left.

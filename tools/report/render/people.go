@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ackline/tools/bench/record"
+	"ackline/tools/report/outages"
 	"ackline/tools/report/page"
 	"ackline/tools/report/remote"
 	"ackline/tools/stats"
@@ -144,7 +145,7 @@ func writeScenario(p *page.Page, c *scenario) {
 		p.Table([]string{"of", "system", "floor", "limit_ratio", "excess", "launches"}, rows)
 	}
 	writeSweep(p, c)
-	writeIncidents(p, c)
+	outages.Write(p, c.good, outages.Words{Quantity: quantity, Ratio: ratio})
 	if len(c.stages) > 0 {
 		rows := [][]string{}
 		for _, s := range c.stages {

@@ -81,7 +81,9 @@ func newView(d *Document) *view {
 		v.scenarios = append(v.scenarios, c)
 	}
 	for _, b := range Bars {
-		v.bars = append(v.bars, b.judge(v))
+		if !b.later || slices.ContainsFunc(v.scenarios, func(c scenario) bool { return b.fits(&c) }) {
+			v.bars = append(v.bars, b.judge(v))
+		}
 	}
 	return v
 }
