@@ -34,7 +34,7 @@ func (f *filler) Durable(id.LSN) {}
 
 // replayFixture is a WAL of 10,000 entries of 1 KiB, each of one record, on a disk in memory.
 func replayFixture(tb testing.TB, perBatch int) wal.Options {
-	o := wal.Options{FS: vfs.NewMem(), Path: "/ring", RingBytes: 64 << 20, BatchBytes: 1 << 20, Method: syncmethod.All()[0], Inline: true}
+	o := wal.Options{FS: vfs.NewMem(), Path: "/ring", RingBytes: 128 << 20, BatchBytes: 1 << 20, Method: syncmethod.All()[0], Inline: true}
 	w, _, err := wal.Open(o, nil)
 	if err != nil {
 		tb.Fatal(err)
