@@ -69,7 +69,7 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		time.Duration(w.Partitions)*partitionOverhead
 	switch w.Kind {
 	case Failover:
-		return total + w.Quiet() + time.Duration(w.Incidents())*(takeOver+w.Rest()) + time.Duration(w.PauseIncidents)*w.Pause()
+		return total + w.Quiet() + time.Duration(w.Incidents())*(takeOver+w.Rest()) + time.Duration(w.Lasting())*w.Pause()
 	case CatchUp:
 		// What was preloaded went to the disk twice on each of the other nodes, and goes there twice on the one that lacked it.
 		return total + w.Quiet() + restart + at(2*nodes*w.PreloadBytes, writeRate) + at(w.PreloadBytes, readRate) + 2*DiskRate

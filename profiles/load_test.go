@@ -12,7 +12,7 @@ import (
 )
 
 func TestBuiltinSuitesLoadAndFit(t *testing.T) {
-	limit := map[string]time.Duration{"quick": 8 * time.Minute, "full": 60 * time.Minute}
+	limit := map[string]time.Duration{"quick": 8 * time.Minute, "full": 80 * time.Minute}
 	launches := map[string]int{"quick": 6, "full": 10}
 	for _, name := range Names() {
 		s, err := LoadSuite(name)
@@ -154,7 +154,7 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, own + "connections = 0\n", []string{"own.toml", "connections = 0: want 1 to"}},
 		{mine, own + "ring_bytes = 10_000_000\n", []string{"own.toml", "multiple of 4096"}},
 		{mine, "kind = \"fetch\"\n", []string{"preload_bytes = 0", "fetch_bytes = 0"}},
-		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery, sweep, spread, failover, catch-up or idle"}},
+		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery, sweep, spread, failover, catch-up, idle or recovery-curve"}},
 		{mine, "kind = \"sweep\"\n", []string{`arrivals = "closed": a sweep's are poisson`, "objective_p99_us = 0", "rate_factor = 0"}},
 		{mine, ladder + "rate_factor = 2\nrate_limit_per_second = 150\n", []string{"makes 1 rungs, want 2 to"}},
 		{mine, ladder + "rate_factor = 1.1\nrate_limit_per_second = 100_000\n", []string{"makes 40 rungs"}},
@@ -170,6 +170,10 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, "kind = \"catch-up\"\n", []string{"probe_rate_per_second = 0: a catch-up is under load", "preload_bytes = 0", "quiet_ms = 0"}},
 		{mine, "kind = \"failover\"\n", []string{"without an incident", "probe_rate_per_second = 0", "quiet_ms = 0", "rest_ms = 0"}},
 		{mine, own + "kill_incidents = 1\npause_incidents = 2\n", []string{"kill_incidents = 1: want 0 to", "pause_ms = 0"}},
+		{mine, own + "[[points]]\npreload_bytes = 1048576\npartitions = 1\nring_bytes = 16777216\n", []string{"points: a recovery-curve wants one or more, any other has none: there are 1"}},
+		{mine, "kind = \"recovery-curve\"\n[[points]]\npreload_bytes = 67108864\npartitions = 1\nring_bytes = 67108864\n", []string{"points, number 1", "want more than twice as much"}},
+		{mine, "kind = \"recovery-curve\"\n", []string{"points: a recovery-curve wants one or more"}},
+		{mine, own + "partition_incidents = 1\none_way_incidents = 1\nslow_disk_incidents = 1\n", []string{"partition_incidents = 1: want 0 to", "one_way_incidents = 1", "slow_disk_incidents = 1", "pause_ms = 0", "slow_writes_per_second = 0"}},
 		{mine, own + "quiet_ms = 1\nrest_ms = 1\nwatch_ms = 1\n", []string{"quiet_ms = 1", "rest_ms = 1", "watch_ms = 1"}},
 		{mine, "kind = \"idle\"\n", []string{"watch_ms = 0", "quiet_ms = 0"}},
 		{mine, "kind = \"spread\"\n", []string{"more than one partition"}},
@@ -248,7 +252,8 @@ func TestDigest(t *testing.T) {
 // A number's key says its unit; only counts, ratios and names have none.
 func TestKeysCarryUnits(t *testing.T) {
 	unitless := []string{"nodes", "launches", "cycles", "connections", "in_flight", "partitions", "max_procs", "gc_percent",
-		"threads", "rate_per_second", "records_per_request", "ring_laps", "rate_factor", "kill_incidents", "pause_incidents", "stop_incidents", "rate_limit_per_second",
+		"threads", "rate_per_second", "records_per_request", "ring_laps", "rate_factor", "kill_incidents", "pause_incidents", "stop_incidents", "partition_incidents", "one_way_incidents",
+		"slow_disk_incidents", "slow_writes_per_second", "rate_limit_per_second",
 		"probe_rate_per_second"}
 	unit := regexp.MustCompile(`_(us|ms|s|bytes)$`)
 	for _, v := range []any{Topology{}, Tuning{}, Workload{}, Suite{}, Scenario{}} {

@@ -63,6 +63,12 @@ type Workload struct {
 	PauseIncidents int `toml:"pause_incidents" json:"pause_incidents,omitempty"`
 	StopIncidents  int `toml:"stop_incidents" json:"stop_incidents,omitempty"`
 	PauseMs        int `toml:"pause_ms" json:"pause_ms,omitempty"`
+	// PartitionIncidents, OneWayIncidents and SlowDiskIncidents belong to a failover too: the node that leads goes on running for PauseMs,
+	// cut off from the others both ways, in one direction (so many times in each), or with a disk that takes SlowWritesPerSecond.
+	PartitionIncidents  int `toml:"partition_incidents" json:"partition_incidents,omitempty"`
+	OneWayIncidents     int `toml:"one_way_incidents" json:"one_way_incidents,omitempty"`
+	SlowDiskIncidents   int `toml:"slow_disk_incidents" json:"slow_disk_incidents,omitempty"`
+	SlowWritesPerSecond int `toml:"slow_writes_per_second" json:"slow_writes_per_second,omitempty"`
 	// QuietMs is how long the probes of a failover and of a catch-up run before anything happens, and how long an idle workload's partitions are given to
 	// settle; RestMs is how long all is left alone after an incident, on average.
 	QuietMs int `toml:"quiet_ms" json:"quiet_ms,omitempty"`
@@ -248,10 +254,14 @@ func (w *Workload) validateFailover(want func(ok bool, format string, args ...an
 	for _, n := range []struct {
 		name  string
 		value int
-	}{{"kill_incidents", w.KillIncidents}, {"pause_incidents", w.PauseIncidents}, {"stop_incidents", w.StopIncidents}} {
+	}{{"kill_incidents", w.KillIncidents}, {"pause_incidents", w.PauseIncidents}, {"stop_incidents", w.StopIncidents},
+		{"partition_incidents", w.PartitionIncidents}, {"one_way_incidents", w.OneWayIncidents}, {"slow_disk_incidents", w.SlowDiskIncidents}} {
 		want(n.value >= 0 && n.value <= mostIncidents && (n.value == 0 || w.Kind == Failover), "%s = %d: want 0 to %d, and 0 but in a failover", n.name, n.value, mostIncidents)
 	}
-	want((w.PauseIncidents > 0) == (w.PauseMs > 0) && w.PauseMs <= 60_000, "pause_ms = %d: want 1 to 60000 with pause_incidents, else 0", w.PauseMs)
+	want((w.Lasting() > 0) == (w.PauseMs > 0) && w.PauseMs <= 60_000, "pause_ms = %d: want 1 to 60000 with pause_incidents and all others but kill_incidents "+
+		"and stop_incidents, else 0", w.PauseMs)
+	want((w.SlowDiskIncidents > 0) == (w.SlowWritesPerSecond > 0) && w.SlowWritesPerSecond <= 1000, "slow_writes_per_second = %d: want 1 to 1000 with "+
+		"slow_disk_incidents, else 0", w.SlowWritesPerSecond)
 	quiet := oneOf(w.Kind, Failover, CatchUp, Idle)
 	want(quiet && w.QuietMs > 0 && w.QuietMs <= 60_000 || w.QuietMs == 0 && !quiet,
 		"quiet_ms = %d: a failover, a catch-up and an idle workload want 1 to 60000, any other has none", w.QuietMs)
@@ -259,12 +269,20 @@ func (w *Workload) validateFailover(want func(ok bool, format string, args ...an
 	if w.Kind != Failover {
 		return
 	}
-	want(w.Incidents() > 0, "a failover without an incident: kill_incidents, pause_incidents or stop_incidents wants to be more than 0")
+	want(w.Incidents() > 0, "a failover without an incident: one of kill_incidents, pause_incidents, stop_incidents, partition_incidents, one_way_incidents and slow_disk_incidents wants to be more than 0")
 	want(w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: a failover is seen by its probes", w.ProbeRatePerSecond)
 }
 
 // Incidents is how many there are of all sorts.
-func (w *Workload) Incidents() int { return w.KillIncidents + w.PauseIncidents + w.StopIncidents }
+func (w *Workload) Incidents() int { return w.KillIncidents + w.StopIncidents + w.Lasting() }
+
+// Lasting is how many of them go on for PauseMs.
+func (w *Workload) Lasting() int {
+	return w.PauseIncidents + w.PartitionIncidents + 2*w.OneWayIncidents + w.SlowDiskIncidents
+}
+
+// Cuts says that what lies between nodes is cut.
+func (w *Workload) Cuts() bool { return w.PartitionIncidents+w.OneWayIncidents > 0 }
 
 // InTurns says that two sides take turns in slices.
 func (w *Workload) InTurns() bool { return !oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, Idle) }

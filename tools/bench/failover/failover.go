@@ -27,8 +27,8 @@ type Nodes interface {
 	Led(ctx context.Context, i int) (int, error) // how many partitions a node leads
 	Kill(i int)                                  // returns when it is dead
 	Stop(i int) error                            // asks it to end; returns when it has
-	Pause(i int) error
-	Resume(i int) error
+	// Harm does to a node what leaves its process running, and returns what undoes it.
+	Harm(s record.IncidentSort, i int) (undo func() error, err error)
 	Start(ctx context.Context, i int) error // after Kill and Stop
 	Await(ctx context.Context, i int) error // until it does what clients ask
 }
@@ -38,10 +38,8 @@ type Config struct {
 	Nodes   Nodes
 	Tuned   *probe.Probe
 	Library *probe.Probe // nil: no client beside the tuned one
-	Kills   int
-	Pauses  int
-	Stops   int
-	// PauseFor is how long a node is paused.
+	Counts  map[record.IncidentSort]int
+	// PauseFor is how long a node is paused, cut off or slow.
 	PauseFor time.Duration
 	// Limit is how long writes may stay away before the run is given up.
 	Limit time.Duration
@@ -118,12 +116,9 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 // order is all incidents, shuffled.
 func (r *run) order() []record.IncidentSort {
 	var out []record.IncidentSort
-	for _, s := range []struct {
-		sort record.IncidentSort
-		n    int
-	}{{record.Kill, r.Kills}, {record.Pause, r.Pauses}, {record.Stop, r.Stops}} {
-		for range s.n {
-			out = append(out, s.sort)
+	for _, s := range record.IncidentSorts {
+		for range r.Counts[s] {
+			out = append(out, s)
 		}
 	}
 	r.rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
@@ -184,7 +179,7 @@ func (r *run) incident(ctx context.Context, i, total int, s record.IncidentSort)
 		return err
 	}
 	back := pace.Now()
-	if s != record.Pause {
+	if s == record.Kill || s == record.Stop {
 		if err := r.Nodes.Start(ctx, node); err != nil {
 			return err
 		}
@@ -199,7 +194,7 @@ func (r *run) incident(ctx context.Context, i, total int, s record.IncidentSort)
 	return sleep(ctx, r.Rest/2+time.Duration(r.rng.Int64N(int64(r.Rest)+1)))
 }
 
-// away makes a node go away and returns when others have taken over, and for a pause when it is over.
+// away makes a node go away and returns when others have taken over, and when what leaves its process running is undone.
 func (r *run) away(ctx context.Context, node int, s record.IncidentSort) error {
 	switch s {
 	case record.Kill:
@@ -208,13 +203,14 @@ func (r *run) away(ctx context.Context, node int, s record.IncidentSort) error {
 		if err := r.Nodes.Stop(node); err != nil {
 			return err
 		}
-	case record.Pause:
-		if err := r.Nodes.Pause(node); err != nil {
+	default:
+		undo, err := r.Nodes.Harm(s, node)
+		if err != nil {
 			return err
 		}
-		// The client as people use it waits for the paused node's answer longer than the pause takes: that is its gap.
-		err := errors.Join(r.acknowledged(ctx, pace.Now(), r.watchers[:1]), sleep(ctx, r.PauseFor))
-		if err = errors.Join(err, r.Nodes.Resume(node)); err != nil { // whatever happens: a paused process cannot be asked to end
+		// The client as people use it waits for such a node's answer longer than this takes: that is its gap.
+		err = errors.Join(r.acknowledged(ctx, pace.Now(), r.watchers[:1]), sleep(ctx, r.PauseFor))
+		if err = errors.Join(err, undo()); err != nil { // whatever happens: a paused process cannot be asked to end
 			return err
 		}
 	}

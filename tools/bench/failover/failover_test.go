@@ -68,13 +68,12 @@ func (f *fake) Stop(i int) error {
 	f.takeOver()
 	return nil
 }
-func (f *fake) Pause(i int) error {
-	f.note("pause", i)
+func (f *fake) Harm(s record.IncidentSort, i int) (func() error, error) {
+	f.note(string(s), i)
 	f.Break(brokertest.Faults{Mute: true})
 	f.takeOver()
-	return nil
+	return func() error { f.note("resume", i); return nil }, nil
 }
-func (f *fake) Resume(i int) error { f.note("resume", i); return nil }
 func (f *fake) Start(_ context.Context, i int) error {
 	f.note("start", i)
 	f.Restart(int32(i + 1))
@@ -103,7 +102,8 @@ func setup(t *testing.T, f *fake) Config {
 func TestGapsAreAsLongAsNobodyLeads(t *testing.T) {
 	f := &fake{away: 120 * time.Millisecond}
 	c := setup(t, f)
-	c.Kills, c.Pauses, c.Stops, c.Apart = 2, 2, 2, 200*time.Millisecond
+	c.Counts = map[record.IncidentSort]int{record.Kill: 2, record.Pause: 1, record.Cut: 1, record.Stop: 2}
+	c.Apart = 200 * time.Millisecond
 	began := time.Now()
 	r, err := Run(context.Background(), c)
 	if err != nil {
@@ -119,7 +119,7 @@ func TestGapsAreAsLongAsNobodyLeads(t *testing.T) {
 			t.Errorf("incident %d: %+v", i, x)
 		}
 	}
-	if len(r.Incidents) != 6 || sorts[record.Kill] != 2 || sorts[record.Pause] != 2 || sorts[record.Stop] != 2 || r.Failed != 0 || r.Usual <= 0 {
+	if len(r.Incidents) != 6 || sorts[record.Kill] != 2 || sorts[record.Pause] != 1 || sorts[record.Cut] != 1 || sorts[record.Stop] != 2 || r.Failed != 0 || r.Usual <= 0 {
 		t.Errorf("%+v", r)
 	}
 	starts := slices.DeleteFunc(slices.Clone(f.calls), func(s string) bool { return !strings.HasPrefix(s, "start") })
@@ -137,7 +137,7 @@ func TestGapsAreAsLongAsNobodyLeads(t *testing.T) {
 func TestNobodyTakesOver(t *testing.T) {
 	f := &fake{stay: true}
 	c := setup(t, f)
-	c.Pauses, c.Limit = 1, 200*time.Millisecond
+	c.Counts, c.Limit = map[record.IncidentSort]int{record.Pause: 1}, 200*time.Millisecond
 	if _, err := Run(context.Background(), c); err == nil || strings.Count(err.Error(), "nothing was acknowledged for 200ms") != 1 || !strings.Contains(err.Error(), "incident 1 of 1, pause") {
 		t.Errorf("got %v", err)
 	}
@@ -149,7 +149,7 @@ func TestNobodyTakesOver(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	f := &fake{away: time.Millisecond}
 	c := setup(t, f)
-	c.Kills = 50
+	c.Counts = map[record.IncidentSort]int{record.Kill: 50}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	told := errors.New("^C")
 	c.Step = func(string, ...any) { cancel(told) }

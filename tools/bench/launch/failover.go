@@ -6,10 +6,13 @@ import (
 	"time"
 
 	"ackline/loadgen/cluster"
+	"ackline/tools/bench/disk"
 	"ackline/tools/bench/failover"
+	"ackline/tools/bench/harm"
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/target"
+	"ackline/tools/netlab/relay"
 )
 
 // ballast is the topic whose partitions the node that goes away leads beside the one that is written to.
@@ -20,8 +23,18 @@ const apart = 5500 * time.Millisecond
 
 // failover measures for how long nobody can write when the node that leads goes away.
 func (l *launch) failover(ctx context.Context) error {
+	w := l.Scenario.Workload
+	var links *relay.Network
+	if w.Cuts() {
+		var err error
+		if links, err = harm.Between(l.topology().Nodes); err != nil {
+			return err
+		}
+		defer links.Close()
+		l.links = links
+	}
+	counts := l.incidents()
 	return l.withBrokers(ctx, func(b *target.Brokers) (err error) {
-		w := l.Scenario.Workload
 		c, err := cluster.New(b.Addrs(), w.Timeout())
 		if err != nil {
 			return err
@@ -41,8 +54,8 @@ func (l *launch) failover(ctx context.Context) error {
 			}
 			defer func() { err = errors.Join(err, probes[i].Close()) }()
 		}
-		found, err := failover.Run(ctx, failover.Config{Nodes: l.nodes(b), Tuned: probes[0], Library: probes[1], Kills: w.KillIncidents,
-			Pauses: w.PauseIncidents, Stops: w.StopIncidents, PauseFor: w.Pause(), Limit: w.ProbeLimit(), Quiet: w.Quiet(), Apart: apart, Rest: w.Rest(),
+		found, err := failover.Run(ctx, failover.Config{Nodes: &harm.Cluster{Nodes: l.nodes(b), Links: links, Disk: l.slow()},
+			Tuned: probes[0], Library: probes[1], Counts: counts, PauseFor: w.Pause(), Limit: w.ProbeLimit(), Quiet: w.Quiet(), Apart: apart, Rest: w.Rest(),
 			Seed: l.sub(6), Step: l.step})
 		if err != nil {
 			return err
@@ -53,4 +66,23 @@ func (l *launch) failover(ctx context.Context) error {
 		l.figure(record.System, "records_unacknowledged", "1", float64(found.Failed))
 		return l.check(ctx, out)
 	})
+}
+
+// slow is how the disk gets slow for one node.
+func (l *launch) slow() disk.Slow {
+	return disk.Slow{Root: "/", Device: l.Device, WritesPerSecond: l.Scenario.Workload.SlowWritesPerSecond}
+}
+
+// incidents is how many there are of each sort. Where a disk cannot be made slow, there are none of that sort, and the record says so.
+func (l *launch) incidents() map[record.IncidentSort]int {
+	w := l.Scenario.Workload
+	counts := map[record.IncidentSort]int{record.Kill: w.KillIncidents, record.Pause: w.PauseIncidents, record.Stop: w.StopIncidents, record.Cut: w.PartitionIncidents,
+		record.Mute: w.OneWayIncidents, record.Deaf: w.OneWayIncidents, record.Slow: w.SlowDiskIncidents}
+	if w.SlowDiskIncidents > 0 {
+		if err := l.slow().Permitted(); err != nil {
+			counts[record.Slow] = 0
+			l.rec.Notes = append(l.rec.Notes, "there is no slow-disk incident: "+err.Error())
+		}
+	}
+	return counts
 }

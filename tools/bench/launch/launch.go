@@ -60,9 +60,10 @@ type launch struct {
 	rec    *record.Launch
 	work   string // fresh directory on the disk
 	began  time.Time
-	topic  string  // that is measured; on a cluster that is there, it has a name once it is made
-	left   []error // why what was made on a cluster that is there may be there still
-	others int     // reasons that a host which takes CPU time away does not explain
+	links  target.Links // between several nodes; nil: nothing
+	topic  string       // that is measured; on a cluster that is there, it has a name once it is made
+	left   []error      // why what was made on a cluster that is there may be there still
+	others int          // reasons that a host which takes CPU time away does not explain
 }
 
 // Run runs one launch. The record says everything that went wrong with the measurement; an error means that the bench
@@ -175,7 +176,7 @@ func (l *launch) startBrokers(ctx context.Context, log string) (*target.Brokers,
 func (l *launch) brokerConfig(addr, log string) target.BrokerConfig {
 	return target.BrokerConfig{DataDir: filepath.Join(l.work, "broker"), ListenAddr: addr,
 		HTTPAddr: l.topology().Host + ":0", RingBytes: l.Scenario.Workload.RingBytes, SyncMethod: l.Method, Tuning: l.Suite.Tuning,
-		File: filepath.Join(l.work, "broker.toml"), Log: l.path(log)}
+		File: filepath.Join(l.work, "broker.toml"), Log: l.path(log), Links: l.links}
 }
 
 func (l *launch) topology() profiles.Topology { return l.Suite.TopologyOf(l.Scenario) }

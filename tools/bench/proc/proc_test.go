@@ -110,6 +110,12 @@ func TestCountersOfThisProcess(t *testing.T) {
 	if d.CPUNs < 15e6 || d.CPUNs > 60e9 || d.ResidentBytes < 1<<20 {
 		t.Errorf("20 ms of work counted as %+v", d)
 	}
+	if peak, err := Peak("/proc", os.Getpid()); err != nil || peak < after.ResidentBytes/2 {
+		t.Errorf("at most %d bytes were ever resident, %v; %d are now", peak, err, after.ResidentBytes)
+	}
+	if _, err := Peak(t.TempDir(), 7); err == nil {
+		t.Error("a process that is not there had a peak")
+	}
 	if d.WriteBytes != 0 && d.WriteBytes < 1<<20 { // 0 on a file system in memory
 		t.Errorf("1 MiB written counted as %d", d.WriteBytes)
 	}

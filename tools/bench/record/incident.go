@@ -14,10 +14,16 @@ const (
 	Kill  IncidentSort = "kill"  // kill -9
 	Pause IncidentSort = "pause" // SIGSTOP, and SIGCONT after longer than an election takes
 	Stop  IncidentSort = "stop"  // SIGTERM: it hands over what it leads
+
+	// Of a node whose process goes on. Clients reach it as before.
+	Cut  IncidentSort = "partition"   // nothing passes between it and the other nodes
+	Mute IncidentSort = "one-way-out" // nothing that it says arrives at the others
+	Deaf IncidentSort = "one-way-in"  // nothing that the others say arrives at it
+	Slow IncidentSort = "slow-disk"   // its disk takes only so many writes a second
 )
 
 // IncidentSorts are all of them, in the order in which they are shown.
-var IncidentSorts = []IncidentSort{Kill, Pause, Stop}
+var IncidentSorts = []IncidentSort{Kill, Pause, Stop, Cut, Mute, Deaf, Slow}
 
 // Incident is one failover: a node that led the partition that was written to went away and came back. Gaps are the longest
 // stretches without an acknowledgement from then until the next incident.

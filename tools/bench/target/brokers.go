@@ -63,13 +63,37 @@ func (b *Brokers) plan(c BrokerConfig, nodes int) error {
 		n.NodeID, n.ListenAddr, n.HTTPAddr, n.RaftAddr = i+1, own[0], own[1], own[2]
 		n.DataDir, n.File, n.Log = filepath.Join(c.DataDir, strconv.Itoa(i+1)), numbered(c.File, i+1), numbered(c.Log, i+1)
 		for j := range nodes {
-			if j != i {
-				n.Peers = append(n.Peers, fmt.Sprintf("%d@%s", j+1, addrs[each*j+2]))
+			if j == i {
+				continue
 			}
+			peer, err := across(c.Links, i, j, addrs[each*j+2])
+			if err != nil {
+				return err
+			}
+			n.Peers = append(n.Peers, fmt.Sprintf("%d@%s", j+1, peer))
+		}
+		if n.RaftAddr, err = across(c.Links, i, i, n.RaftAddr); err != nil {
+			return err
 		}
 		b.configs = append(b.configs, n)
 	}
 	return nil
+}
+
+// across is where node from finds an address of node to, over the links if there are any.
+func across(links Links, from, to int, addr string) (string, error) {
+	_, text, err := net.SplitHostPort(addr)
+	if err != nil || links == nil {
+		return addr, err
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return "", fmt.Errorf("broker: address %q: %w", addr, err)
+	}
+	if from == to {
+		return net.JoinHostPort(links.Host(to), text), nil
+	}
+	return links.Addr(from, to, port)
 }
 
 // numbered puts a number before a name's extension.

@@ -3,8 +3,10 @@ package target
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,5 +166,32 @@ while :; do sleep 0.01; done
 	}
 	if _, err := p.StartQuorum(context.Background(), c, 5); err == nil || !strings.Contains(err.Error(), "5 nodes") {
 		t.Errorf("another size than asked for: %v", err)
+	}
+}
+
+// marked are links that say between whom they were asked for.
+type marked struct{}
+
+func (marked) Host(i int) string { return fmt.Sprintf("127.77.0.%d", i+1) }
+func (marked) Addr(from, to, port int) (string, error) {
+	return fmt.Sprintf("127.77.%d.%d:%d", from+1, to+1, port), nil
+}
+
+// Over links, each node listens on its own host and finds every other where the links say, on the port that this one listens on.
+func TestPlanOverLinks(t *testing.T) {
+	b := &Brokers{}
+	if err := b.plan(BrokerConfig{ListenAddr: "127.0.0.1:0", File: "f.toml", Log: "l.log", Links: marked{}}, 3); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range b.configs {
+		if host, _, err := net.SplitHostPort(c.RaftAddr); err != nil || host != (marked{}).Host(i) || len(c.Peers) != 2 {
+			t.Errorf("node %d listens on %s (%v) and has peers %q", i+1, c.RaftAddr, err, c.Peers)
+		}
+		for j := range b.configs {
+			_, port, _ := net.SplitHostPort(b.configs[j].RaftAddr)
+			if want := fmt.Sprintf("%d@127.77.%d.%d:%s", j+1, i+1, j+1, port); j != i && !slices.Contains(c.Peers, want) {
+				t.Errorf("node %d has peers %q, want %s among them", i+1, c.Peers, want)
+			}
+		}
 	}
 }

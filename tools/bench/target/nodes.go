@@ -75,12 +75,6 @@ func (n Nodes) Kill(i int) { n.Nodes[i].Kill() }
 // Stop asks one node to end and waits until it has.
 func (n Nodes) Stop(i int) error { return n.Nodes[i].Stop(StopTimeout) }
 
-// Pause stops a node's process until Resume.
-func (n Nodes) Pause(i int) error { return n.Nodes[i].Pause() }
-
-// Resume lets a paused node go on.
-func (n Nodes) Resume(i int) error { return n.Nodes[i].Resume() }
-
 // Await waits until a node does all that clients ask of it.
 func (n Nodes) Await(ctx context.Context, i int) error { return n.Nodes[i].AwaitReady(ctx) }
 

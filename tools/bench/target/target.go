@@ -68,11 +68,18 @@ type BrokerConfig struct {
 	NodeID     int      // of several; 0: a single node
 	RaftAddr   string   // of several: where the others connect
 	Peers      []string // the others, each ID@HOST:PORT
+	Links      Links    // of several: what lies between them; nil: nothing
 	RingBytes  int64
 	SyncMethod string
 	Tuning     profiles.Tuning
 	File       string // where to write the configuration
 	Log        string
+}
+
+// Links carry what nodes say to one another.
+type Links interface {
+	Host(i int) string                       // the address that node i listens on
+	Addr(from, to, port int) (string, error) // where node from finds a port of node to
 }
 
 // toml is the broker's configuration file. Keys that the tuning leaves at zero are left to the broker.

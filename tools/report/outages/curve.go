@@ -2,7 +2,6 @@ package outages
 
 import (
 	"fmt"
-	"math"
 
 	"ackline/tools/bench/record"
 	"ackline/tools/report/page"
@@ -107,16 +106,15 @@ func (w Words) line(p *page.Page, places []place, at map[place][]record.Point) {
 			mean += system.Residuals[i] / float64(len(at[here]))
 			i++
 		}
-		residuals += fmt.Sprintf(", %s at %s", signed(w.Quantity(math.Abs(mean), "s"), mean), w.Quantity(float64(here.written), "bytes"))
+		residuals += fmt.Sprintf(", %+.1f ms at %s", 1e3*mean, w.Quantity(float64(here.written), "bytes"))
 	}
-	p.Text("Least squares over all launches, %d groups: first ack = %.3f s + %.3f s/GiB of live WAL; floor = %.3f s + %.3f s/GiB. Mean residuals of the first: %s.",
-		groups, system.A, system.B, least.A, least.B, residuals[2:])
+	p.Text("Least squares over all launches, %s: first ack = %.3f s + %.3f s/GiB of live WAL; floor = %.3f s + %.3f s/GiB. Mean residuals of the first: %s.",
+		inGroups(groups), system.A, system.B, least.A, least.B, residuals[2:])
 }
 
-// signed puts a sign before a quantity.
-func signed(text string, v float64) string {
-	if v < 0 {
-		return "-" + text
+func inGroups(n int) string {
+	if n == 1 {
+		return "one group"
 	}
-	return "+" + text
+	return fmt.Sprintf("%d groups", n)
 }
