@@ -36,14 +36,14 @@ func TestSpreadLaunch(t *testing.T) {
 	}
 }
 
-// Nodes are killed, paused and stopped, come back, and nothing is left behind.
+// Nodes are killed, paused, stopped and cut off, come back, and nothing is left behind.
 func TestFailoverLaunch(t *testing.T) {
 	w := produceWorkload()
 	w.Kind, w.Partitions, w.ProbeRatePerSecond, w.ProbeLimitMs = profiles.Failover, 6, 500, 20_000
-	w.KillIncidents, w.PauseIncidents, w.StopIncidents, w.PauseMs, w.QuietMs, w.RestMs = 1, 1, 1, 20, 20, 20
+	w.KillIncidents, w.PauseIncidents, w.StopIncidents, w.PartitionIncidents, w.PauseMs, w.QuietMs, w.RestMs = 1, 1, 1, 1, 20, 20, 20
 	p, _, _ := stageOf(t, w, 3)
 	l := sure(t, p)
-	for _, s := range record.IncidentSorts {
+	for _, s := range []record.IncidentSort{record.Kill, record.Pause, record.Stop, record.Cut} {
 		if tuned, library := record.Gaps(l.Incidents, s); len(tuned) != 1 || len(library) != 1 {
 			t.Errorf("%s: gaps %v and %v", s, tuned, library)
 		}

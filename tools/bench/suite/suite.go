@@ -187,13 +187,6 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 		}
 	}
 	set("preload_bytes", w.PreloadBytes)
-	if w.Kind == profiles.Curve { // each point has its own
-		delete(out.Configuration, "ring_bytes")
-		delete(out.Configuration, "partitions")
-	}
-	for i, p := range w.Points {
-		out.Configuration[fmt.Sprintf("point_%d", i+1)] = fmt.Sprintf("%d/%d/%d", p.PreloadBytes, p.Partitions, p.RingBytes)
-	}
 	set("threads", int64(w.Threads))
 	set("fetch_bytes", int64(w.FetchBytes))
 	set("slice_ms", int64(sc.SliceMs))
@@ -204,13 +197,7 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 	set("library_slice_ms", int64(sc.LibrarySliceMs))
 	set("stage_slice_ms", int64(sc.StageSliceMs))
 	set("probe_limit_ms", int64(w.ProbeLimitMs))
-	set("kill_incidents", int64(w.KillIncidents))
-	set("pause_incidents", int64(w.PauseIncidents))
-	set("stop_incidents", int64(w.StopIncidents))
-	set("partition_incidents", int64(w.PartitionIncidents))
-	set("one_way_incidents", int64(w.OneWayIncidents))
-	set("slow_disk_incidents", int64(w.SlowDiskIncidents))
-	set("slow_writes_per_second", int64(w.SlowWritesPerSecond))
+	outages(&w, out.Configuration, set)
 	set("pause_ms", int64(w.PauseMs))
 	set("watch_ms", int64(w.WatchMs))
 	set("quiet_ms", int64(w.QuietMs))
@@ -249,6 +236,24 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 		out.Operation, out.FloorIs = "Recovery", "one read of what the WAL held"
 	}
 	return out
+}
+
+// outages adds what a workload does to brokers to its configuration.
+func outages(w *profiles.Workload, configuration map[string]string, set func(key string, value int64)) {
+	set("kill_incidents", int64(w.KillIncidents))
+	set("pause_incidents", int64(w.PauseIncidents))
+	set("stop_incidents", int64(w.StopIncidents))
+	set("partition_incidents", int64(w.PartitionIncidents))
+	set("one_way_incidents", int64(w.OneWayIncidents))
+	set("slow_disk_incidents", int64(w.SlowDiskIncidents))
+	set("slow_writes_per_second", int64(w.SlowWritesPerSecond))
+	if w.Kind == profiles.Curve { // each point has its own
+		delete(configuration, "ring_bytes")
+		delete(configuration, "partitions")
+	}
+	for i, p := range w.Points {
+		configuration[fmt.Sprintf("point_%d_of_bytes_groups_ring_bytes", i+1)] = fmt.Sprintf("%d/%d/%d", p.PreloadBytes, p.Partitions, p.RingBytes)
+	}
 }
 
 func (c *Config) total() (n int) {

@@ -91,7 +91,7 @@ func TestRunWritesEverythingDown(t *testing.T) {
 		t.Errorf("left on the disk: %v", left)
 	}
 	for _, s := range r.Scenarios {
-		if (s.FloorIs == "") != (s.Operation == "Failover") || s.Configuration["ring_bytes"]+s.Configuration["point_1"] == "" || s.Operation == "" {
+		if (s.FloorIs == "") != (s.Operation == "Failover") || s.Configuration["ring_bytes"]+s.Configuration["point_1_of_bytes_groups_ring_bytes"] == "" || s.Operation == "" {
 			t.Errorf("scenario %+v", s)
 		}
 	}
