@@ -29,6 +29,7 @@ func sources() []source {
 		{"`topology/*.toml`", "Which broker processes run, and where.", files, "Topology", "topology.", profiles.Topology{}},
 		{"`tuning/*.toml`", "What the broker and the machine are told that a workload does not decide. [The guide](tuning/README.md) has what was measured.", files, "Tuning", "tuning.", profiles.Tuning{}},
 		{"`workload/*.toml`", "The load. It is the same on broker and floor.", files, "Workload", "workload.", profiles.DefaultWorkload()},
+		{"`[[points]]` of a recovery-curve", "What the WAL holds when the broker is killed, once for each.", files, "Point", "points.", profiles.Point{}},
 		{"`suite/*.toml`", "What `make bench PROFILE=NAME` runs.", files, "Suite", "suite.", profiles.Suite{}},
 		{"`[[scenarios]]` of a suite", "One workload for a time.", files, "Scenario", "scenarios.", profiles.Scenario{}},
 	}
