@@ -243,17 +243,6 @@ func TestNoValidRung(t *testing.T) {
 	}
 }
 
-// startShell starts the plan's broker program, which serves nothing itself.
-func startShell(t *testing.T, p Plan) *proc.Process {
-	t.Helper()
-	child, err := proc.Start(t.Context(), proc.Spec{Name: "broker", Path: p.Programs.Broker, Log: p.Out + "/shell.log", Ready: "broker ready"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(child.Kill)
-	return child
-}
-
 // Who is to blame for a slice: causes that a host brings about, when it took CPU time, and nothing else.
 func TestBlameTheHost(t *testing.T) {
 	began := time.Unix(1000, 0)
