@@ -219,7 +219,7 @@ const upgradeTimeout = 5 * dialTimeout
 // dial connects to whoever leads the first of the assigned partitions now.
 func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
 	if w.cl == nil {
-		fd, err := sock.Dial(w.floor, dialTimeout)
+		fd, err := w.cfg.Way.Dial(w.floor, dialTimeout)
 		if err != nil {
 			err = fmt.Errorf("floor: %w: is tools/floor listening there?", err)
 		}
@@ -253,7 +253,7 @@ func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
 		}
 		d.who = &who
 	}
-	d.fd, d.sealed, d.err = sock.Open(first.Addr, dialTimeout, upgradeTimeout, w.cl.Papers().Secure)
+	d.fd, d.sealed, d.err = sock.Open(w.cl.Way(), first.Addr, dialTimeout, upgradeTimeout, w.cl.Papers().Secure)
 	return d
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/secure"
 )
@@ -31,6 +32,7 @@ type Cluster struct {
 	seeds   []string
 	timeout time.Duration
 	papers  *secure.Client // nil: plain TCP
+	way     sock.Way       // nil: addresses are where they say
 
 	mu    sync.Mutex // guards known
 	known []string   // addresses learnt from Metadata, tried after the seeds
@@ -84,6 +86,15 @@ func (c *Cluster) Seeds() []string { return slices.Clone(c.seeds) }
 // Papers are what NewSecure was given, for those who connect by themselves.
 func (c *Cluster) Papers() *secure.Client { return c.papers }
 
+// Through makes all connections go that way. It returns c, and belongs before everything else.
+func (c *Cluster) Through(way sock.Way) *Cluster {
+	c.way = way
+	return c
+}
+
+// Way is what Through was given, for those who connect by themselves.
+func (c *Cluster) Way() sock.Way { return c.way }
+
 // MaxReply bounds the length of a reply that is believed.
 const MaxReply = 256 << 20
 
@@ -91,7 +102,7 @@ const MaxReply = 256 << 20
 func (c *Cluster) call(ctx context.Context, addr string, req kmsg.Request) (kmsg.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	raw, err := c.way.Conn(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

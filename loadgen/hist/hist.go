@@ -74,6 +74,17 @@ func (h *Hist) Merge(o *Hist) {
 	h.above += o.above
 }
 
+// Moved returns the same operations, as if each had taken ns more, to the histogram's precision.
+func (h *Hist) Moved(ns int64) *Hist {
+	out := &Hist{h: hdr.New(LowestNS, HighestNS, Digits), lowest: h.lowest, failed: h.failed, below: h.below, above: h.above}
+	for _, b := range h.h.Distribution() {
+		for range b.Count {
+			out.Record((b.From+b.To)/2 + ns)
+		}
+	}
+	return out
+}
+
 // Reset empties h.
 func (h *Hist) Reset() {
 	h.h.Reset()

@@ -235,3 +235,25 @@ func BenchmarkRecord(b *testing.B) {
 		s.Record(0, 500, 900, 100_000+int64(i%4096)*64)
 	}
 }
+
+// Moved keeps counts, failures and ranks, and moves what succeeded.
+func TestMoved(t *testing.T) {
+	h := NewLatency()
+	for i := range 1000 {
+		h.Record(int64(20_000_000 + 1000*i))
+	}
+	h.Fail()
+	for _, by := range []int64{-15_000_000, 0, 40_000_000} {
+		m := h.Moved(by)
+		if m.Count() != 1000 || m.Failed() != 1 || m.OutOfRange() != 0 {
+			t.Errorf("moved by %d: %d successes, %d failures", by, m.Count(), m.Failed())
+		}
+		want, got := h.Percentile(50, HighestNS).NS+by, m.Percentile(50, HighestNS).NS
+		if off := max(want-got, got-want); off > max(want, want-by)/500 {
+			t.Errorf("moved by %d: a median of %d, want %d", by, got, want)
+		}
+	}
+	if m := h.Moved(-20_500_000); m.OutOfRange() == 0 || m.Count() != 1000 {
+		t.Errorf("what comes below the range is not counted so: %d of %d", m.OutOfRange(), m.Count())
+	}
+}

@@ -148,7 +148,7 @@ func (s *Session) connect(ctx context.Context) error {
 	if s.cl, err = cluster.NewSecure(s.cfg.Brokers, s.cfg.Client.Timeout, papers); err != nil {
 		return err
 	}
-	if err := s.cl.Check(ctx); err != nil {
+	if err := s.cl.Through(s.cfg.Client.Way).Check(ctx); err != nil {
 		return err
 	}
 	return s.findTopics(ctx)

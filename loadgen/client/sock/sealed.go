@@ -16,10 +16,10 @@ import (
 // until conn's deadline.
 type Upgrade func(conn net.Conn, addr string) (net.Conn, error)
 
-// Open dials addr within dial and upgrades the connection within upgrade. sealed is nil when nothing is encrypted; the descriptor is then
+// Open dials addr on a way within dial and upgrades the connection within upgrade. sealed is nil when nothing is encrypted; the descriptor is then
 // used as it is, as after Dial. Otherwise everything has to pass through sealed, and fd is only waited on and closed.
-func Open(addr string, dial, upgrade time.Duration, up Upgrade) (fd int, sealed *Sealed, err error) {
-	if fd, err = Dial(addr, dial); err != nil {
+func Open(way Way, addr string, dial, upgrade time.Duration, up Upgrade) (fd int, sealed *Sealed, err error) {
+	if fd, err = way.Dial(addr, dial); err != nil {
 		return -1, nil, err
 	}
 	s := &stream{fd: fd, deadline: time.Now().Add(upgrade)}
