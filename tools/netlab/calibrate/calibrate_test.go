@@ -88,6 +88,28 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// All pairs at once, one of which was made worse meanwhile: that one is off.
+func TestTogether(t *testing.T) {
+	l := newLab(t, lab.Relay)
+	if err := l.Worsen("n1", "n2", lab.Worse{Delay: 20 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	r, err := Run(t.Context(), l, Config{PairTime: 300 * time.Millisecond, ThroughputTime: time.Hour, Together: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); len(r.Pairs) != 3 || took > time.Minute {
+		t.Errorf("%d pairs in %v", len(r.Pairs), took)
+	}
+	if p := r.Pairs[0]; p.WantUs != 10_000 || p.GotUs < 30_000 || !p.Off {
+		t.Errorf("20 ms more than the topology has: %+v", p)
+	}
+	if p := r.Pairs[2]; p.From != "n2" || p.To != "n3" || p.GotUs < 20_000 || p.There.BytesPerSecond != 0 {
+		t.Errorf("another pair: %+v", p)
+	}
+}
+
 // A network that is worse than its topology says is found out: the lab's faults are not part of what is wanted.
 func TestWhatIsOffIsFlagged(t *testing.T) {
 	for _, c := range []struct {
