@@ -9,6 +9,7 @@ import (
 	"ackline/tools/compare/files"
 	"ackline/tools/compare/session"
 	"ackline/tools/compare/trial"
+	"ackline/tools/report/number"
 	"ackline/tools/report/render"
 	"ackline/tools/stats"
 )
@@ -63,7 +64,7 @@ func figures(o *trial.Outcome) [][]string {
 	for _, r := range o.Rows {
 		change, delta, verdict := "–", "–", "–"
 		if r.Change.N > 0 {
-			change = render.Percent(r.Change)
+			change = number.Percent(r.Change)
 		}
 		if r.Gated {
 			delta, verdict = fmt.Sprintf("%.0f%%", 100*r.Delta), string(r.Verdict)
@@ -71,7 +72,7 @@ func figures(o *trial.Outcome) [][]string {
 		if r.Note != "" {
 			verdict += " (" + r.Note + ")"
 		}
-		rows = append(rows, []string{r.Name, render.Quantity(r.Before, r.Unit), render.Quantity(r.After, r.Unit), change, delta, verdict})
+		rows = append(rows, []string{r.Name, number.Quantity(r.Before, r.Unit), number.Quantity(r.After, r.Unit), change, delta, verdict})
 	}
 	return rows
 }
@@ -143,7 +144,7 @@ func tellFiles(w io.Writer, o *files.Outcome) {
 	judged := [][]string{{"scenario", "figure", "before", "after", "change", "verdict"}}
 	shown := [][]string{{"scenario", "figure", "before", "after"}}
 	for _, r := range o.Rows {
-		before, after := render.Quantity(r.Before, r.Unit), render.Quantity(r.After, r.Unit)
+		before, after := number.Quantity(r.Before, r.Unit), number.Quantity(r.After, r.Unit)
 		if r.Kind == render.Absolute {
 			shown = append(shown, []string{r.Scenario, r.Name, before, after})
 			continue
@@ -156,9 +157,9 @@ func tellFiles(w io.Writer, o *files.Outcome) {
 			name += " *"
 		}
 		if r.Change.N > 0 && r.Kind == render.Excess {
-			change = render.Spread(r.Change, r.Unit)
+			change = number.Spread(r.Change, r.Unit)
 		} else if r.Change.N > 0 {
-			change = render.Percent(r.Change)
+			change = number.Percent(r.Change)
 		}
 		if r.Note != "" {
 			verdict += " (" + r.Note + ")"

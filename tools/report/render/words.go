@@ -2,7 +2,15 @@ package render
 
 import (
 	"ackline/tools/bench/record"
+	"ackline/tools/report/number"
 	"ackline/tools/stats"
+)
+
+// How figures are written, by the names that this package has for them.
+var (
+	digits3, group, quantity, size = number.Digits3, number.Group, number.Quantity, number.Size
+	ratio, factor, percent, spread = number.Ratio, number.Factor, number.Percent, number.Spread
+	between, exact                 = number.Between, number.Exact
 )
 
 // Quantity writes a value with its unit in the size that people read: 151 µs, 78,500/s, 1.5 GiB.
