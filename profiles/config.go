@@ -8,14 +8,28 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ackline/profiles/region"
 )
 
 // Topology says which broker processes run and where.
 type Topology struct {
 	Name  string `toml:"-" json:"name"`      // the file's name
 	Nodes int    `toml:"nodes" json:"nodes"` // brokers, each a process; 1, or an odd number of them
-	Host  string `toml:"host" json:"host"`   // address that broker and floor listen on, without a port
+	Host  string `toml:"host" json:"host"`   // address that broker and floor listen on, without a port; not with Region
+	// Region is an emulated network (profiles/region), of which each node is a host.
+	Region string `toml:"region" json:"region,omitempty"`
+	// Network is how that is emulated: netns, relay, or auto, which takes netns where that is permitted.
+	Network string `toml:"network" json:"network,omitempty"`
 }
+
+// How a network is emulated: each host a network namespace, which wants privileges; relays, which want none; namespaces where they are
+// permitted, else relays.
+const (
+	Netns = "netns"
+	Relay = "relay"
+	Auto  = "auto"
+)
 
 func (t *Topology) setName(name string) { t.Name = name }
 
@@ -27,8 +41,27 @@ func (t *Topology) Validate() error {
 	switch {
 	case t.Nodes < 1 || t.Nodes > mostNodes || t.Nodes%2 == 0:
 		return fmt.Errorf("nodes = %d: want 1, or 3 to %d and odd, because an even number bears no more failures than one less", t.Nodes, mostNodes)
+	case t.Region != "":
+		return t.validateNetwork()
+	case t.Network != "":
+		return fmt.Errorf("network = %q: only a topology with a region is emulated", t.Network)
 	case t.Host == "":
 		return errors.New(`host is empty: want the address to listen on, such as "127.0.0.1"`)
+	}
+	return nil
+}
+
+func (t *Topology) validateNetwork() error {
+	r, err := region.Load(t.Region)
+	switch {
+	case err != nil:
+		return fmt.Errorf("region: %w", err)
+	case t.Host != "":
+		return fmt.Errorf("host = %q: the hosts of region %s have addresses of their own", t.Host, t.Region)
+	case !oneOf(t.Network, Netns, Relay, Auto):
+		return fmt.Errorf("network = %q: want %s, %s or %s", t.Network, Netns, Relay, Auto)
+	case t.Nodes != len(r.Hosts):
+		return fmt.Errorf("nodes = %d: region %s has %d hosts, and each is a node", t.Nodes, t.Region, len(r.Hosts))
 	}
 	return nil
 }
@@ -158,10 +191,11 @@ func (s *Suite) Validate() error {
 		want(sc.StageSliceMs >= 0 && (sc.StageSliceMs == 0 || sc.Workload.OneAtATime()), "scenario %q: stage_slice_ms = %d: want 0, or more "+
 			"where one request is outstanding", sc.Name, sc.StageSliceMs)
 		nodes := s.TopologyOf(sc).Nodes
-		want(nodes == 1 || oneOf(sc.Workload.Kind, Produce, Spread, Failover, CatchUp, Idle), "scenario %q: a %s workload runs on one node, topology %s has %d",
+		want(nodes == 1 || oneOf(sc.Workload.Kind, Produce, Spread, Failover, CatchUp, Idle, Geo), "scenario %q: a %s workload runs on one node, topology %s has %d",
 			sc.Name, sc.Workload.Kind, s.TopologyOf(sc).Name, nodes)
 		want(!oneOf(sc.Workload.Kind, Failover, CatchUp) || nodes > 1, "scenario %q: nobody takes over from a single node, and nothing follows it: name a "+
 			"topology of at least three", sc.Name)
+		want((sc.Workload.Kind == Geo) == (s.TopologyOf(sc).Region != ""), "scenario %q: a geo workload, and no other, runs on a topology with a region", sc.Name)
 		if !sc.Workload.InTurns() {
 			continue
 		}

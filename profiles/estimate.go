@@ -1,6 +1,10 @@
 package profiles
 
-import "time"
+import (
+	"time"
+
+	"ackline/profiles/region"
+)
 
 // What a launch costs beside its slices, for Estimate. Measured on a small virtual machine.
 const (
@@ -83,6 +87,9 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		}
 		return total
 	}
+	if w.Kind == Geo {
+		return total + s.estimateGeo(sc)
+	}
 	total += 2 * 5 * s.WarmWindowOf(sc)
 	if w.Kind == Sweep {
 		for _, rate := range w.Rungs() {
@@ -101,6 +108,51 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		total += 2 * DiskRate
 	}
 	return total
+}
+
+// What a placement of a geo workload costs beside its load, and what a calibration takes, in round trips of the longest distance.
+const (
+	placementOverhead    = 1500 * time.Millisecond
+	placementTrips       = 25 // making the topic, electing and handing over, opening sessions
+	CalibrationTrips     = 13
+	calibrationTime      = 300 * time.Millisecond
+	discardTrips         = 8 // connections that have rested begin with a small window
+	warmTrips, sliceEnds = 2, 2
+)
+
+// GeoSlice is how long a slice of a geo workload is: SliceMs counted, behind what is discarded. A connection that has rested for a turn
+// begins with a small window, which takes some round trips to open.
+func (s *Suite) GeoSlice(sc Scenario, longest time.Duration) (length, discard time.Duration) {
+	discard = max(ms(s.DiscardMs), discardTrips*longest)
+	return ms(sc.SliceMs) + discard, discard
+}
+
+// GeoWarmWindow is WarmWindowOf, or longer where round trips are.
+func (s *Suite) GeoWarmWindow(sc Scenario, longest time.Duration) time.Duration {
+	return max(s.WarmWindowOf(sc), warmTrips*longest)
+}
+
+// estimateGeo is what a launch of a geo workload takes beside starting its brokers.
+func (s *Suite) estimateGeo(sc Scenario) time.Duration {
+	longest := s.TopologyOf(sc).LongestTrip()
+	slice, _ := s.GeoSlice(sc, longest)
+	each := placementOverhead + placementTrips*longest + 2*5*(s.GeoWarmWindow(sc, longest)+longest) +
+		time.Duration(4*sc.Cycles)*(slice+sliceOverhead+sliceEnds*longest)
+	return 2*max(calibrationTime, CalibrationTrips*longest) + time.Duration(len(sc.Workload.Placements))*each
+}
+
+// LongestTrip is the longest round trip between two nodes of an emulated network, 0 on any other topology.
+func (t Topology) LongestTrip() (longest time.Duration) {
+	r, err := region.Load(t.Region)
+	if t.Region == "" || err != nil { // Validate says so
+		return 0
+	}
+	for a := range r.Hosts {
+		for b := range a {
+			longest = max(longest, r.Path(a, b).Delay+r.Path(b, a).Delay)
+		}
+	}
+	return longest
 }
 
 // Estimate is about how long the whole suite takes.

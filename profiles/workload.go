@@ -18,6 +18,7 @@ const (
 	CatchUp  = "catch-up"       // a follower is killed, much is written without it, and it returns under load
 	Curve    = "recovery-curve" // a recovery for each of several sizes of the WAL and numbers of groups
 	Idle     = "idle"           // many partitions that nobody uses, and what they cost
+	Geo      = "geo"            // produce from every region of an emulated network, by where the leader is, beside the durable echo with its leader there
 )
 
 // Arrivals of requests.
@@ -25,6 +26,13 @@ const (
 	Closed   = "closed"   // the next one when the last was answered: measures capacity or a single writer
 	Constant = "constant" // from a schedule, evenly spaced
 	Poisson  = "poisson"  // from a schedule, as independent users arrive
+)
+
+// Where the leader of a geo workload's partition is.
+const (
+	Best      = "best"      // where producers in all regions are acknowledged soonest on average, by the distances
+	Worst     = "worst"     // where latest
+	Automatic = "automatic" // where the brokers put it
 )
 
 // Workload is the load on one broker. It is the same on the floor.
@@ -77,6 +85,8 @@ type Workload struct {
 	WatchMs int `toml:"watch_ms" json:"watch_ms,omitempty"`
 	// Points belong to a recovery-curve: a recovery for each, one after the other.
 	Points []Point `toml:"points" json:"points,omitempty"`
+	// Placements belong to a geo workload: where its partition is led, one after the other, each with a topic of its own.
+	Placements []string `toml:"placements" json:"placements,omitempty"`
 	// GatedPairs take part in a comparison's verdict: "p50", "p99", "rate", "e2e-p50", "e2e-p99".
 	GatedPairs []string `toml:"gated_pairs" json:"gated_pairs"`
 }
@@ -179,8 +189,8 @@ func (w *Workload) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle, Curve), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
-		"failover, catch-up, idle or recovery-curve", w.Kind)
+	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle, Curve, Geo), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
+		"failover, catch-up, idle, recovery-curve or geo", w.Kind)
 	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
 	open := w.Arrivals == Constant || w.Arrivals == Poisson
 	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)
@@ -217,6 +227,11 @@ func (w *Workload) Validate() error {
 			"checkpoint begins when half of the ring is in use; %v", i+1, p.RingBytes, p.PreloadBytes, err)
 	}
 	want((w.Kind == Idle) == (w.WatchMs > 0) && w.WatchMs <= 600_000, "watch_ms = %d: an idle workload wants 1 to 600000, any other has none", w.WatchMs)
+	want((w.Kind == Geo) == (len(w.Placements) > 0), "placements = %q: a geo workload wants at least one, any other has none", w.Placements)
+	for i, p := range w.Placements {
+		want(oneOf(p, Best, Worst, Automatic) && !oneOf(p, w.Placements[:i]...), "placements: %q: want %s, %s or %s, each once", p, Best, Worst, Automatic)
+	}
+	want(w.Kind != Geo || open && w.Partitions == 1, "a geo workload wants arrivals from a schedule, and one partition")
 	want(w.Kind != Spread || w.Partitions > 1 && open, "a spread workload wants more than one partition and arrivals from a schedule")
 	return errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ var needs = map[string]string{
 	profiles.Recovery: "it kills the broker and reads its WAL from the disk",
 	profiles.Failover: "it kills, pauses and stops nodes",
 	profiles.CatchUp:  "it kills a node and starts it again",
+	profiles.Geo:      "it starts brokers on an emulated network",
 	profiles.Idle:     "it reads what the processes use from /proc",
 }
 

@@ -30,6 +30,8 @@ type Spec struct {
 	Env   []string // added to the parent's environment
 	Log   string   // file that gets both of its outputs, truncated
 	Ready string   // beginning of the line on stdout that says it is ready
+	// Enter starts it somewhere else, by calling start there and on the same thread; nil: here.
+	Enter func(start func() error) error
 }
 
 // Process is a running child.
@@ -71,7 +73,7 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
 		started := make(chan error)
-		forks() <- func() { started <- p.cmd.Start() }
+		forks() <- func() { started <- s.enter(p.cmd.Start) }
 		err = <-started
 	}
 	if err != nil {
@@ -90,6 +92,13 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 		p.Kill()
 		return nil, fmt.Errorf("%s was not ready: %w\n%s", s.Name, context.Cause(ctx), p.Tail(5))
 	}
+}
+
+func (s *Spec) enter(start func() error) error {
+	if s.Enter == nil {
+		return start()
+	}
+	return s.Enter(start)
 }
 
 type readyLine struct {

@@ -114,6 +114,8 @@ type Launch struct {
 	Rungs      []Rung      `json:"rungs,omitempty"`     // of a sweep, in the order they ran
 	Incidents  []Incident  `json:"incidents,omitempty"` // of a failover, in the order they happened
 	Points     []Point     `json:"points,omitempty"`    // of a recovery curve, in the order they ran
+	Regions    []Region    `json:"regions,omitempty"`   // over an emulated network, by placement in the order they ran
+	Network    *Network    `json:"network,omitempty"`   // that one
 	Pairs      []Pair      `json:"pairs,omitempty"`
 	Figures    []Figure    `json:"figures,omitempty"`
 	Stages     []Stage     `json:"stages,omitempty"`
@@ -127,7 +129,8 @@ type Launch struct {
 type Slice struct {
 	Number   int      `json:"number"` // 0-based, in the order they ran
 	Side     Side     `json:"side"`
-	StartNs  int64    `json:"start_ns"` // since the launch began; the first DiscardNs of the slice are not in the figures
+	Of       string   `json:"of,omitempty"` // the placement, where there are several
+	StartNs  int64    `json:"start_ns"`     // since the launch began; the first DiscardNs of the slice are not in the figures
 	LengthNs int64    `json:"length_ns"`
 	Requests int64    `json:"requests"`
 	Failures int64    `json:"failures"` // answered with an error, not answered in time, or due and never sent

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ackline/loadgen/client"
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
 	"ackline/loadgen/run"
@@ -28,6 +29,8 @@ type Place struct {
 	Topic string
 	// Copies is how many nodes have each partition of a topic that is made.
 	Copies int
+	// Way is how connections get there; nil: as addresses say.
+	Way sock.Way
 	// Keep leaves a topic that was made: its brokers' directories go, and it with them.
 	Keep bool
 }
@@ -58,6 +61,7 @@ func clientConfig(w profiles.Workload) client.Config {
 func (p Place) config(w profiles.Workload, runID uint64) run.Config {
 	c := run.Default()
 	c.Brokers, c.Security, c.Topic, c.ValueBytes, c.Client, c.RunID = p.Brokers, p.Security, p.Topic, w.RecordBytes, clientConfig(w), runID
+	c.Client.Way = p.Way
 	return c
 }
 
@@ -85,7 +89,12 @@ func OpenAgain(ctx context.Context, w profiles.Workload, at Place, runID uint64,
 
 // OpenFloor connects to a floor with the frames that OpenProduce sends to a topic.
 func OpenFloor(ctx context.Context, w profiles.Workload, addr, topic string, runID uint64) (*Session, error) {
-	c := Place{Topic: topic}.config(w, runID)
+	return OpenFloorAt(ctx, w, addr, Place{Topic: topic}, runID)
+}
+
+// OpenFloorAt is OpenFloor on the way of a place with that topic.
+func OpenFloorAt(ctx context.Context, w profiles.Workload, addr string, at Place, runID uint64) (*Session, error) {
+	c := at.config(w, runID)
 	c.Floor, c.NoCheck = addr, true
 	s, err := open(ctx, w, c)
 	return &s, err

@@ -41,6 +41,9 @@ func TestRunElsewhere(t *testing.T) {
 			t.Errorf("recorded %+v", r)
 		}
 		for _, s := range r.Scenarios {
+			if s.Workload == "geo-small" {
+				continue // hosts.Fit leaves it out
+			}
 			if writes := s.Operation == "Produce"; writes && (s.FloorIs == "") != (floor == "") {
 				t.Errorf("with the floor %q %s stands beside %q", floor, s.Name, s.FloorIs)
 			}

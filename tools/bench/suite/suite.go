@@ -43,7 +43,7 @@ type Config struct {
 	Started  time.Time
 	Notes    []string       // what else is to be known about the run
 	Progress func(Progress) // called when anything begins; may be nil
-	// Launch runs one launch; nil means launch.Run.
+	// Launch runs one launch; nil means the package that knows its workload.
 	Launch func(context.Context, launch.Plan) (record.Launch, error)
 	// Elsewhere is what is measured when nothing is to be started; nil: all is, with Programs, in Place.
 	Elsewhere *Elsewhere
@@ -67,7 +67,7 @@ const (
 // Run runs the suite. It returns the results as far as they go, also with an error, and the directory that they are in.
 func Run(ctx context.Context, c Config) (*record.Results, string, error) {
 	if c.Launch == nil {
-		c.Launch = launch.Run
+		c.Launch = one
 	}
 	out := filepath.Join(c.Out, c.Started.UTC().Format("2006-01-02T15-04-05Z"))
 	if err := os.MkdirAll(out, 0o755); err != nil {
@@ -222,6 +222,8 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 		if n := s.TopologyOf(sc).Nodes; n > 1 {
 			out.FloorIs = fmt.Sprintf("durable quorum echo of %d nodes", n)
 		}
+	case profiles.Geo:
+		describeGeo(&out, s.TopologyOf(sc), w.Placements)
 	case profiles.Spread:
 		out.Operation, out.FloorIs = "Produce", record.OnePartition
 	case profiles.Failover:

@@ -2,6 +2,8 @@ package target
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,19 +24,22 @@ const checkpointPath = "/admin/checkpoint"
 
 // Checkpoint makes the broker write its dirty segments and a checkpoint, so that no work of one slice is done in the next.
 func (b *Broker) Checkpoint(ctx context.Context) error {
-	_, err := b.http(ctx, http.MethodPost, checkpointPath)
+	_, err := b.http(ctx, http.MethodPost, checkpointPath, nil)
 	return err
 }
 
-func (b *Broker) http(ctx context.Context, method, path string) (string, error) {
+func (b *Broker) http(ctx context.Context, method, path string, send []byte) (string, error) {
 	if b.HTTPAddr == "" {
 		return "", ErrNoAdmin
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+b.HTTPAddr+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+b.HTTPAddr+path, bytes.NewReader(send))
 	if err != nil {
 		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	if send != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := cmp.Or(b.client, http.DefaultClient).Do(req)
 	if err != nil {
 		return "", fmt.Errorf("broker: %w", err)
 	}
@@ -84,7 +89,7 @@ type Buckets struct {
 
 // Metrics reads the broker's metrics.
 func (b *Broker) Metrics(ctx context.Context) (Metrics, error) {
-	text, err := b.http(ctx, http.MethodGet, "/metrics")
+	text, err := b.http(ctx, http.MethodGet, "/metrics", nil)
 	if err != nil {
 		return Metrics{}, err
 	}

@@ -33,18 +33,29 @@ func (p Programs) StartBrokers(ctx context.Context, c BrokerConfig, nodes int) (
 	} else if err := b.plan(c, nodes); err != nil {
 		return nil, err
 	}
+	return b, b.startAll(ctx)
+}
+
+// StartNodes starts the nodes of a cluster whose addresses are known, and waits until each serves.
+func (p Programs) StartNodes(ctx context.Context, nodes []BrokerConfig) (*Brokers, error) {
+	b := &Brokers{programs: p, Nodes: make([]*Broker, len(nodes)), starts: make([]int, len(nodes)), configs: nodes}
+	return b, b.startAll(ctx)
+}
+
+// startAll starts every node; after an error none runs.
+func (b *Brokers) startAll(ctx context.Context) error {
 	if err := b.each(func(i int) error { return b.Start(ctx, i) }); err != nil {
 		b.Kill()
-		return nil, err
+		return err
 	}
-	if nodes == 1 {
-		return b, nil
+	if len(b.Nodes) == 1 {
+		return nil
 	}
 	if err := b.each(func(i int) error { return b.Nodes[i].AwaitReady(ctx) }); err != nil {
 		b.Kill()
-		return nil, err
+		return err
 	}
-	return b, nil
+	return nil
 }
 
 // plan gives each node its addresses. They have to be known before anything is started, and to be there again after a restart.
@@ -167,7 +178,7 @@ func (b *Broker) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
 	for {
-		_, err := b.http(ctx, http.MethodGet, "/readyz")
+		_, err := b.http(ctx, http.MethodGet, "/readyz", nil)
 		if err == nil {
 			return nil
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/cluster"
 )
 
@@ -15,6 +16,7 @@ type Nodes struct {
 	*Brokers
 	Topic   string
 	Timeout time.Duration // of a question to the cluster
+	Way     sock.Way      // to them; nil: as addresses say
 }
 
 // Leads is the number of the node that leads.
@@ -26,7 +28,7 @@ func (n Nodes) Leads(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	t, err := c.Topic(ctx, n.Topic)
+	t, err := c.Through(n.Way).Topic(ctx, n.Topic)
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,42 +20,65 @@ func (p Programs) StartQuorum(ctx context.Context, c FloorConfig, nodes int) (*F
 	if nodes == 1 {
 		return p.StartFloor(ctx, c)
 	}
+	return p.StartQuorumOn(ctx, c, slices.Repeat([]Seat{{Host: c.Host}}, nodes), 0)
+}
+
+// Seat is where one node of a floor runs.
+type Seat struct {
+	Host  string                                // address to listen on
+	Enter func(start func() error) error        // as proc.Spec has it
+	Finds func(follower string) (string, error) // where a leader on this seat finds a follower that listens there; nil: there
+}
+
+// StartQuorumOn starts a floor with a node on each of several seats, led from the one with the number lead.
+func (p Programs) StartQuorumOn(ctx context.Context, c FloorConfig, seats []Seat, lead int) (*Floor, error) {
 	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
 	q := &Floor{}
-	node := func(i int, args ...string) (*Floor, error) {
+	node := func(i int, seat Seat, args ...string) (*Floor, error) {
 		dir := filepath.Join(c.Dir, strconv.Itoa(i))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
 		args = append([]string{"serve", "--dir", dir, "--ring-bytes", strconv.FormatInt(c.RingBytes, 10), "--method", c.SyncMethod,
-			"--listen-addr", c.Host + ":0"}, args...)
-		return p.startQuorumNode(ctx, c, numbered(c.Log, i), args)
+			"--listen-addr", seat.Host + ":0"}, args...)
+		return p.startQuorumNode(ctx, c, numbered(c.Log, i), args, seat.Enter)
 	}
 	var addrs []string
-	for i := 2; i <= nodes; i++ {
-		f, err := node(i, "--follow")
+	for i, seat := range seats {
+		if i == lead {
+			continue
+		}
+		f, err := node(len(addrs)+2, seat, "--follow")
 		if err != nil {
 			q.Kill()
 			return nil, err
 		}
-		q.followers, addrs = append(q.followers, f), append(addrs, f.Addr)
+		q.followers = append(q.followers, f)
+		at := f.Addr
+		if find := seats[lead].Finds; find != nil {
+			if at, err = find(f.Addr); err != nil {
+				q.Kill()
+				return nil, err
+			}
+		}
+		addrs = append(addrs, at)
 	}
-	lead, err := node(1, "--followers", strings.Join(addrs, ","), "--reply-bytes", strconv.Itoa(c.ReplyBytes))
+	leader, err := node(1, seats[lead], "--followers", strings.Join(addrs, ","), "--reply-bytes", strconv.Itoa(c.ReplyBytes))
 	if err != nil {
 		q.Kill()
 		return nil, err
 	}
-	lead.followers = q.followers
-	if f := proc.Fields(lead.Line()); f["nodes"] != strconv.Itoa(nodes) || f["reply_bytes"] != strconv.Itoa(c.ReplyBytes) {
-		lead.Kill()
-		return nil, fmt.Errorf("floor: ready line %q: asked for %d nodes and %d bytes", lead.Line(), nodes, c.ReplyBytes)
+	leader.followers = q.followers
+	if f := proc.Fields(leader.Line()); f["nodes"] != strconv.Itoa(len(seats)) || f["reply_bytes"] != strconv.Itoa(c.ReplyBytes) {
+		leader.Kill()
+		return nil, fmt.Errorf("floor: ready line %q: asked for %d nodes and %d bytes", leader.Line(), len(seats), c.ReplyBytes)
 	}
-	return lead, nil
+	return leader, nil
 }
 
-func (p Programs) startQuorumNode(ctx context.Context, c FloorConfig, log string, args []string) (*Floor, error) {
-	child, err := proc.Start(ctx, proc.Spec{Name: "floor", Path: p.Floor, Args: args, Log: log, Ready: "floor ready"})
+func (p Programs) startQuorumNode(ctx context.Context, c FloorConfig, log string, args []string, enter func(func() error) error) (*Floor, error) {
+	child, err := proc.Start(ctx, proc.Spec{Name: "floor", Path: p.Floor, Args: args, Log: log, Ready: "floor ready", Enter: enter})
 	if err != nil {
 		return nil, err
 	}

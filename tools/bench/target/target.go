@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -56,6 +57,7 @@ type Broker struct {
 	Addr           string // where Kafka clients connect
 	HTTPAddr       string // "" when it serves no HTTP
 	SyncMethod     string
+	client         *http.Client  // nil: the default one
 	RecoveredBytes int64         // of the WAL, read at start
 	RecoveredIn    time.Duration // by the broker's own clock
 }
@@ -74,6 +76,8 @@ type BrokerConfig struct {
 	Tuning     profiles.Tuning
 	File       string // where to write the configuration
 	Log        string
+	Enter      func(start func() error) error // as proc.Spec has it
+	HTTP       *http.Client                   // that reaches HTTPAddr; nil: any does
 }
 
 // Links carry what nodes say to one another.
@@ -122,7 +126,7 @@ func (p Programs) StartBroker(ctx context.Context, c BrokerConfig) (*Broker, err
 	if c.NodeID != 0 {
 		ready = "broker listens" // it is ready once the others are there
 	}
-	child, err := proc.Start(ctx, proc.Spec{Name: "broker", Path: p.Broker, Env: c.env(), Log: c.Log, Ready: ready, Args: c.args()})
+	child, err := proc.Start(ctx, proc.Spec{Name: "broker", Path: p.Broker, Env: c.env(), Log: c.Log, Ready: ready, Args: c.args(), Enter: c.Enter})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +138,7 @@ func (p Programs) StartBroker(ctx context.Context, c BrokerConfig) (*Broker, err
 		child.Kill()
 		return nil, err
 	}
-	b.Process = child
+	b.Process, b.client = child, c.HTTP
 	return b, nil
 }
 

@@ -22,11 +22,12 @@ type Bar struct {
 	Limit     float64
 	AtLeast   bool // Limit is a minimum; else it is a maximum
 
-	value measure                          // what one launch says; nil: incidents say it
-	log   bool                             // values are ratios: estimate in log
-	gaps  func(l *record.Launch) []float64 // what each of a launch's incidents says
-	later bool                             // runs without its scenario, older ones among them, do not show it
-	worst bool                             // of the incidents the worst one is judged, else their median
+	value  measure                          // what one launch says; nil: incidents say it
+	excess bool                             // Pair's difference is judged, and not its ratio
+	log    bool                             // values are ratios: estimate in log
+	gaps   func(l *record.Launch) []float64 // what each of a launch's incidents says
+	later  bool                             // runs without its scenario, older ones among them, do not show it
+	worst  bool                             // of the incidents the worst one is judged, else their median
 }
 
 // enoughIncidents is how many there must be for a verdict.
@@ -36,7 +37,7 @@ const enoughIncidents = 20
 type measure func(c *scenario, l *record.Launch) (float64, bool)
 
 // Bars is the one table of them: first a single node, then several.
-var Bars = []Bar{
+var Bars = append([]Bar{
 	{Name: "latency p50 / floor", Operation: "Produce", Workload: "latency", Topology: "single", Pair: "p50",
 		Unit: "1", Limit: 1.20, value: pairRatio("p50"), log: true},
 	{Name: "latency p99 / floor", Operation: "Produce", Workload: "latency", Topology: "single", Pair: "p99",
@@ -89,6 +90,23 @@ var Bars = []Bar{
 		Pair: "catch-up", Unit: "1", Limit: 0.20, AtLeast: true, value: inverse(pairRatio("catch-up")), log: true},
 	{Name: "a follower 1 GiB behind: users' p99 / usual", Operation: "CatchUp", Workload: "catch-up", Topology: "same-dc-3",
 		Unit: "1", Limit: 3, value: figure(record.System, record.UsersP99), log: true},
+}, acrossRegions()...)
+
+// acrossRegions are the bars of clusters across regions, for the best and the worst place that a leader may have.
+func acrossRegions() (out []Bar) {
+	for _, t := range []struct{ topology, name string }{{"multi-dc-3", "3 regions"}, {"world-dc-3", "3 regions, world"}, {"multi-dc-5", "5 regions, world"}} {
+		for _, at := range record.Placements[:2] {
+			for _, l := range []struct {
+				pair string
+				us   float64
+			}{{"p50", 300}, {"p99", 1500}} {
+				pair := record.PlacedPair(at, l.pair)
+				out = append(out, Bar{Name: fmt.Sprintf("%s, %s leader: %s beyond quorum floor's", t.name, at, l.pair), Operation: "Produce", Workload: "geo",
+					Topology: t.topology, Pair: pair, Unit: "us", Limit: l.us, value: beyond(pair, 1), excess: true, later: true})
+			}
+		}
+	}
+	return out
 }
 
 func pairRatio(name string) measure {

@@ -10,6 +10,7 @@ import (
 	"ackline/tools/bench/record"
 	"ackline/tools/report/outages"
 	"ackline/tools/report/page"
+	"ackline/tools/report/regions"
 	"ackline/tools/report/remote"
 	"ackline/tools/stats"
 )
@@ -68,11 +69,14 @@ func writeHeadline(p *page.Page, v *view) {
 			continue
 		}
 		for _, s := range v.headlinePairs(c) {
-			bar, verdict := "–", "–"
+			bar, verdict, limit := "–", "–", ratio(s.Ratio)
 			if j, ok := v.bar(c, s.Pair); ok {
 				bar, verdict = barOnRatio(&j.Bar), j.verdict
 			}
-			rows = append(rows, []string{c.Name, s.Pair, quantity(s.System, s.Unit), quantity(s.Floor, s.Unit), ratio(s.Ratio), bar, verdict})
+			if len(c.good[0].Regions) > 0 {
+				limit = "excess " + spread(s.Excess, s.Unit)
+			}
+			rows = append(rows, []string{c.Name, s.Pair, quantity(s.System, s.Unit), quantity(s.Floor, s.Unit), limit, bar, verdict})
 		}
 	}
 	if len(rows) > 0 || v.r.Remote == nil {
@@ -96,6 +100,9 @@ func writeHeadline(p *page.Page, v *view) {
 // barOnRatio writes a bar in terms of limit_ratio, of which less is always better: a share of the floor's rate of at
 // least 0.35 is a ratio of at most 2.86.
 func barOnRatio(b *Bar) string {
+	if b.excess {
+		return "excess " + b.limit()
+	}
 	if b.AtLeast {
 		return "≤ " + factor(1/b.Limit)
 	}
@@ -146,6 +153,7 @@ func writeScenario(p *page.Page, c *scenario) {
 	}
 	writeSweep(p, c)
 	outages.Write(p, c.good, outages.Words{Quantity: quantity, Ratio: ratio})
+	regions.Write(p, c.good)
 	if len(c.stages) > 0 {
 		rows := [][]string{}
 		for _, s := range c.stages {

@@ -1,0 +1,169 @@
+package geo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+
+	"ackline/loadgen/client/sock"
+	"ackline/profiles/region"
+	"ackline/tools/bench/target"
+	"ackline/tools/netlab/lab"
+)
+
+// network is an emulated network with brokers on its hosts. Programs on it say where they listen, as on any network; the ways below find
+// that from elsewhere.
+type network struct {
+	lab  *lab.Lab
+	t    *region.Topology
+	http *http.Client // to brokers, over no distance
+}
+
+func openNetwork(t *region.Topology, mode lab.Mode, seed uint64) (*network, error) {
+	l, err := lab.New(t, mode, seed)
+	if err != nil {
+		return nil, err
+	}
+	n := &network{lab: l, t: t}
+	n.http = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+		return n.near().Conn(ctx, addr)
+	}}}
+	return n, nil
+}
+
+func (n *network) close() error {
+	n.http.CloseIdleConnections()
+	return n.lab.Close()
+}
+
+// owner is the host that listens on an address.
+func (n *network) owner(addr string) (host string, port int, err error) {
+	ip, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	if port, err = strconv.Atoi(p); err != nil {
+		return "", 0, fmt.Errorf("address %q: %w", addr, err)
+	}
+	for _, name := range n.t.HostNames() {
+		if at, err := n.lab.Host(name); err != nil || at == ip {
+			return name, port, err
+		}
+	}
+	return "", 0, fmt.Errorf("address %q: no host of %s has it", addr, n.t.Name)
+}
+
+// from is the way of a client on a host. It crosses the distance.
+func (n *network) from(host string) sock.Way {
+	return n.way(func(string) string { return host })
+}
+
+// near is the way of somebody who is on whatever host is asked: what is not measured need not wait.
+func (n *network) near() sock.Way {
+	return n.way(func(to string) string { return to })
+}
+
+func (n *network) way(stand func(to string) string) sock.Way {
+	return func(addr string, connect func(at string) error) error {
+		to, port, err := n.owner(addr)
+		if err != nil {
+			return err
+		}
+		host := stand(to)
+		at, err := n.lab.Addr(host, to, port)
+		if err != nil {
+			return err
+		}
+		return n.lab.Enter(host, func() error { return connect(at) })
+	}
+}
+
+// Ports are taken from below those that the kernel gives to connections, and tried: with relays they are this machine's.
+const lowestPort, highestPort, portTries = 12_000, 32_000, 1000
+
+// port finds one of a host that nobody listens on.
+func (n *network) port(host string) (int, error) {
+	var last error
+	for range portTries {
+		port := lowestPort + rand.IntN(highestPort-lowestPort)
+		l, err := n.lab.Listen(host, port)
+		if err == nil {
+			return port, l.Close()
+		}
+		last = err
+	}
+	return 0, fmt.Errorf("host %s: no port of %d that were tried is free: %w", host, portTries, last)
+}
+
+// startBrokers starts a broker on each host. c is what they have in common.
+func (n *network) startBrokers(ctx context.Context, p target.Programs, c target.BrokerConfig) (*target.Brokers, error) {
+	hosts := n.t.HostNames()
+	raft := map[string]int{}
+	var nodes []target.BrokerConfig
+	for i, host := range hosts {
+		at, err := n.lab.Host(host)
+		if err != nil {
+			return nil, err
+		}
+		own := c
+		for _, addr := range []*string{&own.ListenAddr, &own.HTTPAddr, &own.RaftAddr} {
+			port, err := n.port(host)
+			if err != nil {
+				return nil, err
+			}
+			raft[host] = port // of the last
+			*addr = net.JoinHostPort(at, strconv.Itoa(port))
+		}
+		own.NodeID, own.HTTP, own.Enter = i+1, n.http, n.enter(host)
+		own.DataDir, own.File, own.Log = filepath.Join(c.DataDir, host), c.File+"-"+host+".toml", c.Log+"-"+host+".log"
+		nodes = append(nodes, own)
+	}
+	for i, host := range hosts {
+		for j, peer := range hosts {
+			if i == j {
+				continue
+			}
+			at, err := n.lab.Addr(host, peer, raft[peer])
+			if err != nil {
+				return nil, err
+			}
+			nodes[i].Peers = append(nodes[i].Peers, fmt.Sprintf("%d@%s", j+1, at))
+		}
+	}
+	return p.StartNodes(ctx, nodes)
+}
+
+func (n *network) enter(host string) func(func() error) error {
+	return func(start func() error) error { return n.lab.Enter(host, start) }
+}
+
+// seats are the hosts, for the nodes of a floor.
+func (n *network) seats() (out []target.Seat, err error) {
+	for _, host := range n.t.HostNames() {
+		at, hostErr := n.lab.Host(host)
+		err = errors.Join(err, hostErr)
+		out = append(out, target.Seat{Host: at, Enter: n.enter(host), Finds: func(follower string) (string, error) {
+			to, port, err := n.owner(follower)
+			if err != nil {
+				return "", err
+			}
+			return n.lab.Addr(host, to, port)
+		}})
+	}
+	return out, err
+}
+
+// called names a host for people.
+func (n *network) called(host int) string {
+	h := n.t.Hosts[host]
+	where := h.Region
+	if h.Zone != "" {
+		where += "/" + h.Zone
+	}
+	return fmt.Sprintf("%s (%s)", h.Name, where)
+}
