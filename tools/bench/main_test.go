@@ -24,13 +24,13 @@ func TestCommandLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"--version"}, 0, "ackline "},
-		{[]string{"--help"}, 0, "full, quick"},
+		{[]string{"--help"}, 0, "full, multi-dc, quick"},
 		{[]string{"--help"}, 0, "bench --hosts hosts.toml"},
 		{append(at, "--show"), 0, "about"},
 		{append(at, "--show", "--seed", "99"), 0, "seed 99"},
 		{append(at, "--show", "--profile", "full"), 0, "throughput     batched"},
 		{append(at, "--show", "--scenario", "recovery-small", "--launches", "2"), 0, "quick (part): single × default × [recovery-small], 2 launches each"},
-		{append(at, "--profile", "quik"), 2, "full, quick"},
+		{append(at, "--profile", "quik"), 2, "full, multi-dc, quick"},
 		{append(at, "--scenario", "latency-2"), 2, "the suite has latency-1"},
 		{append(at, "--launches=-1"), 2, "want 1 or more"},
 		{[]string{"--dance"}, 2, "--dance"},
