@@ -15,6 +15,7 @@ import (
 
 	"ackline/broker/node"
 	"ackline/broker/node/config"
+	"ackline/broker/testaddr"
 	"ackline/broker/vfs"
 	"ackline/loadgen/hist"
 	load "ackline/loadgen/metric"
@@ -28,26 +29,43 @@ type exposed struct {
 	labels map[string]map[string]bool // of each name: `label="value"`
 }
 
-// scrape lists what a broker and a load generator expose: it opens a node, gives it one Produce and one Fetch request that it must refuse, so that errors have been counted
-// too, and reads its /metrics.
+// scrape lists what a broker and a load generator expose. It opens two nodes, since one alone has no peers to tell of, gives the first
+// one Produce and one Fetch request that it must refuse, so that errors have been counted too, and reads its /metrics.
 func scrape(t *testing.T) exposed {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cfg := config.Default()
-	cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = "/data", "127.0.0.1:0", "127.0.0.1:0"
-	cfg.WAL.SyncMethod, cfg.WAL.RingBytes, cfg.WAL.BatchBytes = "direct-dsync", 2<<20, 32<<10
-	n, err := node.Open(cfg, node.Options{FS: vfs.NewMem(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
+	var nodes [2]*node.Node
+	raft := [2]string{testaddr.Next(t), testaddr.Next(t)}
+	for i := range nodes {
+		cfg := config.Default()
+		cfg.Node.ID, cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = int32(i+1), "/data", "127.0.0.1:0", "127.0.0.1:0"
+		cfg.WAL.SyncMethod, cfg.WAL.RingBytes, cfg.WAL.BatchBytes = "direct-dsync", 2<<20, 32<<10
+		cfg.Cluster.RaftAddr, cfg.Cluster.Peers = raft[i], []config.Peer{{ID: int32(2 - i), RaftAddr: raft[1-i]}}
+		n, err := node.Open(cfg, node.Options{FS: vfs.NewMem(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := n.Close(ctx); err != nil {
+				t.Error(err)
+			}
+		}()
+		nodes[i] = n
+	}
+	if err := nodes[0].AwaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := n.Close(ctx); err != nil {
-			t.Error(err)
+	refused(ctx, t, nodes[0].ListenAddr())
+	for { // until a heartbeat was answered
+		body := page(t, nodes[0].HTTPAddr())
+		if strings.Contains(body, "\nackline_raft_round_trip_seconds{") {
+			return parse(body + generated(t))
 		}
-	}()
-	refused(ctx, t, n.ListenAddr())
-	return parse(page(t, n.HTTPAddr()) + generated(t))
+		if ctx.Err() != nil {
+			t.Fatal("the way between two nodes is not measured")
+		}
+	}
 }
 
 // page reads /metrics of an address.
@@ -60,7 +78,7 @@ func page(t *testing.T, addr string) string {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("/metrics: %v, %s", err, resp.Status)
+		t.Fatalf("%s: %v, %s", addr, err, resp.Status)
 	}
 	return string(body)
 }

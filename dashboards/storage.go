@@ -79,4 +79,7 @@ var links = Row{"Links between nodes", []Panel{
 	{"Heartbeats", PerSecond, []Query{{rate(metric.RaftHeartbeats), "{{instance}}"}},
 		"Heartbeats of other nodes that arrived; one covers all groups of a pair of nodes.",
 		"It falls on one node: frames are late or lost, and elections follow."},
+	{"Round trip", Seconds, []Query{{gauge(metric.RaftRoundTrip), "{{instance}} to {{peer}}"}},
+		"How long a heartbeat takes to another node and back, smoothed.",
+		"One pair is far from what its distance takes: the way, or a reader at one of its ends, is slow. A pair is missing: one does not hear the other."},
 }}

@@ -66,6 +66,14 @@ func (s *Set) Gauge(id ID, read func() int64, labels ...string) {
 	})
 }
 
+// Gauges adds a source of all series of a gauge whose label values are not known beforehand, such as nodes. read calls emit once for
+// each series, in the metric's unit.
+func (s *Set) Gauges(id ID, read func(emit func(value float64, labels ...string))) {
+	s.addMany(id, Gauge, func(emit func(prometheus.Metric)) {
+		read(func(v float64, labels ...string) { emit(s.value(id, prometheus.GaugeValue, v, labels)) })
+	})
+}
+
 // Histogram adds a source of a histogram, or of one of its series. The snapshot is in the metric's unit. One that is
 // not a histogram (bounds that do not ascend, a count missing) makes the scrape report an error for the metric.
 func (s *Set) Histogram(id ID, read func() histogram.Snapshot, labels ...string) {

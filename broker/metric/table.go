@@ -42,6 +42,7 @@ const (
 	RaftFrames
 	RaftBytes
 	RaftHeartbeats
+	RaftRoundTrip
 
 	SeglogFlushed
 	SeglogSegments
@@ -169,6 +170,8 @@ var table = [metrics]Def{
 		"Bytes that the kernel took for other nodes."},
 	RaftHeartbeats: {"ackline_raft_heartbeats_total", Counter, Count, nil,
 		"Heartbeats of other nodes that arrived; one covers all groups of a pair of nodes."},
+	RaftRoundTrip: {"ackline_raft_round_trip_seconds", Gauge, Seconds, []string{"peer"},
+		"How long a heartbeat takes to a node that lives and back, smoothed."},
 
 	SeglogFlushed: {"ackline_seglog_flushed_bytes_total", Counter, Bytes, nil,
 		"Bytes of committed records written to segments and synced."},

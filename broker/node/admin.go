@@ -42,6 +42,20 @@ func (h adminHost) Reached(n id.NodeID) (bool, time.Time) {
 	return reached, since
 }
 
+// RoundTrips implements admin.Host.
+func (h adminHost) RoundTrips() (list []admin.RoundTrip) {
+	if h.links == nil {
+		return nil
+	}
+	for _, p := range h.links.Stats().Peers {
+		if p.Up && p.RTT.Samples > 0 {
+			list = append(list, admin.RoundTrip{From: h.dir.Node, To: p.Peer, SmoothedUs: p.RTT.Smoothed.Microseconds(),
+				DeviationUs: p.RTT.Deviation.Microseconds(), LeastUs: p.RTT.Least.Microseconds()})
+		}
+	}
+	return list
+}
+
 // Group implements admin.Host.
 func (h adminHost) Group(g id.GroupID) *replica.Group { return h.engine.Group(g) }
 

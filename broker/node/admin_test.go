@@ -81,6 +81,12 @@ func TestAdminStatus(t *testing.T) {
 		if s.Asked != id.NodeID(i+1) || len(s.Nodes) != 3 || s.Counts.Partitions != 4 || !slices.Equal(s.Metadata.Voters, []id.NodeID{1, 2, 3}) {
 			t.Fatalf("%+v", s)
 		}
+		until(t, "each node to have measured the way to each other", func() bool { return len(c.status(i).RoundTrips) == 6 })
+		for k, r := range c.status(i).RoundTrips {
+			if r.From == r.To || r.From != id.NodeID(k/2+1) || r.SmoothedUs <= 0 || r.LeastUs > r.SmoothedUs+4*r.DeviationUs {
+				t.Errorf("%+v", r)
+			}
+		}
 		for _, n := range s.Nodes {
 			if n.Since.IsZero() || n.Replicas != 4 || len(n.Incarnation) != 16 {
 				t.Errorf("%+v", n)
@@ -90,7 +96,7 @@ func TestAdminStatus(t *testing.T) {
 	c.stop(2)
 	until(t, "one node to be missed", func() bool {
 		s := c.status(0)
-		return s.Nodes[2].State == admin.Dead && s.Counts.UnderReplicated == 4 && s.Counts.Leaderless == 0 && s.UnderReplicated[0].Lacks[0].Node == 3
+		return s.Nodes[2].State == admin.Dead && len(s.RoundTrips) == 2 && s.Counts.UnderReplicated == 4 && s.Counts.Leaderless == 0 && s.UnderReplicated[0].Lacks[0].Node == 3
 	})
 	c.stop(1) // no majority: what is left says what it knows
 	until(t, "the last node to say that it is alone", func() bool {

@@ -17,7 +17,7 @@ func (n *Node) openHTTP() error {
 		return err
 	}
 	s, err := httpapi.New(httpapi.Config{Pprof: n.cfg.Node.Pprof}, httpapi.Sources{
-		Metrics: n.metrics().Registry(), Ready: n.Ready, Checkpoint: n.Checkpoint, Actions: n.admin.Actions(),
+		Metrics: n.counters().Set().Registry(), Ready: n.Ready, Checkpoint: n.Checkpoint, Actions: n.admin.Actions(),
 	}, n.log)
 	if err != nil {
 		ln.Close()

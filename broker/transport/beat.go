@@ -92,7 +92,10 @@ func (t *Transport) Beat(to id.NodeID) {
 func (t *Transport) beatPeer(p *peer) {
 	l := p.links[frame.Control]
 	for more := true; more; {
-		more = t.leaders.send(p, l.Heartbeat)
+		more = t.leaders.send(p, func(h *frame.Heartbeat) bool {
+			h.Sent, h.Echo = p.rtt.Say(t.cfg.Now())
+			return l.Heartbeat(h)
+		})
 	}
 	l.Flush()
 }

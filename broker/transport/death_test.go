@@ -259,7 +259,7 @@ func TestAnotherFormatVersion(t *testing.T) {
 		t.Fatalf("%v, %v", h.Kind, err)
 	}
 	w, err := frame.DecodeWelcome(body)
-	if err != nil || w.Reason != frame.OtherVersion || w.Version != frame.Version || !strings.Contains(w.Text, "the other side speaks format 9, this node 1") {
+	if err != nil || w.Reason != frame.OtherVersion || w.Version != frame.Version || !strings.Contains(w.Text, "the other side speaks format 9, this node 2") {
 		t.Errorf("%+v, %v", w, err)
 	}
 	a.await("refused -1 node 1 refuses the connection (other version)")
@@ -272,7 +272,7 @@ func TestAnotherFormatVersion(t *testing.T) {
 	defer ln.Close()
 	a.AddPeer(3, ln.Addr().String())
 	go answer(ln, frame.Welcome{Version: 9, Node: 3})
-	a.await("refused 3 node 1 refuses the connection (other version): node 3 speaks format 9, this node 1")
+	a.await("refused 3 node 1 refuses the connection (other version): node 3 speaks format 9, this node 2")
 	a.RemovePeer(3)
 	a.AddPeer(4, ln.Addr().String())
 	a.await("refused 4 node 1 refuses the connection (other version)")

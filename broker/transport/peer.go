@@ -18,6 +18,7 @@ import (
 	"ackline/broker/transport/frame"
 	"ackline/broker/transport/link"
 	"ackline/broker/transport/pace"
+	"ackline/broker/transport/rtt"
 )
 
 // peer is another node: where it is, and the connections with it.
@@ -40,10 +41,11 @@ type peer struct {
 	said    [frame.Lasting]string     // the last that was told about why there is no connection; "" when there is one
 
 	pending pending // guarded by table.mu
+	rtt     *rtt.Meter
 }
 
 func (t *Transport) newPeer(n id.NodeID, addr string) *peer {
-	p := &peer{t: t, id: n, addr: addr}
+	p := &peer{t: t, id: n, addr: addr, rtt: rtt.New(t.cfg.Identity.Boot)}
 	p.ctx, p.cancel = context.WithCancel(t.ctx)
 	for c := range p.links {
 		cfg := link.Config{QueueBytes: t.cfg.ControlQueueBytes, MaxBody: t.cfg.MaxFrameBytes, MinRef: t.cfg.MinRefBytes,

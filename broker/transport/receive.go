@@ -88,6 +88,7 @@ func (r *reader) take(h frame.Header, body []byte) (err error) {
 			at = now
 			d.Heartbeat(r.peer.id, r.line, now)
 		})
+		r.peer.rtt.Hear(r.beat.Sent, r.beat.Echo, at)
 		r.t.counters.in.heartbeats.Add(1)
 		r.peer.busy.Store(true)
 		r.t.handler.Heartbeat(r.peer.id, r.hello.Identity, &r.beat, at)

@@ -8,6 +8,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/transport/detect"
 	"ackline/broker/transport/frame"
+	"ackline/broker/transport/rtt"
 )
 
 // counters are the node's; those of each link are with it. They only go up.
@@ -42,6 +43,7 @@ type LinkStats struct {
 type PeerStats struct {
 	Peer id.NodeID
 	Up   bool
+	RTT  rtt.Estimate // to it and back
 }
 
 // Stats is everything that is counted. But for QueueBytes, Connected and Up, figures only go up.
@@ -83,7 +85,7 @@ func (t *Transport) Stats() Stats {
 		}
 		up := false
 		t.watch.do(func(d *detect.Detector, _ int64) { up = d.IsUp(p.id) })
-		s.Peers = append(s.Peers, PeerStats{p.id, up})
+		s.Peers = append(s.Peers, PeerStats{p.id, up, p.rtt.Estimate()})
 	}
 	slices.SortFunc(s.Links, func(a, b LinkStats) int {
 		return cmp.Or(cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Class, b.Class))

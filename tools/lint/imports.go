@@ -14,7 +14,7 @@ var layers = [][]string{
 	{"broker", "broker/id", "broker/crc", "broker/metric/histogram", "tools/version", "profiles/strict"},
 	// Bytes, clocks, counters and files, each ignorant of what it is used for.
 	{"broker/kwire", "broker/stage", "broker/metric", "broker/vfs/...", "broker/testaddr", "tools/stats", "tools/hostinfo/..."},
-	{"broker/syncmethod", "broker/statemachine/...", "broker/httpapi"},
+	{"broker/syncmethod", "broker/statemachine/...", "broker/httpapi", "broker/testline"},
 	// Storage and state machines: passive, stepped by a caller.
 	{"broker/wal/...", "broker/seglog/...", "broker/meta/...", "broker/transport/..."},
 	// A group's log, in whose form entries are stored.

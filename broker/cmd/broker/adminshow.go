@@ -50,6 +50,7 @@ func showStatus(out io.Writer, s admin.Status, now time.Time) {
 			dash(strings.Trim(n.Region+"/"+n.Zone, "/")), dash(n.Incarnation))
 	}
 	t.Flush()
+	showRoundTrips(out, s)
 	m := s.Metadata
 	leader := "nobody"
 	if m.Leader != 0 {
@@ -63,6 +64,36 @@ func showStatus(out io.Writer, s admin.Status, now time.Time) {
 		s.Counts.Topics, s.Counts.Partitions, s.Counts.Leaderless, s.Counts.UnderReplicated, s.Counts.Going)
 	showPartitions(out, "without a leader", s.Leaderless, s.Counts.Leaderless)
 	showPartitions(out, "too few replicas", s.UnderReplicated, s.Counts.UnderReplicated)
+}
+
+// showRoundTrips draws the matrix, a row for each node that measured. What the two sides of a pair measured differs by what their
+// own readers add.
+func showRoundTrips(out io.Writer, s admin.Status) {
+	trips := map[[2]id.NodeID]int64{}
+	for _, r := range s.RoundTrips {
+		trips[[2]id.NodeID{r.From, r.To}] = r.SmoothedUs
+	}
+	if len(trips) == 0 {
+		return
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "\nround trip, ms, from")
+	for _, n := range s.Nodes {
+		fmt.Fprintf(t, "\tto %d", n.ID)
+	}
+	fmt.Fprintln(t)
+	for _, from := range s.Nodes {
+		fmt.Fprint(t, from.ID)
+		for _, to := range s.Nodes {
+			cell := "-"
+			if us, ok := trips[[2]id.NodeID{from.ID, to.ID}]; ok {
+				cell = fmt.Sprintf("%.3f", float64(us)/1000)
+			}
+			fmt.Fprint(t, "\t", cell)
+		}
+		fmt.Fprintln(t)
+	}
+	t.Flush()
 }
 
 func dash(s string) string {

@@ -27,6 +27,8 @@ type Host interface {
 	Leading(g id.GroupID) (id.NodeID, id.Term, bool)
 	// Reached tells whether a node lives, and since when that is so.
 	Reached(n id.NodeID) (alive bool, since time.Time)
+	// RoundTrips is what the node measured of each that lives.
+	RoundTrips() []RoundTrip
 	// Group returns a group's replica on this node, nil if there is none.
 	Group(g id.GroupID) *replica.Group
 	// Founders are the nodes that the cluster began with.
@@ -74,6 +76,7 @@ func taking[R, A any](do func(context.Context, R) (A, error)) func(context.Conte
 // question is what one Server asks another; one of the fields is set. JSON, since it is asked by hand and a few times.
 type question struct {
 	Report bool                `json:"report,omitempty"` // how are the groups that you lead?
+	Trips  bool                `json:"trips,omitempty"`  // how far are the others?
 	Hand   []hand              `json:"hand,omitempty"`   // let others lead these
 	Free   []meta.GroupReplica `json:"free,omitempty"`   // which of these do you know that their groups do not count on any more?
 	Known  id.NodeID           `json:"known,omitempty"`  // do you know of this node?
@@ -88,11 +91,12 @@ type hand struct {
 
 // reply is the answer to a question.
 type reply struct {
-	Behind []behind `json:"behind,omitempty"`
-	Errors []string `json:"errors,omitempty"` // of Hand, one each, "" for what was begun
-	Free   []freed  `json:"free,omitempty"`
-	Known  bool     `json:"known,omitempty"`
-	Joined *Joined  `json:"joined,omitempty"`
+	Behind []behind    `json:"behind,omitempty"`
+	Trips  []RoundTrip `json:"trips,omitempty"`
+	Errors []string    `json:"errors,omitempty"` // of Hand, one each, "" for what was begun
+	Free   []freed     `json:"free,omitempty"`
+	Known  bool        `json:"known,omitempty"`
+	Joined *Joined     `json:"joined,omitempty"`
 }
 
 // Answer answers another node's Server.
@@ -115,6 +119,9 @@ func (s *Server) Answer(ctx context.Context, from id.NodeID, b []byte) ([]byte, 
 func (s *Server) reply(q question) (r reply) {
 	if q.Report {
 		r.Behind = s.behind()
+	}
+	if q.Trips {
+		r.Trips = s.host.RoundTrips()
 	}
 	for _, h := range q.Hand {
 		r.Errors = append(r.Errors, s.hand(h))

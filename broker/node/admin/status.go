@@ -27,7 +27,7 @@ type behind struct {
 func (s *Server) status(ctx context.Context) Status {
 	cat := s.host.Catalog()
 	out := Status{ClusterID: cat.ClusterID(), Asked: s.self, Current: s.host.Settled(), Leaderless: []Partition{}, UnderReplicated: []Partition{},
-		Warnings: []string{}}
+		Warnings: []string{}, RoundTrips: []RoundTrip{}}
 	if why := s.host.Leaderless(); why != "" {
 		out.Warnings = append(out.Warnings, why)
 	}
@@ -36,10 +36,11 @@ func (s *Server) status(ctx context.Context) Status {
 	}
 	out.Nodes = s.nodes(cat)
 	out.Metadata = s.metadata(cat)
-	replies, failed := s.askAll(ctx, func(id.NodeID) (question, bool) { return question{Report: true}, true })
+	replies, failed := s.askAll(ctx, func(id.NodeID) (question, bool) { return question{Report: true, Trips: true}, true })
 	for _, n := range slices.Sorted(maps.Keys(failed)) {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("node %d does not say how the partitions that it leads are: %v", n, failed[n]))
 	}
+	out.RoundTrips = append(out.RoundTrips, tripsOf(replies)...)
 	lacks := map[id.GroupID][]Lack{}
 	for n, r := range replies {
 		for _, b := range r.Behind {
@@ -55,6 +56,20 @@ func (s *Server) status(ctx context.Context) Status {
 		}
 	}
 	return out
+}
+
+// tripsOf puts the rows of the nodes that answered together.
+func tripsOf(replies map[id.NodeID]reply) (list []RoundTrip) {
+	for _, n := range slices.Sorted(maps.Keys(replies)) {
+		list = append(list, replies[n].Trips...)
+	}
+	return list
+}
+
+// RoundTrips asks every node that lives how far it is from the others.
+func (s *Server) RoundTrips(ctx context.Context) []RoundTrip {
+	replies, _ := s.askAll(ctx, func(id.NodeID) (question, bool) { return question{Trips: true}, true })
+	return tripsOf(replies)
 }
 
 // partitions goes through all partitions for what is wrong with them.

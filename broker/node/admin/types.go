@@ -19,6 +19,18 @@ type Status struct {
 	Leaderless      []Partition `json:"leaderless"`
 	UnderReplicated []Partition `json:"under_replicated"`
 	Warnings        []string    `json:"warnings"` // what the reader should know of this answer
+	// RoundTrips has a row for each pair of living nodes that were heard, as the first of them measured it, by node.
+	RoundTrips []RoundTrip `json:"round_trips"`
+}
+
+// RoundTrip is how long a heartbeat takes from one node to another and back, in microseconds: smoothed, its mean deviation, and the
+// shortest since the node was started.
+type RoundTrip struct {
+	From        id.NodeID `json:"from"`
+	To          id.NodeID `json:"to"`
+	SmoothedUs  int64     `json:"smoothed_us"`
+	DeviationUs int64     `json:"deviation_us"`
+	LeastUs     int64     `json:"least_us"`
 }
 
 // Node is one node of a cluster.

@@ -12,7 +12,7 @@ func FuzzStream(f *testing.F) {
 	f.Add(sealed(f, 1<<20, someMessages...), 100)
 	f.Add(append(sealed(f, 3, someMessages[0]), sealed(f, 3, pb.Message{Type: pb.MsgVote, Context: []byte("x")})...), 7)
 	beat := NewBatch(1<<20, 1)
-	beat.Heartbeat(&Heartbeat{Leaders: []Leader{{1, 2, 3}}, Reads: []Read{{1, 2, 3, true}}})
+	beat.Heartbeat(&Heartbeat{Sent: 4, Echo: 5, Leaders: []Leader{{1, 2, 3}}, Reads: []Read{{1, 2, 3, true}}})
 	beat.Seal()
 	f.Add(bytesOf(beat), 5)
 	f.Fuzz(func(t *testing.T, wire []byte, step int) {

@@ -9,9 +9,11 @@ import (
 // One heartbeat per interval and pair of nodes stands for those of all groups that the two share. It has no groups' lists
 // to say so, only what changed:
 //
-//	0  4  number of leaders
-//	4  4  number of reads
-//	8     the leaders, the reads
+//	 0  4  number of leaders
+//	 4  4  number of reads
+//	 8  8  when it was sent, by the sender's clock (package rtt)
+//	16  8  the receiver's newest heartbeat's such field, moved on by how long the sender has had it; 0 = none
+//	24     the leaders, the reads
 //
 // A leader, which the sender announces as soft state; the highest term wins:
 //
@@ -26,7 +28,7 @@ import (
 //	16  8  context, which the answer repeats
 //	24  8  flags: 1 = answer
 const (
-	heartbeatSize = 8
+	heartbeatSize = 24
 	leaderSize    = 24
 	readSize      = 32
 
@@ -53,8 +55,9 @@ type Read struct {
 
 // Heartbeat is what a node tells another at intervals.
 type Heartbeat struct {
-	Leaders []Leader
-	Reads   []Read
+	Sent, Echo uint64
+	Leaders    []Leader
+	Reads      []Read
 }
 
 func (h *Heartbeat) append(b []byte) []byte {
@@ -63,6 +66,8 @@ func (h *Heartbeat) append(b []byte) []byte {
 	}
 	b = le.AppendUint32(b, uint32(len(h.Leaders)))
 	b = le.AppendUint32(b, uint32(len(h.Reads)))
+	b = le.AppendUint64(b, h.Sent)
+	b = le.AppendUint64(b, h.Echo)
 	for _, l := range h.Leaders {
 		b = le.AppendUint64(b, uint64(l.Group))
 		b = le.AppendUint64(b, uint64(l.Term))
@@ -90,6 +95,7 @@ func (h *Heartbeat) Decode(body []byte) error {
 	if leaders+reads > MaxBeatItems || uint64(len(body)) != heartbeatSize+leaders*leaderSize+reads*readSize {
 		return fmt.Errorf("%w: heartbeat of %d bytes with %d leaders and %d reads", ErrFormat, len(body), leaders, reads)
 	}
+	h.Sent, h.Echo = le.Uint64(body[8:]), le.Uint64(body[16:])
 	h.Leaders, h.Reads = h.Leaders[:0], h.Reads[:0]
 	body = body[heartbeatSize:]
 	for range leaders {

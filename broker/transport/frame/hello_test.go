@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"strings"
@@ -43,8 +44,8 @@ func TestAHelloOfAnotherVersion(t *testing.T) {
 	if err != nil || h != (Hello{Version: 9}) {
 		t.Errorf("%+v, %v", h, err)
 	}
-	for _, bad := range [][]byte{nil, {1}, {1, 0, 0}, append([]byte{1, 0, 4, 0}, make([]byte, 40)...), append([]byte{1, 0, 0, 1}, make([]byte, 40)...),
-		append([]byte{1, 0, 0, 0}, make([]byte, MaxHandshakeBody)...)} {
+	for _, bad := range [][]byte{nil, {1}, {Version, 0, 0}, append([]byte{Version, 0, 4, 0}, make([]byte, 40)...),
+		append([]byte{Version, 0, 0, 1}, make([]byte, 40)...), append([]byte{Version, 0, 0, 0}, make([]byte, MaxHandshakeBody)...)} {
 		if _, err := DecodeHello(bad); !errors.Is(err, ErrFormat) {
 			t.Errorf("% .20x…: %v", bad, err)
 		}
@@ -94,8 +95,8 @@ func TestHeartbeatComesBack(t *testing.T) {
 	if err := quick.Check(check, nil); err != nil {
 		t.Error(err)
 	}
-	for _, bad := range [][]byte{nil, {1, 0, 0, 0, 0, 0, 0, 0}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-		append([]byte{0, 0, 0, 0, 1, 0, 0, 0}, append(make([]byte, 24), 2, 0, 0, 0, 0, 0, 0, 0)...), make([]byte, heartbeatSize+1)} {
+	for _, bad := range [][]byte{nil, append([]byte{1}, make([]byte, heartbeatSize-1)...), append(bytes.Repeat([]byte{0xff}, 8), make([]byte, heartbeatSize-8)...),
+		append([]byte{0, 0, 0, 0, 1, 0, 0, 0}, append(make([]byte, 40), 2, 0, 0, 0, 0, 0, 0, 0)...), make([]byte, heartbeatSize+1)} {
 		if err := again.Decode(bad); !errors.Is(err, ErrFormat) {
 			t.Errorf("% x: %v", bad, err)
 		}

@@ -134,7 +134,7 @@ func TestRaftHasNoOtherFields(t *testing.T) {
 	}
 }
 
-// The bytes of version 1, so that a change of the format cannot pass for none.
+// The bytes of version 2, so that a change of the format cannot pass for none.
 func TestGoldenBytes(t *testing.T) {
 	b := NewBatch(1<<20, 4)
 	for _, m := range []pb.Message{
@@ -146,18 +146,18 @@ func TestGoldenBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b.Heartbeat(&Heartbeat{Leaders: []Leader{{7, 8, 9}}, Reads: []Read{{1, 2, 3, true}}})
+	b.Heartbeat(&Heartbeat{Sent: 4, Echo: 5, Leaders: []Leader{{7, 8, 9}}, Reads: []Read{{1, 2, 3, true}}})
 	b.Seal()
 	got := hex.EncodeToString(bytesOf(b))
 	want := strings.Join(strings.Fields(golden), "")
 	if got != want {
 		t.Errorf("the batch is\n%s\nwant\n%s", got, want)
 	}
-	hello := (&Hello{Version: 1, Class: Bulk, Features: 2, From: 3, To: 4, Identity: Identity{5, 6}, Cluster: "c"}).Frame()
+	hello := (&Hello{Version: 2, Class: Bulk, Features: 2, From: 3, To: 4, Identity: Identity{5, 6}, Cluster: "c"}).Frame()
 	if got, want := hex.EncodeToString(hello), strings.Join(strings.Fields(goldenHello), ""); got != want {
 		t.Errorf("the hello is\n%s\nwant\n%s", got, want)
 	}
-	welcome := (&Welcome{Version: 1, Reason: OtherCluster, Features: 2, Node: 3, Identity: Identity{5, 6}, Text: "no"}).Frame()
+	welcome := (&Welcome{Version: 2, Reason: OtherCluster, Features: 2, Node: 3, Identity: Identity{5, 6}, Text: "no"}).Frame()
 	if got, want := hex.EncodeToString(welcome), strings.Join(strings.Fields(goldenWelcome), ""); got != want {
 		t.Errorf("the welcome is\n%s\nwant\n%s", got, want)
 	}
