@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"ackline/broker/api/origin"
 	"ackline/broker/kwire"
 	"ackline/broker/meta"
 	"ackline/broker/partition"
@@ -123,6 +124,9 @@ func (h *Handler) produceOne(c *produceCall, i int, topic []byte, number int32, 
 	}
 	err := h.propose(p, t, records, ack)
 	if err == nil {
+		if h.cfg.Origins != nil {
+			h.cfg.Origins.Add(t.Partitions[number].Group, origin.Of(c.request.Header.ClientID), len(records))
+		}
 		return // and the part is whoever delivers the ack's
 	}
 	if part.code, part.message = code(err), err.Error(); part.code == codeNotLeader {

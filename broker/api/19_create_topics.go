@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"ackline/broker/api/configs"
 	"ackline/broker/id"
 	"ackline/broker/meta"
 )
@@ -55,9 +56,9 @@ func (h *Handler) createOne(ctx context.Context, t *kmsg.CreateTopicsRequestTopi
 	}
 	out.TopicID = made.ID
 	out.NumPartitions, out.ReplicationFactor = int32(len(made.Partitions)), int16(made.ReplicationFactor())
-	for _, c := range topicConfigs(made) {
+	for _, c := range configs.Describe(made, nil, false, false) {
 		rc := kmsg.NewCreateTopicsResponseTopicConfig()
-		rc.Name, rc.Value, rc.Source = c.key.Name, &c.value, int8(c.source)
+		rc.Name, rc.Value, rc.Source = c.Name, c.Value, int8(c.Source)
 		out.Configs = append(out.Configs, rc)
 	}
 	return out

@@ -2,44 +2,16 @@ package api
 
 import (
 	"context"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"ackline/broker/meta"
-	"ackline/broker/meta/topicconfig"
+	"ackline/broker/api/configs"
 )
 
 const (
 	resourceTopic  = kmsg.ConfigResourceTypeTopic
 	resourceBroker = kmsg.ConfigResourceTypeBroker
-
-	sourceTopic   = kmsg.ConfigSourceDynamicTopicConfig
-	sourceDefault = kmsg.ConfigSourceDefaultConfig
 )
-
-// topicConfig is one key of a topic with its effective value.
-type topicConfig struct {
-	key    topicconfig.Key
-	value  string
-	source kmsg.ConfigSource
-	isSet  bool
-}
-
-// topicConfigs lists every key, its own value or the default.
-func topicConfigs(t *meta.Topic) []topicConfig {
-	keys := topicconfig.Keys()
-	out := make([]topicConfig, len(keys))
-	for i, k := range keys {
-		out[i] = topicConfig{key: k, value: k.Default, source: sourceDefault}
-		for _, c := range t.Configs {
-			if c.Key == k.Name {
-				out[i].value, out[i].source, out[i].isSet = c.Value, sourceTopic, true
-			}
-		}
-	}
-	return out
-}
 
 func (h *Handler) describeConfigs(ctx context.Context, q *kmsg.DescribeConfigsRequest) kmsg.Response {
 	behind := h.catchUp(ctx)
@@ -72,33 +44,6 @@ func (h *Handler) describeResource(q *kmsg.DescribeConfigsRequestResource, doc, 
 		out.ErrorCode = h.unknown(codeUnknownTopicOrPartition)
 		return out
 	}
-	for _, c := range topicConfigs(t) {
-		if q.ConfigNames != nil && !slices.Contains(q.ConfigNames, c.key.Name) {
-			continue
-		}
-		out.Configs = append(out.Configs, describeConfig(c, doc, synonyms))
-	}
+	out.Configs = configs.Describe(t, q.ConfigNames, doc, synonyms)
 	return out
-}
-
-func describeConfig(c topicConfig, doc, synonyms bool) kmsg.DescribeConfigsResponseResourceConfig {
-	rc := kmsg.NewDescribeConfigsResponseResourceConfig()
-	rc.Name, rc.Value, rc.Source, rc.IsDefault = c.key.Name, &c.value, c.source, !c.isSet
-	rc.ConfigType = kmsg.ConfigType(c.key.Type)
-	if doc {
-		rc.Documentation = &c.key.Doc
-	}
-	if synonyms {
-		if c.isSet {
-			rc.ConfigSynonyms = append(rc.ConfigSynonyms, synonym(c.key.Name, c.value, sourceTopic))
-		}
-		rc.ConfigSynonyms = append(rc.ConfigSynonyms, synonym(c.key.Name, c.key.Default, sourceDefault))
-	}
-	return rc
-}
-
-func synonym(name, value string, source kmsg.ConfigSource) kmsg.DescribeConfigsResponseResourceConfigConfigSynonym {
-	s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-	s.Name, s.Value, s.Source = name, &value, source
-	return s
 }

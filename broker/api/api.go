@@ -18,6 +18,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"ackline/broker/api/origin"
 	"ackline/broker/id"
 	"ackline/broker/kwire"
 	"ackline/broker/meta"
@@ -78,6 +79,8 @@ type Config struct {
 	// ThrottleMs is asked with each Produce response how long it is to tell its client to wait, in milliseconds; the connection is
 	// not read for as long. Nil: not at all.
 	ThrottleMs func() int32
+	// Origins counts where what is proposed comes from. Nil: nobody wants to know.
+	Origins *origin.Tally
 	// Now is the monotonic clock in nanoseconds.
 	Now func() int64
 	Log *slog.Logger

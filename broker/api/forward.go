@@ -204,6 +204,8 @@ func (h *Handler) Forwarded(ctx context.Context, from id.NodeID, question []byte
 				}
 				break
 			}
+		} else {
+			h.cfg.Origins.Add(g, []byte(h.placeOf(from)), len(b.Records))
 		}
 	}
 	h.cfg.Drive()

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+
 	"ackline/broker/id"
 	"ackline/broker/kwire"
 	"ackline/broker/meta"
@@ -27,6 +29,12 @@ func (h *Handler) controller(c *meta.Catalog) int32 {
 		return -1
 	}
 	return int32(h.cfg.Self)
+}
+
+// placeOf is where a node is, by the name of its zone, or its region if it has none.
+func (h *Handler) placeOf(n id.NodeID) string {
+	at, _ := h.cfg.Cluster.Catalog().Node(n)
+	return cmp.Or(at.Zone, at.Region)
 }
 
 // successor tells a client that asked the wrong node whom to ask, so that it need not ask for metadata first (KIP-951). It is

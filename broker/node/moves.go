@@ -27,6 +27,9 @@ func (n *Node) moveLoop() {
 	defer cancel()
 	var due, balance <-chan time.Time
 	all, after := false, time.Duration(n.cfg.Cluster.BalanceAfterS)*time.Second
+	if n.placer != nil {
+		after = 0
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,6 +47,10 @@ func (n *Node) moveLoop() {
 			if again := n.mover.Balance(after, now); again > 0 {
 				balance = time.After(again)
 			}
+			n.engine.Drive()
+			continue
+		case trips := <-n.placer.measured():
+			n.mover.Place(n.placer.decider, time.Now(), trips, n.placer.origins.Take())
 			n.engine.Drive()
 			continue
 		case <-due:

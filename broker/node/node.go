@@ -93,6 +93,7 @@ type Node struct {
 	gone    *worklist.Queue[meta.GroupReplica] // this node's replicas whose files are removed, until the metadata group has heard of it
 	dropped map[id.GroupID]id.ReplicaID        // what was the last to be removed of a group; owned by reconcile
 	mover   *reassign.Mover
+	placer  *placer
 	look    chan struct{}   // capacity 1: groups' members, or the nodes, may not be what the metadata says
 	forget  func(id.NodeID) // a peer; nil without any
 
@@ -159,7 +160,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() { n.closeGroups(); n.wal.Close() })
-	loops := []func(){n.reconcile, n.reportGone, n.pollLoop, n.moveLoop, n.flushLoop, n.retentionLoop, n.expireLoop}
+	loops := []func(){n.reconcile, n.reportGone, n.pollLoop, n.moveLoop, n.placeLoop, n.flushLoop, n.retentionLoop, n.expireLoop}
 	n.loops.Add(len(loops))
 	undo = append(undo, func() { close(n.stopping); n.loops.Wait() })
 	for _, loop := range loops {
@@ -219,6 +220,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	n.hosts, n.backlog = hosting.New(), backlog.New()
 	host := adminHost{n, time.Now()}
 	n.admin, n.mover = admin.New(n.dir.Node, host), reassign.NewMover(n.dir.Node, host, n.log)
+	n.placer = newPlacer(n.cfg.Cluster)
 	n.engine = engine.New(engine.Config{Node: n.dir.Node, Awaited: n.awaited})
 	n.meta = n.newMetaGroup()
 	if err := n.openServer(); err != nil {
@@ -254,7 +256,7 @@ func (n *Node) openServer() error {
 		Cluster: n.meta, Hosts: n, Drive: n.engine.Drive, Writable: n.writable, Settled: n.settled.Load,
 		Self: n.dir.Node, AutoCreate: n.cfg.Topics.AutoCreate, DefaultPartitions: n.cfg.Topics.DefaultPartitions,
 		Limits:     meta.Limits{DefaultPartitions: int(n.cfg.Topics.DefaultPartitions), MaxMessageBytes: n.maxMessageBytes()},
-		ThrottleMs: n.throttleMs, Now: n.now, Log: n.log,
+		ThrottleMs: n.throttleMs, Origins: n.placer.tally(), Now: n.now, Log: n.log,
 	}
 	if n.cfg.Cluster.ForwardProduce && len(n.cfg.Cluster.Peers) > 0 {
 		c.Forward = func(ctx context.Context, to id.NodeID, question []byte) ([]byte, error) {

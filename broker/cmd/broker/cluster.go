@@ -18,6 +18,7 @@ type clusterCmd struct {
 	Zone        string   `help:"Where the node is: replicas are spread over zones, and clients see it as the rack." placeholder:"NAME"`
 	Region      string   `help:"The region that the zone is in." placeholder:"NAME"`
 	Forward     bool     `name:"forward-produce" help:"Pass produces on to the node that leads their partition, for clients that cannot reach every node; without it they are told which it is."`
+	Placement   string   `name:"leader-placement" help:"Who is to lead a partition: \"spread\", so that each node leads about as many; or \"latency\", whoever is nearest to its producers and to a majority of the replicas. A producer says where it is behind the last @ of its client id, by a region or a zone (default spread)." placeholder:"NAME"`
 	TLSCert     string   `name:"tls-cert" help:"PEM file of this node's certificate, for the DNS name node-ID: links between nodes are mutual TLS. Read again for each new connection." placeholder:"FILE"`
 	TLSKey      string   `name:"tls-key" help:"PEM file of its private key." placeholder:"FILE"`
 	TLSCA       string   `name:"tls-ca" help:"PEM file of the CA that signs the nodes' certificates." placeholder:"FILE"`
@@ -35,6 +36,7 @@ func (c *clusterCmd) config() (config.Config, error) {
 	override(&cfg.Cluster.TLS.CAFile, c.TLSCA)
 	override(&cfg.Cluster.Join, c.Join)
 	override(&cfg.Cluster.ForwardProduce, c.Forward)
+	override(&cfg.Cluster.LeaderPlacement, c.Placement)
 	override(&cfg.Node.Zone, c.Zone)
 	override(&cfg.Node.Region, c.Region)
 	for _, text := range c.Peers {

@@ -30,6 +30,17 @@ type Cluster struct {
 	// BalanceAfterS is how long a node must have been back before it is handed what it is meant to lead, in seconds. 0: 300, as
 	// Kafka's leader.imbalance.check.interval.seconds; -1: never.
 	BalanceAfterS int `toml:"balance_after_s"`
+	// LeaderPlacement is who is to lead a partition. "spread": the first of its replicas, as placements spread these over the nodes.
+	// "latency": whoever is nearest to its producers and to a majority of the replicas, by measured round trips; where a producer is,
+	// its client id says behind the last "@", by the name of a region or a zone ("billing@frankfurt"). The same on all nodes. A topic's
+	// leader.region wins over both. Empty: spread.
+	LeaderPlacement string `toml:"leader_placement"`
+	// LeaderGainMs is how many milliseconds a request must gain, and a tenth of what it takes at least, for a leader to be moved. 0: 2.
+	LeaderGainMs int `toml:"leader_gain_ms"`
+	// LeaderHoldS is for how long that must have been so, in seconds. 0: 30.
+	LeaderHoldS int `toml:"leader_hold_s"`
+	// LeaderEveryS lies between two moves of one partition, in seconds. 0: 120.
+	LeaderEveryS int `toml:"leader_every_s"`
 	// SnapshotBytesPerSecond bounds all snapshots that this node sends. 0: no bound.
 	SnapshotBytesPerSecond int64 `toml:"snapshot_bytes_per_s"`
 
@@ -74,6 +85,12 @@ type ClusterNode struct {
 // DefaultClusterName is the name of a cluster whose nodes are given none.
 const DefaultClusterName = "ackline"
 
+// What leader_placement may be.
+const (
+	Spread  = "spread"
+	Latency = "latency"
+)
+
 func (c Cluster) withDefaults() Cluster {
 	setDefault(&c.TickMs, 10)
 	setDefault(&c.ElectionMs, 1000)
@@ -81,6 +98,10 @@ func (c Cluster) withDefaults() Cluster {
 	setDefault(&c.DeadAfterMs, 1000)
 	setDefault(&c.QuietMs, 1000)
 	setDefault(&c.BalanceAfterS, 300)
+	setDefault(&c.LeaderPlacement, Spread)
+	setDefault(&c.LeaderGainMs, 2)
+	setDefault(&c.LeaderHoldS, 30)
+	setDefault(&c.LeaderEveryS, 120)
 	return c
 }
 
@@ -123,10 +144,14 @@ func (c Config) checkCluster() error {
 	}{
 		{"tick_ms", c.Cluster.TickMs}, {"election_ms", c.Cluster.ElectionMs}, {"heartbeat_interval_ms", c.Cluster.HeartbeatIntervalMs},
 		{"dead_after_ms", c.Cluster.DeadAfterMs}, {"quiet_ms", c.Cluster.QuietMs},
+		{"leader_gain_ms", c.Cluster.LeaderGainMs}, {"leader_hold_s", c.Cluster.LeaderHoldS}, {"leader_every_s", c.Cluster.LeaderEveryS},
 	} {
 		if f.v < 1 {
 			wrong("cluster.%s is %d, it must be at least 1", f.name, f.v)
 		}
+	}
+	if p := c.Cluster.LeaderPlacement; p != Spread && p != Latency {
+		wrong("cluster.leader_placement (--leader-placement) is %q, it must be %q or %q", p, Spread, Latency)
 	}
 	if c.Cluster.SnapshotBytesPerSecond < 0 {
 		wrong("cluster.snapshot_bytes_per_s is %d, it must not be negative; 0 is no bound", c.Cluster.SnapshotBytesPerSecond)

@@ -46,7 +46,7 @@ func (m *Mover) Balance(reached time.Duration, now time.Time) (again time.Durati
 			case begun == perBalance:
 				in(balanceEvery)
 				return again
-			case m.handBack(group, p.Group, first):
+			case m.handBack(group, p.Group, first, "why", "the placement names it first"):
 				begun++
 				in(balanceEvery)
 			default:
@@ -57,8 +57,8 @@ func (m *Mover) Balance(reached time.Duration, now time.Time) (again time.Durati
 	return again
 }
 
-// handBack tells whether it began to.
-func (m *Mover) handBack(group *replica.Group, g id.GroupID, to meta.Replica) bool {
+// handBack tells whether it began to. why is what the log says of it, as slog takes it.
+func (m *Mover) handBack(group *replica.Group, g id.GroupID, to meta.Replica, why ...any) bool {
 	members, st := Members(group)
 	progress := group.Progress()
 	i := slices.IndexFunc(progress, func(p replica.Progress) bool { return p.Replica == to.ID })
@@ -68,6 +68,6 @@ func (m *Mover) handBack(group *replica.Group, g id.GroupID, to meta.Replica) bo
 	if err := group.TransferLeadership(to.ID); err != nil {
 		return false
 	}
-	m.log.Info("a leadership goes back to whom the placement names first", "group", g, "node", to.Node)
+	m.log.Info("a leadership goes to another node", append([]any{"group", g, "node", to.Node}, why...)...)
 	return true
 }

@@ -1,0 +1,85 @@
+package node_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"ackline/broker/id"
+	"ackline/broker/node/config"
+	"ackline/broker/testline"
+)
+
+// farApart gives every pair of nodes a line of its own, half of trip long each way; regions are a, b, c, …
+func (c *cluster) farApart(trip func(i, j int) time.Duration) {
+	lines := map[[2]int]*testline.Line{}
+	for i := range c.first {
+		for j := range c.first {
+			if i != j {
+				lines[[2]int{i, j}] = testline.New(c.t, c.raft[j], trip(min(i, j), max(i, j))/2)
+			}
+		}
+	}
+	before := c.change
+	c.change = func(cfg *config.Config) {
+		i := int(cfg.Node.ID) - 1
+		cfg.Node.Region = string(rune('a' + i))
+		for k, p := range cfg.Cluster.Peers {
+			cfg.Cluster.Peers[k].RaftAddr = lines[[2]int{i, int(p.ID) - 1}].Addr
+		}
+		if before != nil {
+			before(cfg)
+		}
+	}
+}
+
+// started starts all nodes and waits until they are one cluster.
+func (c *cluster) started() *cluster {
+	c.t.Helper()
+	for i := range c.nodes {
+		c.start(i)
+	}
+	c.ready()
+	return c
+}
+
+// produceFor writes to a partition, one record after the other, until something is so.
+func (c *cluster) produceUntil(cl *kgo.Client, topic string, what string, ok func() bool) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for !ok() {
+		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("x")}).FirstErr(); err != nil {
+			c.t.Fatalf("waiting for %s: %v", what, err)
+		}
+	}
+}
+
+// With leader_placement = "latency" the leader follows its producers, who say in their client ids where they are.
+func TestLeaderGoesToItsProducers(t *testing.T) {
+	c := prepareCluster(t, 3)
+	c.change = func(cfg *config.Config) {
+		cfg.Cluster.LeaderPlacement, cfg.Cluster.LeaderHoldS, cfg.Cluster.LeaderEveryS = config.Latency, 1, 1
+		cfg.Cluster.ForwardProduce = true
+	}
+	// c is near to b, and a is far from both.
+	c.farApart(func(i, j int) time.Duration {
+		if i == 0 {
+			return 40 * time.Millisecond
+		}
+		return 4 * time.Millisecond
+	})
+	c.started()
+	c.create("events", 1, 3)
+	leads := func(n id.NodeID) func() bool { return func() bool { return c.leader("events") == n } }
+	until(t, "a leader", func() bool { return c.leader("events") > 0 })
+	for _, where := range []struct {
+		place string
+		to    id.NodeID
+	}{{"c", 3}, {"b", 2}} {
+		cl := c.client(kgo.ClientID("test@" + where.place))
+		c.produceUntil(cl, "events", "its leader to be in "+where.place, leads(where.to))
+	}
+}
