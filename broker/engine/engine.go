@@ -47,6 +47,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
@@ -66,6 +67,8 @@ type Config struct {
 	Awaited func(g id.GroupID, r id.ReplicaID) bool
 	// EarlyMessages bounds the messages that wait for one replica, EarlyBytes what waits in all. 0 means 64 and 16 MiB.
 	EarlyMessages, EarlyBytes int
+	// Interval says how long a tick is now; it is asked with each. Nil: what Start was given.
+	Interval func() time.Duration
 	// Transfers is how many leaderships TransferAll hands over at once. 0 means 64.
 	Transfers int
 }

@@ -41,13 +41,23 @@ func (e *Engine) run(l *loop) {
 	defer close(l.ended)
 	var timer *time.Ticker
 	var due <-chan time.Time // nil when no group has needed ticks for a while: then nothing wakes this goroutine
+	interval := l.interval
+	tick := func() {
+		e.Tick()
+		if e.cfg.Interval != nil {
+			if d := e.cfg.Interval(); d != interval {
+				interval = d
+				timer.Reset(d)
+			}
+		}
+	}
 	for rest := 0; ; {
 		if rest == restTicks {
 			e.ticks.timed.Store(false) // before the look: who lists a member after it calls nudge
 		}
 		switch n := e.ticks.len(); {
 		case n > 0 && timer == nil:
-			timer = time.NewTicker(l.interval)
+			timer = time.NewTicker(interval)
 			due = timer.C
 			e.ticks.timed.Store(true)
 		case n > 0:
@@ -65,13 +75,13 @@ func (e *Engine) run(l *loop) {
 			return
 		case <-due:
 			rest++
-			e.Tick()
+			tick()
 		case <-e.kick:
 		}
 		for e.Work() {
 			select {
 			case <-due:
-				e.Tick() // a pass over many groups is no reason to miss leases
+				tick() // a pass over many groups is no reason to miss leases
 			case <-l.stop:
 				if timer != nil {
 					timer.Stop()

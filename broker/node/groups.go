@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"ackline/broker/api"
 	"ackline/broker/engine"
@@ -18,6 +19,7 @@ import (
 	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/seglog"
+	"ackline/broker/transport/rtt"
 	"ackline/broker/wal"
 )
 
@@ -176,7 +178,14 @@ func (n *Node) groupConfig(g id.GroupID, self id.ReplicaID, founders []id.Replic
 		Group: g, Replica: self, Voters: founders, Budget: n.budget, Catchup: n.catchup,
 		Seed: uint64(n.dir.Incarnation) ^ uint64(g), Now: n.now,
 		ElectionTicks: ticks(c.ElectionMs), HeartbeatTicks: ticks(c.ElectionMs / 4), QuietTicks: ticks(c.QuietMs),
+		Far: func() int { return int((n.links.Farthest() + n.tick() - 1) / n.tick()) },
 	}
+}
+
+// tick is how long a tick is now: with it every group's election time-out, at least five round trips to the farthest node that lives,
+// and so to any majority. Heartbeats and leases are counted in ticks too.
+func (n *Node) tick() time.Duration {
+	return rtt.Stretch(ms(n.cfg.Cluster.TickMs), ms(n.cfg.Cluster.ElectionMs), n.links.Farthest())
 }
 
 // groupState is what the WAL's index says of a group, with what its machine has.

@@ -221,7 +221,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 	host := adminHost{n, time.Now()}
 	n.admin, n.mover = admin.New(n.dir.Node, host), reassign.NewMover(n.dir.Node, host, n.log)
 	n.placer = newPlacer(n.cfg.Cluster)
-	n.engine = engine.New(engine.Config{Node: n.dir.Node, Awaited: n.awaited})
+	n.engine = engine.New(engine.Config{Node: n.dir.Node, Awaited: n.awaited, Interval: n.tick})
 	n.meta = n.newMetaGroup()
 	if err := n.openServer(); err != nil {
 		return err

@@ -83,3 +83,46 @@ func TestLeaderGoesToItsProducers(t *testing.T) {
 		c.produceUntil(cl, "events", "its leader to be in "+where.place, leads(where.to))
 	}
 }
+
+// Nodes 200 ms from each other, with the default times: under load, at rest and under load again nobody takes a leader for dead.
+func TestNoElectionAcrossTheWorld(t *testing.T) {
+	const trip = 200 * time.Millisecond
+	c := prepareCluster(t, 3)
+	c.farApart(func(int, int) time.Duration { return trip })
+	c.started()
+	c.create("events", 6, 3)
+	until(t, "leaders, and every way to be measured", func() bool {
+		s := c.status(0)
+		return s.Counts.Leaderless == 0 && len(s.RoundTrips) == 6 && s.Metadata.Leader > 0
+	})
+	before, meta := c.leaders(0).Partitions, c.status(0).Metadata
+	cl, began := c.client(), time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for time.Since(began) < 5*time.Second {
+		if quiet := time.Since(began); quiet > 2*time.Second && quiet < 4*time.Second {
+			<-time.After(4*time.Second - quiet)
+		}
+		var rs []*kgo.Record
+		for i := range 60 {
+			rs = append(rs, &kgo.Record{Topic: "events", Partition: int32(i % 6), Value: make([]byte, 1000)})
+		}
+		if err := cl.ProduceSync(ctx, rs...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, p := range c.leaders(0).Partitions {
+		if p.Leader != before[i].Leader || p.Epoch != before[i].Epoch {
+			t.Errorf("partition %d is led by node %d in epoch %d, it was node %d in %d", i, p.Leader, p.Epoch, before[i].Leader, before[i].Epoch)
+		}
+	}
+	s := c.status(0)
+	if s.Metadata.Epoch != meta.Epoch || s.Metadata.Leader != meta.Leader {
+		t.Errorf("the metadata are led by %+v, it was %+v", s.Metadata, meta)
+	}
+	for _, r := range s.RoundTrips {
+		if r.LeastUs < trip.Microseconds() {
+			t.Errorf("%+v: shorter than the way is", r)
+		}
+	}
+}

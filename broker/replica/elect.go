@@ -119,6 +119,9 @@ func (g *Group) LeaderResigned(r id.ReplicaID) {
 
 // stand makes the replica a candidate when it is its turn. out, if not 0, is no candidate although its node lives.
 func (g *Group) stand(out id.ReplicaID) {
+	if g.cfg.Far != nil {
+		g.clock.Distance(g.cfg.Far())
+	}
 	g.clock.Succeed(candidacy.Rank(membership.VotersOf(&g.conf), g.cfg.Replica, func(r id.ReplicaID) bool {
 		return r == out || slices.Contains(g.dead, r)
 	}))

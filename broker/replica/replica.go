@@ -190,6 +190,9 @@ type Config struct {
 	// QuietTicks is how many ticks after the last change a group stops needing ticks if a follower has not agreed to that after
 	// CommitTicks. 0 means that it always needs them.
 	QuietTicks int
+	// Far tells how many ticks a message to the farthest replica and its answer take. It is called with the group's lock held. Nil: less
+	// than one.
+	Far func() int
 	// Seed makes the election jitter of this replica repeatable.
 	Seed uint64
 	// DataCRC may be nil. Of an entry's data it returns the CRC-32C, if it knows that without reading it, else 0.

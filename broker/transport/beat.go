@@ -7,6 +7,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/transport/detect"
 	"ackline/broker/transport/frame"
+	"ackline/broker/transport/rtt"
 )
 
 // maxReads bounds the reads that wait for one peer's next heartbeat.
@@ -148,6 +149,7 @@ func (t *Transport) look() {
 	peers := *t.peers.Load()
 	events := t.watch.do(func(d *detect.Detector, now int64) {
 		for n, p := range peers {
+			d.Patient(n, rtt.Patience*p.rtt.Estimate().Smoothed)
 			if p.busy.Load() {
 				d.Excuse(n, now)
 			}

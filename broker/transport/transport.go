@@ -56,6 +56,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
@@ -253,6 +254,19 @@ func (t *Transport) Connected(n id.NodeID) bool {
 	}
 	p := t.peer(n)
 	return p != nil && p.links[frame.Control].Connected()
+}
+
+// Farthest is the longest round trip to a node that is connected, 0 if none was measured. It may be called with locks held.
+func (t *Transport) Farthest() (trip time.Duration) {
+	if t == nil {
+		return 0
+	}
+	for _, p := range *t.peers.Load() {
+		if p.links[frame.Control].Connected() {
+			trip = max(trip, p.rtt.Estimate().Smoothed)
+		}
+	}
+	return trip
 }
 
 // Enqueue takes messages for a node. It is cheap, never waits, and may be called with locks held; they are sent by the

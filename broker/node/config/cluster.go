@@ -18,12 +18,13 @@ type Cluster struct {
 	// TickMs is the unit of raft's time, in milliseconds: a group that lost its leader elects another after one to a few. Groups
 	// without work are not ticked. 0: 10.
 	TickMs int `toml:"tick_ms"`
-	// ElectionMs is how long a group that hears nothing of its leader waits before it elects another, at most twice as long. The
+	// ElectionMs is how long a group that hears nothing of its leader waits before it elects another, at most twice as long, and at
+	// least five measured round trips to the farthest node that lives: where that is more, ticks become longer. The
 	// death of a process is noticed sooner, when its connections close. 0: 1000.
 	ElectionMs int `toml:"election_ms"`
 	// HeartbeatIntervalMs lies between two heartbeats to each node. 0: 100.
 	HeartbeatIntervalMs int `toml:"heartbeat_interval_ms"`
-	// DeadAfterMs of silence mean that a node is dead. 0: 1000.
+	// DeadAfterMs of silence, and at least five round trips to it, mean that a node is dead. 0: 1000.
 	DeadAfterMs int `toml:"dead_after_ms"`
 	// QuietMs is how long a group does nothing before it sends no heartbeats of its own, if a replica has not agreed at once. 0: 1000.
 	QuietMs int `toml:"quiet_ms"`

@@ -13,6 +13,10 @@
 // retryTicks, then twice that, and so on up to the election time-out.
 //
 // With ticks of 10 ms the first candidate has stood 10 ms after the news, the second, if the first did not get through, 30.
+//
+// An election takes two round trips, one for pre-votes and one for votes. Where that is longer than a few ticks, between regions, the
+// second must not stand before it can have heard of the first, and nobody may begin anew while the answers are under way, which would
+// void them. So there the stagger is a round trip, and an attempt gets three (Distance).
 package candidacy
 
 import (
@@ -36,6 +40,7 @@ type Clock struct {
 	// hurry is the ticks until it stands for a dead leader's place, 0 when it is in no hurry; backoff what follows an
 	// attempt in vain.
 	hurry, backoff int
+	way            int // ticks to the others and back
 }
 
 // New returns a clock whose time-outs are ticks and up to twice as long, drawn from seed and the replica's id.
@@ -70,16 +75,22 @@ func (c *Clock) Restart() { c.elapsed = 0 }
 // Calm ends the hurry too: there is a leader.
 func (c *Clock) Calm() { c.elapsed, c.hurry = 0, 0 }
 
+// Distance tells how many ticks a message to the farthest voter and its answer take.
+func (c *Clock) Distance(ticks int) { c.way = ticks }
+
+func (c *Clock) stagger() int { return max(staggerTicks, c.way) }
+func (c *Clock) retry() int   { return max(retryTicks, 3*c.way) }
+
 // Succeed makes the replica stand for a dead leader's place when it is its turn.
 func (c *Clock) Succeed(rank int) {
-	c.hurry, c.backoff = 1+rank*staggerTicks, retryTicks+rank*staggerTicks
+	c.hurry, c.backoff = 1+rank*c.stagger(), c.retry()+rank*c.stagger()
 }
 
 // Granted gives another candidate, who got this replica's word, time to win.
 func (c *Clock) Granted() {
 	c.elapsed = 0
 	if c.hurry > 0 {
-		c.hurry = max(c.hurry, retryTicks)
+		c.hurry = max(c.hurry, c.retry())
 	}
 }
 

@@ -93,6 +93,34 @@ func TestAnotherCandidateGetsTime(t *testing.T) {
 	}
 }
 
+// Far from each other, nobody stands before it can have heard of the one before it, or again before the answers are there: two round
+// trips, and what the disks take.
+func TestDistance(t *testing.T) {
+	for _, way := range []int{0, 1, 2, 5, 20} {
+		var before int
+		for rank := range 4 {
+			c := candidacy.New(1000, 1, 1)
+			c.Distance(way)
+			c.Succeed(rank)
+			at := stands(&c, 900)
+			if rank > 0 && (at[0] < before+way || at[0] < before+2) {
+				t.Errorf("way of %d ticks: rank %d stands at %d, the one before at %d", way, rank, at[0], before)
+			}
+			if at[1]-at[0] < 2*way+1 || way <= 1 && at[1]-at[0] != 3+2*rank {
+				t.Errorf("way of %d ticks: rank %d stands at %v", way, rank, at)
+			}
+			before = at[0]
+		}
+	}
+	c := candidacy.New(1000, 1, 1)
+	c.Distance(20)
+	c.Succeed(0)
+	c.Granted()
+	if at := stands(&c, 100); at[0] != 60 {
+		t.Errorf("one that gave its word stands at %v", at)
+	}
+}
+
 func TestRank(t *testing.T) {
 	dead := []id.ReplicaID{2}
 	out := func(r id.ReplicaID) bool { return slices.Contains(dead, r) }

@@ -106,6 +106,7 @@ type peer struct {
 	open    [2]Line // by direction: the newest open connection with known
 	refused bool    // the last dial was, and none has succeeded since
 	heard   int64   // last heartbeat, or when known was first met
+	patient int64   // how long it may be silent, if that is more than the time-out
 }
 
 // New returns a detector without peers. timeout is how long a peer may be silent; it should be several intervals of the
@@ -217,6 +218,14 @@ func (d *Detector) Excuse(n id.NodeID, now int64) {
 	}
 }
 
+// Patient lets a peer be silent for so long, if that is more than the time-out: it is far away, and what is lost on the way there is
+// sent again late.
+func (d *Detector) Patient(n id.NodeID, silence time.Duration) {
+	if p := d.peers[n]; p != nil {
+		p.patient = int64(silence)
+	}
+}
+
 // Tick looks for silent peers. Call it about once per interval of the heartbeat.
 func (d *Detector) Tick(now int64) {
 	gap := now - d.lastTick
@@ -227,7 +236,7 @@ func (d *Detector) Tick(now int64) {
 		case !p.up:
 		case slept:
 			p.heard = max(p.heard, now)
-		case now-p.heard > d.timeout:
+		case now-p.heard > max(d.timeout, p.patient):
 			d.down(n, p, Silent, now)
 		}
 	}

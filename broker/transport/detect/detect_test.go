@@ -308,3 +308,25 @@ func TestDuplicateSaysWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+// One that is far away may be silent for longer.
+func TestPatience(t *testing.T) {
+	const s = int64(time.Second)
+	d := New(time.Second)
+	d.Add(peerID)
+	d.Meet(peerID, process("a1"), s)
+	d.Heartbeat(peerID, d.Open(peerID, process("a1"), In), s)
+	d.Patient(peerID, 3*time.Second)
+	d.Patient(9, time.Second) // nobody
+	for now := s; now <= 4*s; now += s / 4 {
+		d.Tick(now)
+	}
+	if !d.IsUp(peerID) {
+		t.Fatal("dead before its time")
+	}
+	d.Patient(peerID, 0)
+	d.Tick(4*s + s/4)
+	if d.IsUp(peerID) {
+		t.Fatal("alive although it is silent and near")
+	}
+}

@@ -19,6 +19,20 @@ import (
 // Longest is the longest round trip that is believed. What looks longer answers another process: clocks begin anywhere.
 const Longest = time.Minute
 
+// Patience is how many round trips whoever waits for an answer waits at least, before it takes the other for dead: a segment that is
+// lost is sent again after little more than two, and the second time after four.
+const Patience = 5
+
+// Stretch returns how long a tick must be for so many ticks as make a time-out to be Patience times a round trip; it is tick where
+// that is enough, and ten times as long at most. What is counted in ticks, heartbeats and leases too, stretches alike.
+func Stretch(tick, timeout, trip time.Duration) time.Duration {
+	if need := Patience * trip; need > timeout {
+		stretched := time.Duration(float64(tick) * float64(need) / float64(timeout))
+		return min((stretched + time.Millisecond - 1).Truncate(time.Millisecond), 10*tick)
+	}
+	return tick
+}
+
 // Estimate is what was measured of one pair of nodes. The zero value: nothing yet.
 type Estimate struct {
 	// Smoothed and Deviation are RFC 6298's SRTT and RTTVAR: each sample moves the first by an eighth and the second by a fourth.

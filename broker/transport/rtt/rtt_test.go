@@ -102,6 +102,17 @@ func TestSmoothing(t *testing.T) {
 	}
 }
 
+func TestStretch(t *testing.T) {
+	const tick, election = 10 * time.Millisecond, time.Second
+	for trip, want := range map[time.Duration]time.Duration{0: tick, time.Millisecond: tick, 200 * time.Millisecond: tick,
+		201 * time.Millisecond: 11 * time.Millisecond, 300 * time.Millisecond: 15 * time.Millisecond, time.Second: 50 * time.Millisecond,
+		time.Minute: 100 * time.Millisecond} {
+		if got := Stretch(tick, election, trip); got != want {
+			t.Errorf("a round trip of %v makes a tick of %v, want %v", trip, got, want)
+		}
+	}
+}
+
 // A heartbeat costs no memory.
 func TestAllocs(t *testing.T) {
 	m := New(1)
