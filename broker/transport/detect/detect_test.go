@@ -318,8 +318,8 @@ func TestPatience(t *testing.T) {
 	d.Heartbeat(peerID, d.Open(peerID, process("a1"), In), s)
 	d.Patient(peerID, 3*time.Second)
 	d.Patient(9, time.Second) // nobody
-	for now := s; now <= 4*s; now += s / 4 {
-		d.Tick(now)
+	for at := s; at <= 4*s; at += s / 4 {
+		d.Tick(at)
 	}
 	if !d.IsUp(peerID) {
 		t.Fatal("dead before its time")
