@@ -8,6 +8,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/kwire"
 	"ackline/broker/meta"
+	"ackline/broker/partition"
 	"ackline/broker/partition/waiter"
 	"ackline/broker/server"
 	"ackline/broker/stage"
@@ -99,7 +100,7 @@ func (h *Handler) await(w *waiter.Waiter, q *kmsg.FetchRequest, resp *kmsg.Fetch
 			if got := resp.Topics[i].Partitions[j].RecordBatches; len(got) > 0 {
 				next = endOf(got)
 			}
-			if !p.Await(w, next) {
+			if !p.Await(w, next, whoServes(q)) {
 				w.Cancel()
 				return false
 			}
@@ -143,19 +144,22 @@ func (h *Handler) read(q *kmsg.FetchRequest) (resp *kmsg.FetchResponse, bytes in
 		rt.Partitions = make([]kmsg.FetchResponseTopicPartition, len(qt.Partitions))
 		for j := range qt.Partitions {
 			rp := &rt.Partitions[j]
-			h.readPartition(t, &qt.Partitions[j], rp, q.Version, limit-bytes, bytes > 0)
+			h.readPartition(t, &qt.Partitions[j], rp, q, limit-bytes, bytes > 0)
 			bytes += len(rp.RecordBatches)
 			if rp.ErrorCode == codeNotLeader {
 				h.fetchHint(resp, rp, t)
 			}
-			settled = settled || rp.ErrorCode != 0 && rp.ErrorCode != codeOffsetNotAvailable
+			settled = settled || rp.ErrorCode != 0 && rp.ErrorCode != codeOffsetNotAvailable || rp.PreferredReadReplica >= 0
 		}
 	}
 	return resp, bytes, settled
 }
 
+// whoServes: a consumer that says in which rack it is was sent here by the leader, or knows what it does (KIP-392).
+func whoServes(q *kmsg.FetchRequest) partition.Who { return q.Version >= 11 && q.Rack != "" }
+
 func (h *Handler) readPartition(t *meta.Topic, q *kmsg.FetchRequestTopicPartition, out *kmsg.FetchResponseTopicPartition,
-	version int16, room int, strict bool) {
+	r *kmsg.FetchRequest, room int, strict bool) {
 	*out = kmsg.NewFetchResponseTopicPartition()
 	out.Partition = q.Partition
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = -1, -1, -1
@@ -163,14 +167,14 @@ func (h *Handler) readPartition(t *meta.Topic, q *kmsg.FetchRequestTopicPartitio
 	p, missing := h.locate(t, q.Partition)
 	if missing != 0 {
 		out.ErrorCode = missing
-		if t == nil && version >= 13 {
+		if t == nil && r.Version >= 13 {
 			out.ErrorCode = h.unknown(codeUnknownTopicID)
 		}
 		return
 	}
 	limit := min(room, int(q.PartitionMaxBytes))
-	data, b, err := p.Read(out.RecordBatches, id.Offset(q.FetchOffset), limit, strict)
-	if q.CurrentLeaderEpoch >= 0 && b.Leading {
+	data, b, err := p.Read(out.RecordBatches, id.Offset(q.FetchOffset), limit, strict, whoServes(r))
+	if q.CurrentLeaderEpoch >= 0 && code(err) != codeNotLeader {
 		switch {
 		case id.Term(q.CurrentLeaderEpoch) < b.Term:
 			out.ErrorCode = codeFencedLeaderEpoch
@@ -190,6 +194,12 @@ func (h *Handler) readPartition(t *meta.Topic, q *kmsg.FetchRequestTopicPartitio
 		return
 	}
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = int64(b.High), int64(b.High), int64(b.Start)
+	if whoServes(r) == partition.Follower && b.Leading && out.ErrorCode == 0 {
+		if n, ok := h.cfg.Hosts.Nearest(t.Partitions[q.Partition].Group, r.Rack); ok {
+			out.PreferredReadReplica = int32(n)
+			return
+		}
+	}
 	out.RecordBatches = data
 }
 

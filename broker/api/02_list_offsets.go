@@ -102,7 +102,7 @@ func (h *Handler) offsetForTime(p *partition.Partition, ms int64, out *kmsg.List
 	if ms == timeMax {
 		ms = greatest
 	}
-	batch, _, err := p.Read(nil, base, 1, false)
+	batch, _, err := p.Read(nil, base, 1, false, partition.Leader)
 	if err == nil && len(batch) > 0 {
 		if offset, stamp, ok := kwire.FirstRecordAt(batch, ms); ok {
 			out.Offset, out.Timestamp = offset, stamp

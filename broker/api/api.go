@@ -47,6 +47,8 @@ type Hosts interface {
 	Leader(g id.GroupID) (Leader, bool)
 	// Alive tells whether a node is there, as far as this one can see now.
 	Alive(n id.NodeID) bool
+	// Nearest returns another node whose replica of a group that this one leads serves consumers in a rack better, if there is one.
+	Nearest(g id.GroupID, rack string) (id.NodeID, bool)
 	// Changed is closed when something changes here: a group is opened or closed, or has another leader.
 	Changed() <-chan struct{}
 	// AwaitOpen returns once this node's replicas of a topic are open and those that it should lead have a leader.
@@ -278,7 +280,7 @@ const (
 	codeStorageError               int16 = 56
 	codeFetchSessionIDNotFound     int16 = 70
 	codeFencedLeaderEpoch          int16 = 74
-	codeUnknownLeaderEpoch         int16 = 76
+	codeUnknownLeaderEpoch         int16 = 75
 	codeOffsetNotAvailable         int16 = 78
 	codeThrottlingQuotaExceeded    int16 = 89
 	codeUnknownTopicID             int16 = 100

@@ -310,6 +310,9 @@ func (n *Node) Leader(g id.GroupID) (api.Leader, bool) {
 // Alive implements api.Hosts: with a node whose connection has just ended it is as if it were dead, until it is back or found dead.
 func (n *Node) Alive(p id.NodeID) bool { return n.links.Connected(p) && n.engine.Alive(p) }
 
+// Nearest implements api.Hosts.
+func (n *Node) Nearest(g id.GroupID, rack string) (id.NodeID, bool) { return n.mover.Nearest(g, rack) }
+
 // Changed implements api.Hosts.
 func (n *Node) Changed() <-chan struct{} { return n.hosts.Changed() }
 

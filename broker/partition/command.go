@@ -1,40 +1,26 @@
 package partition
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"ackline/broker/id"
 	"ackline/broker/kwire"
+	"ackline/broker/partition/command"
 )
 
-// An entry's data is one of three things: nothing (a new leader's no-op), a record batch, or a command. A batch begins
-// with its base offset, which is never negative, so its first byte is below 0x80; a command begins with 0xFF.
-//
-//	offset  size  field
-//	0       1     0xFF
-//	1       1     kind
-//	2       8     big-endian; kind 1: log start offset, kind 2: segment size in bytes
-const (
-	commandMark         = 0xFF
-	commandKindAt       = 1
-	commandLogStart     = 1
-	commandSegmentBytes = 2
-	argumentAt          = 2
-	commandBytes        = 10
-)
+// An entry's data is one of three things: nothing (a new leader's no-op), a record batch, or a command (package command).
 
 const entryNormal = 0 // raft's number for an entry that is not a configuration change
 
 func isData(e *Entry) bool {
-	return e.Type == entryNormal && len(e.Data) > 0 && e.Data[0] != commandMark
+	return e.Type == entryNormal && len(e.Data) > 0 && !command.Is(e.Data)
 }
 
 // DataCRC is the CRC-32C of an entry's data, from the checksum of the batch that it is, which was verified when that came; 0
 // if it is none or not worth it. Both the WAL and the segments keep one, and reading a batch for each, long after it has
 // left the processor's caches, was a third of a broker's time at saturation.
 func DataCRC(data []byte) uint32 {
-	if len(data) == 0 || data[0] == commandMark {
+	if len(data) == 0 || command.Is(data) {
 		return 0
 	}
 	return kwire.StoredCRC(data)
@@ -50,37 +36,17 @@ func dataCRC(e *Entry) uint32 {
 // command applies an entry that is not data. An unknown one is an error, which stops the group: a replica that went on
 // without it would differ from the others.
 func (p *Partition) command(data []byte) error {
-	if len(data) == 0 || data[0] != commandMark {
+	if !command.Is(data) {
 		return nil // a no-op, or a configuration change, which is raft's
 	}
-	if len(data) < 2 {
-		return fmt.Errorf("a command of %d bytes", len(data))
-	}
-	kind := data[commandKindAt]
-	if kind != commandLogStart && kind != commandSegmentBytes {
-		return fmt.Errorf("unknown command %d; a newer release wrote it", kind)
-	}
-	if len(data) != commandBytes {
-		return fmt.Errorf("a command %d of %d bytes; it has %d", kind, len(data), commandBytes)
-	}
-	argument := int64(binary.BigEndian.Uint64(data[argumentAt:]))
+	kind, argument, err := command.Parse(data)
 	switch kind {
-	case commandLogStart:
+	case command.LogStart:
 		p.logStart = max(p.logStart, min(id.Offset(argument), p.appliedNext))
-	case commandSegmentBytes:
-		if argument < 1 {
-			return fmt.Errorf("a segment size of %d bytes", argument)
-		}
+	case command.SegmentBytes:
 		p.segmentBytes = argument
 	}
-	return nil
-}
-
-func newCommand(kind byte, argument uint64) []byte {
-	data := make([]byte, commandBytes)
-	data[0], data[commandKindAt] = commandMark, kind
-	binary.BigEndian.PutUint64(data[argumentAt:], argument)
-	return data
+	return err
 }
 
 // Where a segment begins is decided in apply (take), from the bytes of the batches and the segment size, so every replica
@@ -94,7 +60,7 @@ func (p *Partition) resize(to int64) error {
 	if to == p.decidedSize || to <= 0 {
 		return nil
 	}
-	index, _, err := p.cfg.Group.ProposeLocked(newCommand(commandSegmentBytes, uint64(to)))
+	index, _, err := p.cfg.Group.ProposeLocked(command.New(command.SegmentBytes, uint64(to)))
 	if err == nil {
 		p.decidedSize, p.resizedAt = to, index
 	}
@@ -103,10 +69,11 @@ func (p *Partition) resize(to int64) error {
 
 // sizeIn returns the segment size that an entry sets.
 func sizeIn(data []byte) (int64, bool) {
-	if len(data) != commandBytes || data[0] != commandMark || data[commandKindAt] != commandSegmentBytes {
+	if !command.Is(data) {
 		return 0, false
 	}
-	return int64(binary.BigEndian.Uint64(data[argumentAt:])), true
+	kind, size, err := command.Parse(data)
+	return size, err == nil && kind == command.SegmentBytes
 }
 
 // AdvanceLogStart proposes that records below start be no longer readable. Replicas then drop the segments that hold
@@ -123,6 +90,6 @@ func (p *Partition) AdvanceLogStart(start id.Offset) error {
 	if start > p.high {
 		return fmt.Errorf("%w: log start %d beyond the high watermark %d", ErrOffsetOutOfRange, start, p.high)
 	}
-	_, _, err := p.cfg.Group.ProposeLocked(newCommand(commandLogStart, uint64(start)))
+	_, _, err := p.cfg.Group.ProposeLocked(command.New(command.LogStart, uint64(start)))
 	return err
 }

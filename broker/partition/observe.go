@@ -41,6 +41,7 @@ func (p *Partition) Follow(term id.Term, leader id.ReplicaID) {
 	p.term, p.leader = term, leader
 	if !p.leading {
 		p.cfg.Changed()
+		p.wake() // who reads here wants to know that there is a leader
 		return
 	}
 	p.leading = false

@@ -40,7 +40,7 @@ func TestHighWatermarkLeavesOutWhatOnlyTheLeaderHas(t *testing.T) {
 	if b := f.p.Bounds(); b.High != 0 {
 		t.Fatalf("high watermark %d with nothing committed", b.High)
 	}
-	if data, _, err := f.p.Read(nil, 0, 1<<20, false); err != nil || len(data) != 0 {
+	if data, _, err := f.p.Read(nil, 0, 1<<20, false, partition.Leader); err != nil || len(data) != 0 {
 		t.Fatalf("read %d bytes, %v of what is not committed", len(data), err)
 	}
 }
@@ -254,7 +254,7 @@ func TestLogStartMovesOnlyByCommand(t *testing.T) {
 	if got := f.p.Bounds().Start; got != 3 {
 		t.Fatalf("log start %d, want 3", got)
 	}
-	if _, _, err := f.p.Read(nil, 2, 1<<20, false); !errors.Is(err, partition.ErrOffsetOutOfRange) {
+	if _, _, err := f.p.Read(nil, 2, 1<<20, false, partition.Leader); !errors.Is(err, partition.ErrOffsetOutOfRange) {
 		t.Fatalf("a read below the log start: %v", err)
 	}
 	if err := f.p.AdvanceLogStart(6); !errors.Is(err, partition.ErrOffsetOutOfRange) {

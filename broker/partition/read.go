@@ -11,22 +11,35 @@ import (
 
 // Await registers w to be woken at the next change beyond what the caller has seen: a record at or above offset from that
 // is committed and readable, or a change of leadership. It returns false, without registering, when that is already so.
-func (p *Partition) Await(w *waiter.Waiter, from id.Offset) bool {
+func (p *Partition) Await(w *waiter.Waiter, from id.Offset, who Who) bool {
 	p.cfg.Group.Lock()
 	defer p.cfg.Group.Unlock()
-	if !p.leading || p.committed >= p.readyAt && from < p.appliedNext {
+	if b := p.boundsLocked(); !b.serves(who) || b.Ready && from < p.appliedNext {
 		return false
 	}
 	p.readers = &waiter.List{Waiter: w, Next: p.readers.DropSpent()}
 	return true
 }
 
+// Who is who may answer a reader.
+type Who bool
+
+// Leader is the leader alone. Follower is any replica that knows of one: it has only what is committed, but not always all of it, nor
+// does it know what others have acknowledged.
+const (
+	Leader   Who = false
+	Follower Who = true
+)
+
+func (b Bounds) serves(who Who) bool { return b.Leading || who == Follower && b.Leader != 0 }
+
 // Read appends to dst whole batches from the one that holds offset from on, as many as fit into maxBytes of them; the first
 // one whole even when it is larger, unless strict. Only committed batches are read. Nothing is appended when from is the
-// high watermark. The error is ErrOffsetOutOfRange outside of the readable offsets, ErrNotReady or ErrNotLeader.
-func (p *Partition) Read(dst []byte, from id.Offset, maxBytes int, strict bool) ([]byte, Bounds, error) {
+// high watermark. The error is ErrOffsetOutOfRange outside of the readable offsets, ErrNotReady or ErrNotLeader. Above what a follower
+// has it is ErrNotReady: there may be more.
+func (p *Partition) Read(dst []byte, from id.Offset, maxBytes int, strict bool, who Who) ([]byte, Bounds, error) {
 	for try := 0; ; try++ {
-		out, b, err := p.readOnce(dst, from, maxBytes, strict)
+		out, b, err := p.readOnce(dst, from, maxBytes, strict, who)
 		// Between looking a row up and reading its entry the entry may have moved from the WAL to a segment.
 		if errors.Is(err, errMoved) && try < 3 {
 			continue
@@ -37,10 +50,10 @@ func (p *Partition) Read(dst []byte, from id.Offset, maxBytes int, strict bool) 
 
 var errMoved = errors.New("partition: entries were flushed while they were read")
 
-func (p *Partition) readOnce(dst []byte, from id.Offset, maxBytes int, strict bool) ([]byte, Bounds, error) {
+func (p *Partition) readOnce(dst []byte, from id.Offset, maxBytes int, strict bool, who Who) ([]byte, Bounds, error) {
 	p.cfg.Group.Lock()
 	b := p.boundsLocked()
-	if err := checkBounds(b, from); err != nil || from >= p.appliedNext {
+	if err := checkBounds(b, from, who); err != nil || from >= p.appliedNext {
 		p.cfg.Group.Unlock()
 		return dst, b, err
 	}
@@ -80,11 +93,11 @@ func (p *Partition) readOnce(dst []byte, from id.Offset, maxBytes int, strict bo
 	return dst, b, nil
 }
 
-func checkBounds(b Bounds, from id.Offset) error {
+func checkBounds(b Bounds, from id.Offset, who Who) error {
 	switch {
-	case !b.Leading:
+	case !b.serves(who):
 		return ErrNotLeader
-	case !b.Ready:
+	case !b.Ready, !b.Leading && from > b.High:
 		return ErrNotReady
 	case from < b.Start || from > b.High:
 		return fmt.Errorf("%w: %d is not within [%d, %d]", ErrOffsetOutOfRange, from, b.Start, b.High)
@@ -135,7 +148,7 @@ func (p *Partition) OffsetForTime(ms int64) (id.Offset, int64, bool, error) {
 	b := p.boundsLocked()
 	if !b.Leading || !b.Ready {
 		p.cfg.Group.Unlock()
-		return 0, 0, false, checkBounds(b, b.Start)
+		return 0, 0, false, checkBounds(b, b.Start, Leader)
 	}
 	rows, segs := p.rows.snapshot(), p.segs.Load()
 	p.cfg.Group.Unlock()
@@ -189,7 +202,7 @@ func (p *Partition) EndOfTerm(t id.Term) (term id.Term, end id.Offset, known boo
 	p.cfg.Group.Unlock()
 	switch {
 	case !b.Leading || !b.Ready:
-		return 0, 0, false, checkBounds(b, b.Start)
+		return 0, 0, false, checkBounds(b, b.Start, Leader)
 	case t > b.Term:
 		return 0, 0, false, nil
 	case t == b.Term:

@@ -127,7 +127,7 @@ func readThroughRestore(leader *fixture, file string, renewed bool) (data, befor
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		data, _, err = f.p.Read(nil, 0, 300, false)
+		data, _, err = f.p.Read(nil, 0, 300, false, partition.Leader)
 	}()
 	<-g.there
 	f.g.follow()

@@ -280,7 +280,7 @@ func TestRestore(t *testing.T) {
 		leader.checkpoint()
 		f.checkpoint()
 		same(t, f, leader, fmt.Sprint("seed ", seed))
-		if _, _, err := f.p.Read(nil, f.p.Bounds().Start-1, 1000, false); !errors.Is(err, partition.ErrOffsetOutOfRange) {
+		if _, _, err := f.p.Read(nil, f.p.Bounds().Start-1, 1000, false, partition.Leader); !errors.Is(err, partition.ErrOffsetOutOfRange) {
 			t.Fatalf("seed %d: a read below the log start: %v", seed, err)
 		}
 		o, ms, ok, err := f.p.MaxTimestamp()
@@ -322,7 +322,7 @@ func TestRestoreFailsWhoWaits(t *testing.T) {
 	f.mustProduce(2, 2, producer(8, 0, 0))
 	f.mustProduce(3, 2, producer(8, 0, 0)) // waits for the one before
 	w := waiter.New()
-	if !f.p.Await(w, 0) {
+	if !f.p.Await(w, 0, partition.Leader) {
 		t.Fatal("there is something to read")
 	}
 	f.restore(s)

@@ -19,7 +19,7 @@ func readAll(t *testing.T, p *partition.Partition, maxBytes int) (all []byte) {
 	t.Helper()
 	b := p.Bounds()
 	for at := b.Start; at < b.High; {
-		data, _, err := p.Read(nil, at, maxBytes, false)
+		data, _, err := p.Read(nil, at, maxBytes, false, partition.Leader)
 		if err != nil || len(data) == 0 {
 			t.Fatalf("read at %d of [%d, %d): %d bytes, %v", at, b.Start, b.High, len(data), err)
 		}
@@ -82,10 +82,10 @@ func TestReadStrictNeverExceedsTheLimit(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if data, _, err := f.p.Read(nil, 0, 10, true); err != nil || len(data) != 0 {
+		if data, _, err := f.p.Read(nil, 0, 10, true, partition.Leader); err != nil || len(data) != 0 {
 			t.Fatalf("flushed %v: a strict read of 10 bytes gave %d, %v", flush, len(data), err)
 		}
-		if data, _, err := f.p.Read(nil, 0, 10, false); err != nil || len(data) <= 10 {
+		if data, _, err := f.p.Read(nil, 0, 10, false, partition.Leader); err != nil || len(data) <= 10 {
 			t.Fatalf("flushed %v: the first batch does not come whole: %d bytes, %v", flush, len(data), err)
 		}
 	}
@@ -96,11 +96,11 @@ func TestReadOutOfRange(t *testing.T) {
 	f.mustProduce(0, 5)
 	f.g.commit(t, 2)
 	for _, at := range []id.Offset{-1, 6} {
-		if _, _, err := f.p.Read(nil, at, 1<<20, false); !errors.Is(err, partition.ErrOffsetOutOfRange) {
+		if _, _, err := f.p.Read(nil, at, 1<<20, false, partition.Leader); !errors.Is(err, partition.ErrOffsetOutOfRange) {
 			t.Fatalf("read at %d: %v, want out of range", at, err)
 		}
 	}
-	if data, _, err := f.p.Read(nil, 5, 1<<20, false); err != nil || len(data) != 0 {
+	if data, _, err := f.p.Read(nil, 5, 1<<20, false, partition.Leader); err != nil || len(data) != 0 {
 		t.Fatalf("read at the high watermark: %d bytes, %v; want none", len(data), err)
 	}
 }
@@ -108,7 +108,7 @@ func TestReadOutOfRange(t *testing.T) {
 func TestWaiterIsWokenByTheCommitThatSatisfiesIt(t *testing.T) {
 	f := newFixture(t, 0)
 	w := waiter.New()
-	if !f.p.Await(w, 0) {
+	if !f.p.Await(w, 0, partition.Leader) {
 		t.Fatal("there is nothing to read, and Await says there is")
 	}
 	f.mustProduce(0, 1)
@@ -123,7 +123,7 @@ func TestWaiterIsWokenByTheCommitThatSatisfiesIt(t *testing.T) {
 	default:
 		t.Fatal("not woken by the commit")
 	}
-	if f.p.Await(waiter.New(), 0) {
+	if f.p.Await(waiter.New(), 0, partition.Leader) {
 		t.Fatal("Await waits for what is there")
 	}
 }

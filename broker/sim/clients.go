@@ -88,6 +88,9 @@ func (c *Cluster) clients() {
 			continue
 		}
 		for _, m := range n.members {
+			if m != nil && !n.dead && c.r.IntN(16) == 0 {
+				c.fetch(m) // as a consumer that is near to it
+			}
 			if m != nil && !n.dead {
 				m.part.Expire(c.now)
 				c.answer(m)
@@ -122,14 +125,18 @@ func (c *Cluster) produce(p *model.Producer, m *member) {
 	}
 }
 
-// fetch reads from a random offset, as a consumer would.
+// fetch reads from a random offset, as a consumer would. A follower is read from too, as long as it knows of a leader: what it gives
+// must stay, whoever leads next.
 func (c *Cluster) fetch(m *member) {
 	b := m.part.Bounds()
-	if !b.Leading || !b.Ready {
+	if !b.Leading && b.Leader == 0 || !b.Ready {
 		return
 	}
+	if !b.Leading {
+		c.did.followed++
+	}
 	from := b.Start + id.Offset(c.r.Int64N(int64(b.High-b.Start)+1))
-	data, _, err := m.part.Read(nil, from, 1+c.r.IntN(2000), false)
+	data, _, err := m.part.Read(nil, from, 1+c.r.IntN(2000), false, partition.Follower)
 	if err != nil && !m.node.dead {
 		c.fail("node %d, group %d: reading at %d within [%d, %d]: %v", m.node.n, m.g, from, b.Start, b.High, err)
 		return
@@ -138,8 +145,7 @@ func (c *Cluster) fetch(m *member) {
 		return
 	}
 	c.did.fetches++
-	_, err = c.parts[m.g].truth.Read(int64(from), data)
-	c.check(err)
+	c.check(c.parts[m.g].truth.Shown(int64(from), data))
 }
 
 // answer answers linearizable reads whose entries are applied.

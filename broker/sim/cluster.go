@@ -65,7 +65,7 @@ type Cluster struct {
 // deeds count what happened, to see that something did.
 type deeds struct {
 	acked, failed, unknown, elections, crashes, torn, snapshots, restored, changes, removed, transfers, pauses, cuts, reads,
-	fetches, checkpoints, retained, paced int
+	fetches, followed, checkpoints, retained, paced int
 	filled, fullElections int // if Config.Full
 }
 

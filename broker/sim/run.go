@@ -5,6 +5,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/kwire"
+	"ackline/broker/partition"
 	"ackline/broker/replica"
 	"ackline/broker/sim/model"
 )
@@ -139,7 +140,7 @@ func (c *Cluster) verify() {
 func (c *Cluster) readAll(m *member, at id.Offset) {
 	end := id.Offset(c.parts[m.g].truth.End())
 	for at < end && c.err == nil {
-		data, _, err := m.part.Read(nil, at, 1<<12, false)
+		data, _, err := m.part.Read(nil, at, 1<<12, false, partition.Leader)
 		c.check(err)
 		next, err := c.parts[m.g].truth.Read(int64(at), data)
 		c.check(err)

@@ -65,7 +65,7 @@ func (d *deeds) all() map[string]*int {
 	return map[string]*int{"acked": &d.acked, "failed": &d.failed, "unknown": &d.unknown, "elections": &d.elections,
 		"crashes": &d.crashes, "torn": &d.torn, "snapshots": &d.snapshots, "restored": &d.restored, "changes": &d.changes,
 		"removed": &d.removed, "transfers": &d.transfers, "pauses": &d.pauses, "cuts": &d.cuts, "reads": &d.reads,
-		"fetches": &d.fetches, "checkpoints": &d.checkpoints, "retained": &d.retained, "paced": &d.paced}
+		"fetches": &d.fetches, "followed": &d.followed, "checkpoints": &d.checkpoints, "retained": &d.retained, "paced": &d.paced}
 }
 
 func (d *deeds) add(o deeds) {

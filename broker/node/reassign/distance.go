@@ -76,3 +76,32 @@ func replicaOn(list []meta.Replica, n id.NodeID) (meta.Replica, bool) {
 	}
 	return list[i], true
 }
+
+// Nearest returns another node than this one, which leads a group, whose replica serves consumers in a rack better: it is in that zone,
+// or at least in that region and this one is not; it lives and has about all there is. May be called from any goroutine.
+func (m *Mover) Nearest(g id.GroupID, rack string) (best id.NodeID, ok bool) {
+	cat, group := m.host.Catalog(), m.host.Group(g)
+	if group == nil {
+		return 0, false
+	}
+	closeness := func(n id.NodeID) int {
+		switch at, _ := cat.Node(n); rack {
+		case at.Zone:
+			return 2
+		case at.Region:
+			return 1
+		}
+		return 0
+	}
+	near, progress, last := closeness(m.self), group.Progress(), group.Status().Last
+	for _, r := range cat.Replicas(g) {
+		if c := closeness(r.Node); c > near {
+			i := slices.IndexFunc(progress, func(p replica.Progress) bool { return p.Replica == r.ID })
+			alive, _ := m.host.Reached(r.Node)
+			if alive && i >= 0 && !progress[i].Snapshot && progress[i].Match+closeBehind >= last {
+				best, near, ok = r.Node, c, true
+			}
+		}
+	}
+	return best, ok
+}

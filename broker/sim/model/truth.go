@@ -156,6 +156,29 @@ func (t *Truth) Read(from int64, data []byte) (end int64, err error) {
 	return end, nil
 }
 
+// Shown takes what a reader was given like Read, but of a replica that may know of more than anybody was seen to apply: a restart applies
+// what its WAL says is committed. What was shown is a promise from then on, as what was acknowledged is.
+func (t *Truth) Shown(from int64, data []byte) error {
+	for n := 0; len(data[n:]) >= headerBytes; {
+		info := kwire.PeekBatch(data[n:])
+		size := min(info.Length, len(data[n:]))
+		if info.Base >= t.next {
+			b := t.byBody[body(data[n:n+size])]
+			if b == nil {
+				return fmt.Errorf("a read at %d gives a batch at %d that nobody sent", from, info.Base)
+			}
+			if err := t.Acked(b, info.Base); err != nil {
+				return err
+			}
+			data = append(data[:n:n], data[n+size:]...)
+			continue
+		}
+		n += size
+	}
+	_, err := t.Read(from, data)
+	return err
+}
+
 // End is the offset behind all that is applied.
 func (t *Truth) End() int64 { return t.next }
 
