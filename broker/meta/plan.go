@@ -64,7 +64,8 @@ func (c *Catalog) PlanCreateTopic(r TopicRequest, l Limits, topic TopicID) (Crea
 	if refused != nil {
 		return CreateTopic{}, refused
 	}
-	return CreateTopic{ID: topic, Name: r.Name, Configs: configs, Assignment: rows}, nil
+	return CreateTopic{ID: topic, Name: r.Name, Configs: configs,
+		Assignment: placement.Lead(rows, c.Candidates(), topicconfig.SettingsOf(configs).LeaderRegion)}, nil
 }
 
 func (c *Catalog) planRows(r TopicRequest, l Limits) ([][]id.NodeID, *Refusal) {

@@ -2,12 +2,15 @@ package node_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"ackline/broker/id"
+	"ackline/broker/node/admin"
 	"ackline/broker/node/config"
 	"ackline/broker/testline"
 )
@@ -124,5 +127,40 @@ func TestNoElectionAcrossTheWorld(t *testing.T) {
 		if r.LeastUs < trip.Microseconds() {
 			t.Errorf("%+v: shorter than the way is", r)
 		}
+	}
+}
+
+// A topic's leaders are in its region from the start, elsewhere while the replica there is away, and back there afterwards; whatever
+// leader_placement says.
+func TestLeaderRegion(t *testing.T) {
+	for _, placement := range []string{config.Spread, config.Latency} {
+		t.Run(placement, func(t *testing.T) {
+			c := prepareCluster(t, 3)
+			c.change = func(cfg *config.Config) {
+				cfg.Node.Region = string(rune('a' + cfg.Node.ID - 1))
+				cfg.Cluster.BalanceAfterS, cfg.Cluster.LeaderPlacement, cfg.Cluster.LeaderHoldS = 1, placement, 1
+			}
+			c.started()
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			home := "c"
+			resp, err := kadm.NewClient(c.client()).CreateTopic(ctx, 4, 3, map[string]*string{"leader.region": &home}, "events")
+			if err != nil || resp.Err != nil {
+				t.Fatal(err, resp.Err)
+			}
+			allBy := func(i int, ok func(id.NodeID) bool) func() bool {
+				return func() bool {
+					l := c.leaders(i)
+					return len(l.Partitions) == 4 && !slices.ContainsFunc(l.Partitions, func(p admin.Partition) bool { return !ok(p.Leader) })
+				}
+			}
+			isHome := func(n id.NodeID) bool { return n == 3 }
+			until(t, "the region to lead all", allBy(0, isHome))
+			c.stop(2)
+			until(t, "others to lead", allBy(0, func(n id.NodeID) bool { return n == 1 || n == 2 }))
+			c.start(2)
+			c.ready()
+			until(t, "the region to lead all again", allBy(0, isHome))
+		})
 	}
 }

@@ -82,3 +82,22 @@ func placeOne(nodes []Candidate, replication int) []id.NodeID {
 	}
 	return row
 }
+
+// Lead returns rows whose first node, which is meant to lead, is in a region or zone, as far as a row has such a node; the rest keep
+// their order. Without a region rows are as they were. Rows that are passed in are not changed.
+func Lead(rows [][]id.NodeID, candidates []Candidate, region string) [][]id.NodeID {
+	if region == "" {
+		return rows
+	}
+	out := make([][]id.NodeID, len(rows))
+	for i, row := range rows {
+		at := slices.IndexFunc(row, func(n id.NodeID) bool {
+			return slices.ContainsFunc(candidates, func(c Candidate) bool { return c.Node == n && (c.Region == region || c.Zone == region) })
+		})
+		out[i] = slices.Clone(row)
+		if at > 0 {
+			out[i] = slices.Insert(slices.Delete(out[i], at, at+1), 0, row[at])
+		}
+	}
+	return out
+}

@@ -133,3 +133,16 @@ func spread(list []Candidate, counts map[id.NodeID]int) int {
 	}
 	return high - low
 }
+
+func TestLead(t *testing.T) {
+	rows := [][]id.NodeID{{1, 2, 3}, {2, 3, 1}, {3, 1, 2}, {1, 2}}
+	for region, want := range map[string]string{"": fmt.Sprint(rows), "2": "[[3 1 2] [3 2 1] [3 1 2] [1 2]]", "b": "[[2 1 3] [2 3 1] [2 3 1] [2 1]]",
+		"mars": fmt.Sprint(rows)} {
+		if got := fmt.Sprint(Lead(rows, nodes("1ab2c"), region)); got != want {
+			t.Errorf("led in %q: %s, want %s", region, got, want)
+		}
+	}
+	if fmt.Sprint(rows) != "[[1 2 3] [2 3 1] [3 1 2] [1 2]]" {
+		t.Errorf("the argument is %v now", rows)
+	}
+}

@@ -32,18 +32,20 @@ type Key struct {
 	Default string
 	Doc     string
 
-	min, max int64                  // of a number
-	values   []string               // that anything else may have
-	setting  func(*Settings) *int64 // where a number goes; nil for anything else
+	min, max int64                   // of a number
+	values   []string                // that anything else may have
+	setting  func(*Settings) *int64  // where a number goes; nil for anything else
+	text     func(*Settings) *string // where a name goes, which may be empty; nil for anything else
 }
 
 // Settings are a topic's configuration, parsed: its own values over the defaults.
 type Settings struct {
-	RetentionMs       int64 // age at which a segment may go; -1 never
-	RetentionBytes    int64 // size of a partition above which its oldest segments may go; -1 none
-	SegmentBytes      int64 // size at which a new segment begins
-	MaxMessageBytes   int64 // largest record batch, as stored
-	MinInSyncReplicas int64 // as set; a majority must have a record on disk in any case
+	RetentionMs       int64  // age at which a segment may go; -1 never
+	RetentionBytes    int64  // size of a partition above which its oldest segments may go; -1 none
+	SegmentBytes      int64  // size at which a new segment begins
+	MaxMessageBytes   int64  // largest record batch, as stored
+	MinInSyncReplicas int64  // as set; a majority must have a record on disk in any case
+	LeaderRegion      string // region or zone where a replica is to lead; empty: anywhere
 }
 
 // keys is the one table, ascending by name. Only keys that this broker honours are in it: one that is accepted
@@ -55,6 +57,10 @@ var keys = []Key{
 	}, {
 		Name: "compression.type", Type: String, Default: "producer", values: []string{"producer"},
 		Doc: "Batches are stored in the compression that the producer chose.",
+	}, {
+		Name: "leader.region", Type: String, text: func(s *Settings) *string { return &s.LeaderRegion },
+		Doc: "The region, or zone, in which the leaders are to be, as nodes are configured: as long as a replica there lives and has " +
+			"everything, it leads, whatever leader_placement says. Empty for anywhere.",
 	}, {
 		Name: "max.message.bytes", Type: Int, Default: "1048588", min: 0, max: math.MaxInt32,
 		setting: func(s *Settings) *int64 { return &s.MaxMessageBytes },
@@ -107,8 +113,17 @@ func Lookup(name string) (Key, bool) {
 	return keys[i], true
 }
 
+// maxName bounds a value that is a name, in bytes.
+const maxName = 249
+
 // Parse returns a number, or 0 for a key that is none. The error says what would be right.
 func (k Key) Parse(value string) (int64, error) {
+	if k.text != nil {
+		if len(value) > maxName || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return 0, fmt.Errorf("%s=%q: want the name of a region or zone, without spaces and of at most %d bytes", k.Name, value, maxName)
+		}
+		return 0, nil
+	}
 	if k.setting == nil {
 		if !slices.Contains(k.values, value) {
 			return 0, fmt.Errorf("%s=%s: want %s", k.Name, value, strings.Join(k.values, " or "))
@@ -128,7 +143,7 @@ func SettingsOf(configs []Entry) Settings {
 	var s Settings
 	for _, k := range keys {
 		if k.setting == nil {
-			continue
+			continue // a name's default is empty
 		}
 		n, err := k.Parse(k.Default)
 		if err != nil {
@@ -138,11 +153,13 @@ func SettingsOf(configs []Entry) Settings {
 	}
 	for _, c := range configs {
 		k, known := Lookup(c.Key)
-		if !known || k.setting == nil {
-			continue
-		}
-		if n, err := k.Parse(c.Value); err == nil {
+		n, err := k.Parse(c.Value)
+		switch {
+		case !known || err != nil:
+		case k.setting != nil:
 			*k.setting(&s) = n
+		case k.text != nil:
+			*k.text(&s) = c.Value
 		}
 	}
 	return s

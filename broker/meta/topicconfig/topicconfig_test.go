@@ -24,7 +24,10 @@ func TestTable(t *testing.T) {
 			t.Errorf("the default: %v", err)
 		}
 		number := k.Type == Int || k.Type == Long
-		if number != (k.setting != nil) || number == (len(k.values) > 0) || (number && k.min >= k.max) {
+		if k.text != nil && (number || len(k.values) > 0 || k.Default != "") {
+			t.Errorf("%s is a name, and something else", k.Name)
+		}
+		if number != (k.setting != nil) || number == (len(k.values) > 0 || k.text != nil) || (number && k.min >= k.max) {
 			t.Errorf("%s is neither a number with a range nor a choice", k.Name)
 		}
 		if number {
@@ -55,6 +58,11 @@ func TestParse(t *testing.T) {
 		{"segment.bytes", "2147483648", 0, false},
 		{"max.message.bytes", "", 0, false},
 		{"min.insync.replicas", "0", 0, false},
+		{"leader.region", "", 0, true},
+		{"leader.region", "eu-central-1", 0, true},
+		{"leader.region", "eu central", 0, false},
+		{"leader.region", "eu\ncentral", 0, false},
+		{"leader.region", strings.Repeat("x", 250), 0, false},
 		{"cleanup.policy", "delete", 0, true},
 		{"cleanup.policy", "delete,compact", 0, false},
 		{"compression.type", "producer", 0, true},
@@ -85,5 +93,16 @@ func TestSettingsOfNewerValues(t *testing.T) {
 	want.RetentionBytes = 7
 	if got != want {
 		t.Fatalf("%+v, want %+v", got, want)
+	}
+}
+
+func TestSettingsHaveNames(t *testing.T) {
+	if got := SettingsOf([]Entry{{"leader.region", "tokyo"}}).LeaderRegion; got != "tokyo" {
+		t.Errorf("the region is %q", got)
+	}
+	for _, bad := range [][]Entry{nil, {{"leader.region", "a b"}}, {{"leader.zone", "tokyo"}}} {
+		if got := SettingsOf(bad).LeaderRegion; got != "" {
+			t.Errorf("%v: the region is %q", bad, got)
+		}
 	}
 }

@@ -124,10 +124,13 @@ type Move struct {
 	Now, Then time.Duration // cost; 0 if the topic's region is the reason
 }
 
+// Home is why a leader goes to its topic's region.
+const Home = "it is in the topic's leader.region"
+
 // Why says what a move is for.
 func (m Move) Why() string {
 	if m.Now == 0 {
-		return "it is in the topic's leader.region"
+		return Home
 	}
 	return "it is nearer to the producers and a majority"
 }

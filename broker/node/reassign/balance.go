@@ -6,6 +6,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/meta"
+	"ackline/broker/node/placing"
 	"ackline/broker/replica"
 )
 
@@ -17,7 +18,8 @@ const (
 	balanceRetry = time.Second           // what could not be handed over is tried again
 )
 
-// Balance hands leaderships back. The first replica of a placement is meant to lead, and placements spread these over the nodes; but
+// Balance hands leaderships back. The first replica of a placement is meant to lead, or the first in the topic's leader.region, and
+// placements spread these over the nodes; but
 // who was elected when a node died leads on when it is back, and after each node was restarted once the last one leads next to
 // nothing. A group is handed over when the node that is meant to lead it has been reached for so long, and its replica has what
 // this one has. It returns after how long it should be called again; 0: not before something changes. Drive the WAL afterwards.
@@ -30,7 +32,7 @@ func (m *Mover) Balance(reached time.Duration, now time.Time) (again time.Durati
 	}
 	for _, t := range m.host.Catalog().Topics() {
 		for _, p := range t.Partitions {
-			first := p.Replicas[0]
+			first, why := m.meant(t, p)
 			if first.Node == m.self || m.later[p.Group] {
 				continue
 			}
@@ -46,7 +48,7 @@ func (m *Mover) Balance(reached time.Duration, now time.Time) (again time.Durati
 			case begun == perBalance:
 				in(balanceEvery)
 				return again
-			case m.handBack(group, p.Group, first, "why", "the placement names it first"):
+			case m.handBack(group, p.Group, first, "why", why):
 				begun++
 				in(balanceEvery)
 			default:
@@ -55,6 +57,17 @@ func (m *Mover) Balance(reached time.Duration, now time.Time) (again time.Durati
 		}
 	}
 	return again
+}
+
+// meant returns who is meant to lead a partition: the first of its replicas that is in the topic's region and lives, else the first.
+func (m *Mover) meant(t *meta.Topic, p meta.Partition) (r meta.Replica, why string) {
+	for _, r := range p.Replicas {
+		n, _ := m.host.Catalog().Node(r.Node)
+		if alive, _ := m.host.Reached(r.Node); alive && (placing.Place{Region: n.Region, Zone: n.Zone}).In(t.Settings.LeaderRegion) {
+			return r, placing.Home
+		}
+	}
+	return p.Replicas[0], "the placement names it first"
 }
 
 // handBack tells whether it began to. why is what the log says of it, as slog takes it.

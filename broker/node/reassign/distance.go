@@ -30,6 +30,7 @@ func (m *Mover) Place(d *placing.Decider, now time.Time, trips map[[2]id.NodeID]
 				continue
 			}
 			if x, ok := m.placed(cat, group, p); ok {
+				x.Region = t.Settings.LeaderRegion
 				x.Produced = produced[p.Group]
 				groups[p.Group], list = group, append(list, x)
 			}
