@@ -114,7 +114,7 @@ func (n *Node) openLinks() error {
 	n.links, err = transport.New(transport.Config{
 		Node: n.dir.Node, Identity: frame.Identity{Incarnation: n.dir.Incarnation, Boot: n.boot},
 		Cluster: c.Name, Features: meta.MaxFeatureLevel,
-		HeartbeatInterval: ms(c.HeartbeatIntervalMs), DeadAfter: ms(c.DeadAfterMs), SnapshotRate: c.SnapshotBytesPerSecond,
+		HeartbeatInterval: ms(c.HeartbeatIntervalMs), DeadAfter: ms(c.DeadAfterMs), SnapshotRate: c.SnapshotBytesPerSecond, LineRate: c.LinkBytesPerSecond,
 		TLS: n.keys, Admit: n.admit, Seed: uint64(n.dir.Incarnation), Now: n.now, Log: n.log,
 	}, n.engine, calls)
 	if err != nil {

@@ -61,6 +61,7 @@ func (t *Transport) inbound(sock net.Conn) {
 	}
 	gone := context.AfterFunc(g.peer.ctx, func() { sock.Close() })
 	defer gone()
+	t.widen(sock, g.peer, g.hello.Class)
 	if g.hello.Class == frame.Snapshot {
 		defer func() { <-t.snapIn }()
 		t.takeSnapshot(g)

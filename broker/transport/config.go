@@ -53,6 +53,9 @@ type Config struct {
 	// MaxHandshakes is how many strangers may be at the door at once.
 	MaxHandshakes int
 
+	// LineRate is what the line to a peer carries, in bytes per second: connections of class bulk get buffers for it (package wide). 0
+	// leaves them to the kernel.
+	LineRate int64
 	// SocketSendBytes and SocketReceiveBytes are the kernel's buffers; 0 leaves them to the kernel.
 	SocketSendBytes, SocketReceiveBytes int
 	// UserTimeout is how long the kernel may find what was sent unacknowledged before it gives the connection up
@@ -206,8 +209,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("transport: RedialMax is %v, below RedialMin of %v", d.RedialMax, d.RedialMin)
 	case d.BulkQueueBytes < d.MaxFrameBytes+frame.HeaderSize:
 		return fmt.Errorf("transport: BulkQueueBytes is %d; the largest message needs MaxFrameBytes, %d, and a header", d.BulkQueueBytes, d.MaxFrameBytes)
-	case d.SnapshotRate < 0 || d.SocketSendBytes < 0 || d.SocketReceiveBytes < 0:
-		return errors.New("transport: SnapshotRate and the socket's buffer sizes cannot be negative")
+	case d.SnapshotRate < 0 || d.LineRate < 0 || d.SocketSendBytes < 0 || d.SocketReceiveBytes < 0:
+		return errors.New("transport: SnapshotRate, LineRate and the socket's buffer sizes cannot be negative")
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/transport/frame"
 	"ackline/broker/transport/secure"
+	"ackline/broker/transport/wide"
 )
 
 // introduce goes through the handshake from the side that dialled.
@@ -124,6 +125,15 @@ func (t *Transport) noteKeys() {
 		t.cfg.Log.Warn("the TLS files cannot be used, what they held before is", "why", s.Err)
 	default:
 		t.cfg.Log.Info("the TLS files are used", "certificate_expires", s.Expires)
+	}
+}
+
+// widen gives a bulk connection the buffers that its line needs.
+func (t *Transport) widen(sock net.Conn, p *peer, c frame.Class) {
+	if c == frame.Bulk && t.cfg.LineRate > 0 {
+		if err := wide.Tune(sock, wide.Read(wide.Proc), t.cfg.LineRate, p.rtt.Estimate().Smoothed); err != nil {
+			t.cfg.Log.Warn("the line to a node is wider than the buffers", "node", p.id, "why", err)
+		}
 	}
 }
 

@@ -284,6 +284,7 @@ func (t *Transport) dial(p *peer, c frame.Class) (nc net.Conn, who frame.Identit
 		done()
 		return nil, who, nil, err
 	}
+	t.widen(sock, p, c)
 	return nc, w.Identity, done, nil
 }
 

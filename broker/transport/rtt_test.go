@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,5 +34,16 @@ func TestRoundTripIsMeasured(t *testing.T) {
 		if p.RTT.Samples == 0 {
 			t.Errorf("the stats of node %d have none: %+v", p.Peer, p)
 		}
+	}
+}
+
+// Connections for records are fitted to the line, on both of their ends, and no others; they are of use where the system's settings are too small.
+func TestLineRate(t *testing.T) {
+	var log lockedBuffer
+	a, b := couple(t, func(c *Config) { c.LineRate, c.Log = 1<<50, slog.New(slog.NewTextHandler(&log, nil)) })
+	a.Send(2, 7, app(1, []byte("x")))
+	b.awaitMessages(1)
+	if n := strings.Count(log.String(), "the line to a node is wider than the buffers"); n < 4 || n > 4+strings.Count(log.String(), "no connection to a node") {
+		t.Errorf("said %d times, want once for each end of two connections", n)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestLeaderPlacementIsChecked(t *testing.T) {
+func TestDistancesAreChecked(t *testing.T) {
 	for _, c := range []struct {
 		change func(*Cluster)
 		want   string
@@ -16,6 +16,7 @@ func TestLeaderPlacementIsChecked(t *testing.T) {
 		{func(c *Cluster) { c.LeaderGainMs = -1 }, "cluster.leader_gain_ms is -1"},
 		{func(c *Cluster) { c.LeaderHoldS = -1 }, "cluster.leader_hold_s is -1"},
 		{func(c *Cluster) { c.LeaderEveryS = -1 }, "cluster.leader_every_s is -1"},
+		{func(c *Cluster) { c.LinkBytesPerSecond = -1 }, "cluster.link_bytes_per_s is -1"},
 	} {
 		cfg := Default()
 		cfg.Node.DataDir = "/data"
