@@ -73,6 +73,8 @@ type Tuning struct {
 	WindowUs   int    `toml:"window_us" json:"window_us"`     // how long the WAL's syncer waits for company; 0 = not at all
 	GCPercent  int    `toml:"gc_percent" json:"gc_percent"`   // GOGC of the broker process; 0 = Go's default
 	MaxProcs   int    `toml:"max_procs" json:"max_procs"`     // GOMAXPROCS of the broker process; 0 = Go's default
+	// TimerSlackUs is how much later than asked for the kernel may wake the broker's threads; 0 = the broker's default, -1 = as the kernel does.
+	TimerSlackUs int `toml:"timer_slack_us" json:"timer_slack_us,omitempty"`
 	// IdleCPUs is what CPUs do that have nothing to do, for the whole run and both sides: Halt, or Poll where that is permitted.
 	IdleCPUs string `toml:"idle_cpus" json:"idle_cpus"`
 }
@@ -98,6 +100,8 @@ func (t *Tuning) Validate() error {
 		return fmt.Errorf("gc_percent = %d: want 0 (default) or more", t.GCPercent)
 	case t.MaxProcs < 0:
 		return fmt.Errorf("max_procs = %d: want 0 (default) or more", t.MaxProcs)
+	case t.TimerSlackUs < -1 || t.TimerSlackUs > 5_000:
+		return fmt.Errorf("timer_slack_us = %d: want 0 (default), -1 (the kernel's) or up to 5000", t.TimerSlackUs)
 	}
 	return nil
 }

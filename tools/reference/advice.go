@@ -30,6 +30,7 @@ var advice = map[string]string{
 	"limits.idle_timeout_s":   "clients that are idle for longer pay for connecting again, or idle ones take descriptors",
 	"limits.throttle_percent": "clients had better wait for acknowledgements than be told to wait (100: never throttle), or slow down sooner",
 	"limits.throttle_max_ms":  "clients give up sooner than this",
+	"limits.timer_slack_us":   "timers are to be as exact as the kernel has them (-1), which costs a tenth of the latency",
 	"limits.gc_percent":       "memory is scarce: less; there is much and the CPU is the limit: more",
 
 	"topics.auto_create":        "clients expect topics to be made when they write",
@@ -68,11 +69,12 @@ var advice = map[string]string{
 	"topology.nodes":   "another number of replicas is to be measured",
 	"topology.host":    "another loopback address is wanted: all nodes share this machine; for other machines there is `bench --hosts`",
 
-	"tuning.sync_method": "a method is to be compared with the one that the probe finds",
-	"tuning.window_us":   "you doubt that a window costs more than it gives",
-	"tuning.gc_percent":  "memory is to be traded for CPU",
-	"tuning.max_procs":   "the broker is to leave CPUs to others",
-	"tuning.idle_cpus":   "the machine is to be measured as it is (halt); or wake-ups are not to be (poll)",
+	"tuning.sync_method":    "a method is to be compared with the one that the probe finds",
+	"tuning.window_us":      "you doubt that a window costs more than it gives",
+	"tuning.timer_slack_us": "what the broker's own default is worth is to be seen (-1)",
+	"tuning.gc_percent":     "memory is to be traded for CPU",
+	"tuning.max_procs":      "the broker is to leave CPUs to others",
+	"tuning.idle_cpus":      "the machine is to be measured as it is (halt); or wake-ups are not to be (poll)",
 
 	"workload.kind":                   "another question is asked",
 	"workload.note":                   "always, for a workload of your own: it is what a reader sees",

@@ -24,7 +24,10 @@ import (
 	"ackline/tools/version"
 )
 
-func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	ownProcess = true
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
 
 type cli struct {
 	Version kong.VersionFlag `help:"Print the commit this was built from and exit."`
@@ -139,6 +142,7 @@ func serve(ctx context.Context, config func() (config.Config, error), verbose bo
 		fmt.Fprintf(errOut, "broker: %v\n", err)
 		return 2
 	}
+	setTimerSlack(timerSlack(cfg), errOut)
 	level := slog.LevelInfo
 	if verbose {
 		level = slog.LevelDebug

@@ -94,6 +94,9 @@ type Limits struct {
 	// GCPercent is Go's GOGC: by how much the heap may grow, in percent of what lives, before it is collected. 0: what the
 	// environment says, or 300.
 	GCPercent int `toml:"gc_percent"`
+	// TimerSlackUs is how much later than asked for the kernel may wake the process's threads, in microseconds: at least so much, since more that
+	// the process was started with stays. It keeps Go's monitor thread, which looks at long system calls, from looking every 20 µs. 0: 1000; -1: as the process was started.
+	TimerSlackUs int `toml:"timer_slack_us"`
 }
 
 // Topics is about topics.
@@ -134,6 +137,7 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Limits.IdleTimeoutS, 600)
 	setDefault(&c.Limits.ThrottlePercent, (c.Storage.CheckpointPercent+100)/2)
 	setDefault(&c.Limits.ThrottleMaxMs, 1000)
+	setDefault(&c.Limits.TimerSlackUs, 1000)
 	setDefault(&c.Topics.DefaultPartitions, 1)
 	c.Cluster = c.Cluster.withDefaults()
 	return c.fromNodes()
@@ -166,6 +170,9 @@ func (c Config) Validate() error {
 	}
 	if ms := c.Limits.ThrottleMaxMs; ms < 1 || ms > MaxThrottleMs {
 		wrong("limits.throttle_max_ms is %d, it must be 1 to %d", ms, MaxThrottleMs)
+	}
+	if us := c.Limits.TimerSlackUs; us < -1 || us > MaxTimerSlackUs {
+		wrong("limits.timer_slack_us is %d, it must be -1 (as the process was started) to %d", us, MaxTimerSlackUs)
 	}
 	for _, f := range []struct {
 		name string
@@ -213,6 +220,9 @@ func (c Config) checkAddresses() error {
 
 // MaxThrottleMs bounds limits.throttle_max_ms: what a client is told to wait it counts against its own time-outs.
 const MaxThrottleMs = 30_000
+
+// MaxTimerSlackUs bounds limits.timer_slack_us: raft's ticks are 10 ms.
+const MaxTimerSlackUs = 5_000
 
 // DefaultGCPercent is what the collector is set to when nothing else says: requests are short-lived garbage behind a small
 // live heap, so that collecting less often costs little memory.

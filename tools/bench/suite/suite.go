@@ -194,6 +194,7 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 	set("broker_window_us", int64(s.Tuning.WindowUs))
 	set("broker_gc_percent", int64(s.Tuning.GCPercent))
 	set("broker_max_procs", int64(s.Tuning.MaxProcs))
+	set("broker_timer_slack_us", int64(s.Tuning.TimerSlackUs))
 	set("library_slice_ms", int64(sc.LibrarySliceMs))
 	set("stage_slice_ms", int64(sc.StageSliceMs))
 	set("probe_limit_ms", int64(w.ProbeLimitMs))

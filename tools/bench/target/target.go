@@ -93,6 +93,9 @@ func (c BrokerConfig) toml() string {
 	if c.Tuning.WindowUs > 0 {
 		fmt.Fprintf(&b, "window_us = %d\n", c.Tuning.WindowUs)
 	}
+	if c.Tuning.TimerSlackUs != 0 {
+		fmt.Fprintf(&b, "[limits]\ntimer_slack_us = %d\n", c.Tuning.TimerSlackUs)
+	}
 	return b.String()
 }
 
@@ -194,6 +197,7 @@ type FloorConfig struct {
 	SyncMethod string
 	ReplyBytes int           // of the broker's answers
 	Pause      time.Duration // of the bare echo before each answer, as for a disk; 0: none
+	Straight   bool          // of several nodes: one request is outstanding at most, for which the plainest leader is the fastest
 	Log        string
 }
 

@@ -43,7 +43,7 @@ func TestStartBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := BrokerConfig{DataDir: "/d", ListenAddr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0", RingBytes: 4096, SyncMethod: "direct-dsync", File: filepath.Join(dir, "config"),
-		Log: filepath.Join(dir, "log"), Tuning: profiles.Tuning{WindowUs: 7, GCPercent: 400}}
+		Log: filepath.Join(dir, "log"), Tuning: profiles.Tuning{WindowUs: 7, GCPercent: 400, TimerSlackUs: -1}}
 	b, err := p.StartBroker(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestStartBroker(t *testing.T) {
 	if got := read(t, filepath.Join(dir, "args")); !strings.HasPrefix(got, "start --config "+c.File+" --data-dir /d --listen-addr 127.0.0.1:0") {
 		t.Errorf("called with %q", got)
 	}
-	if got := read(t, c.File); got != "[wal]\nring_bytes = 4096\nsync_method = \"direct-dsync\"\nwindow_us = 7" {
+	if got := read(t, c.File); got != "[wal]\nring_bytes = 4096\nsync_method = \"direct-dsync\"\nwindow_us = 7\n[limits]\ntimer_slack_us = -1" {
 		t.Errorf("configured with %q", got)
 	}
 	if got := read(t, filepath.Join(dir, "env")); got != "GOGC=400" {
