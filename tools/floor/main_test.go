@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ackline/tools/floor/echo"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -21,7 +24,7 @@ func TestCommandLine(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"--version"}, 0, "floor version 1, ackline "},
+		{[]string{"--version"}, 0, fmt.Sprintf("floor version %d, ackline ", echo.Version)},
 		{[]string{"--help"}, 0, "preallocated file"},
 		{[]string{"serve", "--help"}, 0, "direct-dsync"},
 		{[]string{"serve"}, 2, "--dir"},
@@ -99,7 +102,7 @@ func ask(t *testing.T, addr string, n int) {
 func TestServe(t *testing.T) {
 	dir := t.TempDir()
 	ready, stop := serve(t, "serve", "--dir", dir, "--method", "buffered-dsync", "--ring-bytes", "8388608")
-	if ready["floor_version"] != "1" || ready["method"] != "buffered-dsync" || ready["reply_bytes"] != "56" || ready["ring_bytes"] != "8388608" {
+	if ready["floor_version"] != strconv.Itoa(echo.Version) || ready["method"] != "buffered-dsync" || ready["reply_bytes"] != "56" || ready["ring_bytes"] != "8388608" {
 		t.Errorf("printed %v", ready)
 	}
 	ask(t, ready["addr"], 10)

@@ -17,7 +17,7 @@ import (
 // quorumFlags make serve one node of several.
 type quorumFlags struct {
 	Followers      []string      `xor:"role" placeholder:"HOST:PORT,…" help:"Lead: forward every request to these floors, which run with --follow, and answer when a majority of all, this one included, has it on disk."`
-	Straight       bool          `help:"With --followers: lead by the plainest program instead, for one client with one request outstanding. The floor is checked against it: a p50 more than 1.10 times this one's is too slow for a limit."`
+	Straight       bool          `help:"With --followers: lead by the plainest program instead, for one client with one request outstanding. It is spared a thread that wakes for every acknowledgement, so the bench takes it where one request is outstanding."`
 	Follow         bool          `xor:"role" help:"Follow: make durable what leaders send to --listen-addr, and answer no client."`
 	WindowBytes    int           `default:"${window_bytes}" help:"With --followers: a copy that is so far behind gets no more until it has caught up, and does not count for what it did not get (${default})."`
 	ConnectTimeout time.Duration `default:"20s" help:"With --followers: how long to wait at the start until all of them answer (${default})."`

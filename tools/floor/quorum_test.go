@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -80,7 +81,7 @@ func TestThreeNodes(t *testing.T) {
 	peers := first["addr"] + "," + second["addr"]
 	lead, stopLead := node(t, "--followers", peers)
 	if first["role"] != "follower" || lead["role"] != "leader" || lead["nodes"] != "3" || lead["majority"] != "2" || lead["followers"] != peers ||
-		lead["floor_version"] != "1" || lead["method"] != "buffered-dsync" || lead["reply_bytes"] != "56" {
+		lead["floor_version"] != strconv.Itoa(echo.Version) || lead["method"] != "buffered-dsync" || lead["reply_bytes"] != "56" {
 		t.Errorf("printed %v and %v", first, lead)
 	}
 	if strings.Count(lead["peer_echo_us"], ",") != 1 || strings.Count(lead["sync_us"], ",") != 2 || lead["commit_us"] == "" {

@@ -198,7 +198,8 @@ func (l *launch) startFloor(ctx context.Context, durable bool, replyBytes int, l
 		return at(l.There.Floor), nil
 	}
 	c := target.FloorConfig{Host: l.topology().Host, RingBytes: l.Scenario.Workload.RingBytes, SyncMethod: l.Method,
-		ReplyBytes: replyBytes, Dir: filepath.Join(l.work, "floor"), Log: l.path(log)}
+		ReplyBytes: replyBytes, Straight: l.Scenario.Workload.Connections*l.Scenario.Workload.InFlight == 1,
+		Dir: filepath.Join(l.work, "floor"), Log: l.path(log)}
 	if err := os.Mkdir(c.Dir, 0o755); err != nil {
 		return nil, err
 	}

@@ -40,7 +40,10 @@ func actAsQuorum(ctx context.Context, flag map[string]string, disk echo.Appender
 	cfg := quorum.Config{ListenAddr: flag["--listen-addr"], Followers: strings.Split(flag["--followers"], ","), ReplyBytes: size,
 		BatchBytes: echo.DefaultBatchBytes, WindowBytes: quorum.DefaultWindowBytes}
 	if os.Getenv("ACT_AS_SLOW_FLOOR") != "" {
-		l, err := quorum.ListenStraight(ctx, cfg, slowDisk{disk})
+		disk = slowDisk{disk}
+	}
+	if flag["--straight"] != "" {
+		l, err := quorum.ListenStraight(ctx, cfg, disk)
 		if err != nil {
 			return err
 		}

@@ -164,6 +164,14 @@ while :; do sleep 0.01; done
 			t.Errorf("process %d is still there", pid)
 		}
 	}
+	c.Straight = true
+	if f, err = p.StartQuorum(context.Background(), c, 3); err != nil {
+		t.Fatal(err)
+	}
+	f.Kill()
+	if calls := read(t, filepath.Join(dir, "calls")); !strings.HasSuffix(calls, " --straight") {
+		t.Errorf("for one request outstanding: %q", calls)
+	}
 	if _, err := p.StartQuorum(context.Background(), c, 5); err == nil || !strings.Contains(err.Error(), "5 nodes") {
 		t.Errorf("another size than asked for: %v", err)
 	}

@@ -64,7 +64,11 @@ func (p Programs) StartQuorumOn(ctx context.Context, c FloorConfig, seats []Seat
 		}
 		addrs = append(addrs, at)
 	}
-	leader, err := node(1, seats[lead], "--followers", strings.Join(addrs, ","), "--reply-bytes", strconv.Itoa(c.ReplyBytes))
+	args := []string{"--followers", strings.Join(addrs, ","), "--reply-bytes", strconv.Itoa(c.ReplyBytes)}
+	if c.Straight {
+		args = append(args, "--straight")
+	}
+	leader, err := node(1, seats[lead], args...)
 	if err != nil {
 		q.Kill()
 		return nil, err

@@ -10,7 +10,7 @@ import (
 
 // Version is the floor's version. Every change that can move its latency raises it, and figures of different floors are
 // never compared.
-const Version = 1
+const Version = 2
 
 // A block is what one sync makes durable. Offsets in bytes, integers little-endian; the frames follow the header without
 // gaps, each as it came from the socket; zeros fill the block to a multiple of BlockSize. There is no checksum on

@@ -18,7 +18,8 @@ import (
 
 // Straight is the plainest leader: one client, one request at a time, one thread, the calls in a line. No queue, no lock,
 // no batch, no second thread; it waits for its own disk, needed or not, and ends when a follower is lost. A leader cannot
-// do less, so with one request outstanding Leader may not be slower than this by more than Bar.
+// do less, so it is the floor where one request is outstanding. It flatters nobody where the disks are alike: the leader's own write
+// begins with the first copy's.
 type Straight struct {
 	cfg    Config
 	disk   echo.Appender
