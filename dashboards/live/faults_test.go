@@ -141,13 +141,14 @@ func background(do func(ctx context.Context)) (heal func()) {
 // astray writes to and reads from a topic that is not there.
 func (s *stack) astray() (heal func()) {
 	cl := s.client()
-	produce := kmsg.NewPtrProduceRequest()
-	produce.Acks, produce.TimeoutMillis = 1, 1000
-	produce.Topics = []kmsg.ProduceRequestTopic{{Topic: "none", Partitions: []kmsg.ProduceRequestTopicPartition{{Records: []byte{}}}}}
-	fetch := kmsg.NewPtrFetchRequest()
-	fetch.Topics = []kmsg.FetchRequestTopic{{Topic: "none", TopicID: [16]byte{1}, Partitions: []kmsg.FetchRequestTopicPartition{kmsg.NewFetchRequestTopicPartition()}}}
 	end := background(func(ctx context.Context) {
 		for _, b := range cl.SeedBrokers() {
+			// The client sets a request's version, perhaps after it has answered: each broker gets its own.
+			produce := kmsg.NewPtrProduceRequest()
+			produce.Acks, produce.TimeoutMillis = 1, 1000
+			produce.Topics = []kmsg.ProduceRequestTopic{{Topic: "none", Partitions: []kmsg.ProduceRequestTopicPartition{{Records: []byte{}}}}}
+			fetch := kmsg.NewPtrFetchRequest()
+			fetch.Topics = []kmsg.FetchRequestTopic{{Topic: "none", TopicID: [16]byte{1}, Partitions: []kmsg.FetchRequestTopicPartition{kmsg.NewFetchRequestTopicPartition()}}}
 			for _, req := range []kmsg.Request{produce, fetch} {
 				b.Request(ctx, req)
 			}

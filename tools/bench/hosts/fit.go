@@ -12,6 +12,7 @@ import (
 // needs says what a kind of workload does to processes that bench must have started itself; the others only talk to them.
 var needs = map[string]string{
 	profiles.Recovery: "it kills the broker and reads its WAL from the disk",
+	profiles.Curve:    "it kills the broker and reads its WAL from the disk",
 	profiles.Failover: "it kills, pauses and stops nodes",
 	profiles.CatchUp:  "it kills a node and starts it again",
 	profiles.Geo:      "it starts brokers on an emulated network",
