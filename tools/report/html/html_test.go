@@ -73,6 +73,7 @@ func TestWhole(t *testing.T) {
 	for _, b := range render.Blocks(d) {
 		for _, row := range append(b.Rows, b.Head) {
 			for _, c := range row {
+				c = strings.TrimPrefix(c, "excess ") // a table's head says so here
 				if !strings.Contains(text, esc(c)) {
 					t.Errorf("cell %q of table %q is not on the page", c, b.Head)
 				}
@@ -236,5 +237,17 @@ func TestTooLarge(t *testing.T) {
 	p := Page{Document: &render.Document{Results: run("aaaa", 1.1)}, Source: strings.Repeat("long ", MaxSize/5)}
 	if _, err := Render(p); err == nil || !strings.Contains(err.Error(), "at most 3145728 are wanted") {
 		t.Errorf("%v", err)
+	}
+}
+
+// An excess stands in a table of its own, without a place on the scale of ratios.
+func TestExcessIsNoRatio(t *testing.T) {
+	rows := [][]string{{"a", "p50", "1 µs", "1 µs", "1.00 [0.99–1.01]", "≤ 1.20", "met"}, {"b", "p50", "2 ms", "1 ms", "excess 1 ms [0 to 2 ms]", "excess ≤ 3 ms", "met"}}
+	ratios, excesses := apart(rows)
+	if len(ratios) != 1 || ratios[0][0] != "a" || len(excesses) != 1 || excesses[0][ratioColumn] != "1 ms [0 to 2 ms]" || excesses[0][ratioColumn+1] != "≤ 3 ms" {
+		t.Errorf("ratios %q, excesses %q", ratios, excesses)
+	}
+	if rows[1][ratioColumn] != "excess 1 ms [0 to 2 ms]" {
+		t.Errorf("the page's own row became %q", rows[1])
 	}
 }

@@ -47,7 +47,8 @@ func (w *writer) headline(blocks []page.Block, published []render.Published) {
 		}
 		w.endList()
 		more := &extra{head: s.axis(), at: 5}
-		for _, row := range b.Rows {
+		ratios, excesses := apart(b.Rows)
+		for _, row := range ratios {
 			h, ok := at[[2]string{row[0], row[1]}]
 			if !ok {
 				more.cells = append(more.cells, "")
@@ -55,10 +56,35 @@ func (w *writer) headline(blocks []page.Block, published []render.Published) {
 			}
 			more.cells = append(more.cells, s.interval(h.Ratio.Low, h.Ratio.Shift, h.Ratio.High, h.Bar, verdictClass(h.Verdict)))
 		}
-		w.table(b.Head, b.Rows, more)
+		w.table(b.Head, ratios, more)
 		w.WriteString("<p class=\"key\">The line is the 95% interval, the dot its estimate, the short upright the bar. 1, at the left, is the floor; the scale is logarithmic.</p>\n")
+		if len(excesses) > 0 {
+			head := slices.Clone(b.Head)
+			head[ratioColumn] = "excess"
+			w.table(head, excesses, nil)
+			w.WriteString("<p class=\"key\">Over long distances what is judged is the excess, the system's time less the floor's: a ratio would hide milliseconds.</p>\n")
+		}
 	}
 	w.endList()
+}
+
+// ratioColumn is where RESULTS.md has a headline's limit_ratio, or in its place an excess; its bar is next.
+const ratioColumn = 4
+
+// apart takes the rows from a headline that say an excess, which is no ratio and has no place on a scale of these.
+func apart(rows [][]string) (ratios, excesses [][]string) {
+	for _, r := range rows {
+		if !strings.HasPrefix(r[ratioColumn], "excess ") {
+			ratios = append(ratios, r)
+			continue
+		}
+		r = slices.Clone(r)
+		for i := ratioColumn; i < len(r); i++ {
+			r[i] = strings.TrimPrefix(r[i], "excess ")
+		}
+		excesses = append(excesses, r)
+	}
+	return ratios, excesses
 }
 
 // scale maps ratios to a width in pixels, logarithmically.
