@@ -45,7 +45,7 @@
 //
 // So the bench takes Straight where one request is outstanding, and Leader elsewhere. With CPUs that poll when idle, where nothing
 // hides what a wake-up costs, the floor's p50 was 1.06 to 1.11 × its parts with Leader and 1.02 to 1.07 with Straight (six launches
-// each, in turns of three).
+// each, in turns of three); three launches of Straight before these had 1.03 to 1.13, and the six of a whole run 1.03 to 1.10.
 //
 // # What an answer means
 //
