@@ -1,10 +1,12 @@
 package node_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -305,4 +307,22 @@ func TestLeadershipsGoBack(t *testing.T) {
 	}
 	c.ready()
 	until(t, "every node to lead its share again", func() bool { return each() == even })
+}
+
+// metric is what a node says under a name that has no labels.
+func (c *cluster) metric(i int, name string) (value float64) {
+	c.t.Helper()
+	resp, err := http.Get("http://" + c.nodes[i].HTTPAddr() + "/metrics")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if n, err := fmt.Sscanf(lines.Text(), name+" %g", &value); n == 1 && err == nil {
+			return value
+		}
+	}
+	c.t.Fatal("there is no " + name)
+	return 0
 }

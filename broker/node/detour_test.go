@@ -1,9 +1,7 @@
 package node_test
 
 import (
-	"bufio"
 	"fmt"
-	"net/http"
 	"sync"
 	"testing"
 
@@ -189,22 +187,7 @@ func (w *wire) metadata() kmsg.MetadataResponseTopicPartition {
 }
 
 // held is how many Metadata requests a node has held.
-func (c *cluster) held(i int) (held float64) {
-	c.t.Helper()
-	resp, err := http.Get("http://" + c.nodes[i].HTTPAddr() + "/metrics")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if n, err := fmt.Sscanf(lines.Text(), "ackline_metadata_held_total %g", &held); n == 1 && err == nil {
-			return held
-		}
-	}
-	c.t.Fatal("there is no ackline_metadata_held_total")
-	return 0
-}
+func (c *cluster) held(i int) float64 { return c.metric(i, "ackline_metadata_held_total") }
 
 const metadataVersion = 7
 

@@ -1,29 +1,11 @@
 package node_test
 
 import (
-	"bufio"
-	"fmt"
-	"net/http"
 	"testing"
 )
 
 // leaderless is what a node says about groups without a leader.
-func (c *cluster) leaderless(i int) (groups float64) {
-	c.t.Helper()
-	resp, err := http.Get("http://" + c.nodes[i].HTTPAddr() + "/metrics")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if n, err := fmt.Sscanf(lines.Text(), "ackline_raft_leaderless_groups %g", &groups); n == 1 && err == nil {
-			return groups
-		}
-	}
-	c.t.Fatal("there is no ackline_raft_leaderless_groups")
-	return 0
-}
+func (c *cluster) leaderless(i int) float64 { return c.metric(i, "ackline_raft_leaderless_groups") }
 
 // TestLeaderlessGroupsAreCounted: an alert stands on this count, so it must be 0 in a cluster that is well, and that has
 // nothing to do, and every group of a node that is alone.

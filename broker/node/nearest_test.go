@@ -1,10 +1,8 @@
 package node_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -182,19 +180,4 @@ func TestConsumerStaysInItsRack(t *testing.T) {
 }
 
 // fetchBytes is what a node has served to consumers.
-func (c *cluster) fetchBytes(i int) (bytes float64) {
-	c.t.Helper()
-	resp, err := http.Get("http://" + c.nodes[i].HTTPAddr() + "/metrics")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if n, err := fmt.Sscanf(lines.Text(), "ackline_fetch_bytes_total %g", &bytes); n == 1 && err == nil {
-			return bytes
-		}
-	}
-	c.t.Fatal("there is no ackline_fetch_bytes_total")
-	return 0
-}
+func (c *cluster) fetchBytes(i int) float64 { return c.metric(i, "ackline_fetch_bytes_total") }
