@@ -62,6 +62,10 @@ func TestFetchFromTheNearest(t *testing.T) {
 	near, far := fmt.Sprint("z", follower), fmt.Sprint("z", leader)
 	until(t, "the follower to know all", func() bool { return fetchOf(t, cl, follower, near, 0, -1).HighWatermark == 10 })
 	epoch := int32(c.leaders(0).Partitions[0].Epoch)
+	// Records go to a follower before its first heartbeat may have come, and nobody is sent to a node that was not heard of.
+	until(t, "the leader to know that the follower lives", func() bool {
+		return fetchOf(t, cl, leader, near, 0, epoch).PreferredReadReplica == int32(follower)
+	})
 	for _, w := range []struct {
 		what  string
 		node  id.NodeID
