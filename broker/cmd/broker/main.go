@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -173,16 +172,6 @@ func serve(ctx context.Context, config func() (config.Config, error), verbose bo
 		return 1
 	}
 	return 0
-}
-
-// setGC sets the collector: the configuration, else the environment, else our own default.
-func setGC(percent int) {
-	if percent == 0 && os.Getenv("GOGC") == "" {
-		percent = config.DefaultGCPercent
-	}
-	if percent > 0 {
-		debug.SetGCPercent(percent)
-	}
 }
 
 // announce prints the one line of a single node, which is ready when it listens. One of several says that it listens, and that it

@@ -92,7 +92,7 @@ type Limits struct {
 	// ThrottlePercent, at the rate of the last flushes. 0: 1000.
 	ThrottleMaxMs int `toml:"throttle_max_ms"`
 	// GCPercent is Go's GOGC: by how much the heap may grow, in percent of what lives, before it is collected. 0: what the
-	// environment says, or 300.
+	// environment says, or 300 and at most 64 MiB.
 	GCPercent int `toml:"gc_percent"`
 	// TimerSlackUs is how much later than asked for the kernel may wake the process's threads, in microseconds: at least so much, since more that
 	// the process was started with stays. It keeps Go's monitor thread, which looks at long system calls, from looking every 20 µs. 0: 1000; -1: as the process was started.
@@ -227,6 +227,9 @@ const MaxTimerSlackUs = 5_000
 // DefaultGCPercent is what the collector is set to when nothing else says: requests are short-lived garbage behind a small
 // live heap, so that collecting less often costs little memory.
 const DefaultGCPercent = 300
+
+// MaxGarbageBytes bounds what that lets the heap grow by, in bytes: nothing at work comes near it, recovery of a large WAL does.
+const MaxGarbageBytes = 64 << 20
 
 // IdleTimeout is Limits.IdleTimeoutS.
 func (c Config) IdleTimeout() time.Duration {
