@@ -38,7 +38,7 @@ func TestSeveralTopicsAreResumed(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	before := out.Check.Acked
-	cfg.Topics, cfg.For = 2, out.Soaked+400*time.Millisecond
+	cfg.Topics, cfg.For = 2, out.Soaked+2*time.Second // a busy machine takes a second to connect
 	out, said := soakOf(t, cfg)
 	if r := out.Check; !out.Valid() || r.Acked <= before || r.Foreign != 0 || out.Starts != 2 || !out.Deleted || b.Has("x-0") || b.Has("x-1") {
 		t.Errorf("%+v\n%s", out, said)
