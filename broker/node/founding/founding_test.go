@@ -273,10 +273,12 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-func TestAdmit(t *testing.T) {
-	m := meta.New(nil)
+// metadata is a metadata group's state machine, and what runs a command through it.
+func metadata(t *testing.T) (m *meta.Machine, do func(c meta.Command)) {
+	m = meta.New(nil)
 	index := id.Index(0)
-	do := func(c meta.Command) {
+	return m, func(c meta.Command) {
+		t.Helper()
 		data, err := meta.Encode(c)
 		if err != nil {
 			t.Fatal(err)
@@ -286,6 +288,36 @@ func TestAdmit(t *testing.T) {
 			t.Fatal(r, err)
 		}
 	}
+}
+
+func reg(n id.NodeID, inc id.Incarnation) meta.RegisterNode {
+	return meta.RegisterNode{Node: meta.Node{ID: n, Incarnation: inc, KafkaAddr: fmt.Sprintf("n%d:1", n), RaftAddr: fmt.Sprintf("n%d:2", n)}}
+}
+
+// TestUnregistered: a node is missing from when the cluster is to have it until it has registered.
+func TestUnregistered(t *testing.T) {
+	m, do := metadata(t)
+	first := []id.NodeID{1, 2, 3}
+	want := func(when string, want ...id.NodeID) {
+		t.Helper()
+		if got := Unregistered(m.Catalog(), first); !slices.Equal(got, want) {
+			t.Errorf("%s: %d, want %d", when, got, want)
+		}
+	}
+	want("not founded", 1, 2, 3)
+	do(meta.Bootstrap{Level: 1, ClusterID: "x", Replicas: []meta.Replica{{Node: 1, ID: 1}, {Node: 2, ID: 2}}})
+	want("founded by two", 1, 2)
+	do(reg(2, 12))
+	want("one is there", 1)
+	do(reg(3, 0)) // announced
+	do(reg(3, 13))
+	want("one that joined is nobody who is waited for", 1)
+	do(reg(1, 11))
+	want("all are there")
+}
+
+func TestAdmit(t *testing.T) {
+	m, do := metadata(t)
 	roster := datadir.Roster{{Node: 1, Incarnation: 11}, {Node: 2, Incarnation: 12}, {Node: 3, Incarnation: 13}}
 	check := func(when string, n id.NodeID, inc id.Incarnation, want string) {
 		t.Helper()
@@ -304,9 +336,6 @@ func TestAdmit(t *testing.T) {
 	check("not registered yet", 2, 99, "another data directory")
 	check("no voter and not registered", 3, 13, "removed")
 	check("never added", 7, 1, "never added")
-	reg := func(n id.NodeID, inc id.Incarnation) meta.RegisterNode {
-		return meta.RegisterNode{Node: meta.Node{ID: n, Incarnation: inc, KafkaAddr: fmt.Sprintf("n%d:1", n), RaftAddr: fmt.Sprintf("n%d:2", n)}}
-	}
 	do(reg(2, 12))
 	do(reg(3, 0)) // it was announced again
 	do(reg(3, 77))

@@ -111,14 +111,34 @@ func TestTermsOnTheDiskNeverGoBack(t *testing.T) {
 	s.add(wal.HardState{Term: 2, Vote: 3}, nil, response(pb.MsgVoteResp, 2, 0))
 	s.wal.Drive()
 	s.free(stored)
-	v := &order{t: t}
-	if _, _, err := wal.Open(wal.Options{FS: s.fs.CrashClone(1), Path: "/ring", RingBytes: 1 << 20, BatchBytes: 16 << 10,
-		Method: syncmethod.All()[0], Inline: true}, v); err != nil {
-		t.Fatal(err)
-	}
+	v := s.replayed()
 	if v.term != 2 || v.last != stored+1 {
 		t.Errorf("replay saw entries up to %d and ends in term %d", v.last, v.term)
 	}
+}
+
+// TestCommitIndexComesBehindItsEntries: recovery reads in order, and would take what they replace for committed.
+func TestCommitIndexComesBehindItsEntries(t *testing.T) {
+	s := newSource(t)
+	s.add(wal.HardState{Term: 1}, entries(1, 1, 4, 8))
+	s.wal.Drive()
+	s.add(wal.HardState{Term: 2, Commit: 4}, entries(2, 3, 5, 8))
+	s.wal.Drive()
+	v := s.replayed()
+	if v.last != 5 || v.commit != 4 {
+		t.Errorf("replay saw entries up to %d and a commit index of %d", v.last, v.commit)
+	}
+}
+
+// replayed is what a start after a power cut sees.
+func (s *source) replayed() *order {
+	s.t.Helper()
+	v := &order{t: s.t}
+	if _, _, err := wal.Open(wal.Options{FS: s.fs.CrashClone(1), Path: "/ring", RingBytes: 1 << 20, BatchBytes: 16 << 10,
+		Method: syncmethod.All()[0], Inline: true}, v); err != nil {
+		s.t.Fatal(err)
+	}
+	return v
 }
 
 // order is a visitor that checks that terms never go back, and that no entry comes behind a commit index that counts it.
