@@ -16,44 +16,27 @@ package geo
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"ackline/loadgen/hist"
 	"ackline/profiles"
-	"ackline/profiles/region"
+	"ackline/tools/bench/across"
 	"ackline/tools/bench/launch"
 	"ackline/tools/bench/meter"
-	"ackline/tools/bench/parts"
-	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/sum"
-	"ackline/tools/bench/target"
-	"ackline/tools/netlab/advise"
-	"ackline/tools/netlab/lab"
 )
 
 type side = record.Side
 
-// trip is a Plan that is being run.
+// trip is a launch that is being measured.
 type trip struct {
-	launch.Plan
-	rec    *record.Launch
-	began  time.Time
-	work   string // fresh directory on the disk
-	others int    // reasons that a host which takes CPU time away does not explain
-
-	net     *network
-	longest time.Duration // round trip
-	advice  *advise.Result
-	brokers *target.Brokers
-	meter   meter.Meter
-	slices  []record.Slice
-	lag     map[side]*hist.Hist
+	*across.Trip
+	meter  meter.Meter
+	slices []record.Slice
+	lag    map[side]*hist.Hist
 }
 
 // Run runs one launch. The record says everything that went wrong with the measurement; an error means that the bench itself cannot go on.
@@ -62,97 +45,32 @@ func Run(ctx context.Context, p launch.Plan) (record.Launch, error) {
 }
 
 func newTrip(p launch.Plan) *trip {
-	now := time.Now()
-	return &trip{Plan: p, began: now, lag: map[side]*hist.Hist{record.System: hist.NewDelay(), record.Floor: hist.NewDelay()},
-		rec: &record.Launch{Number: p.Number, Scenario: p.Scenario.Name, Seed: p.Seed, Started: now.UTC().Truncate(time.Millisecond), Verdict: record.OK}}
+	return &trip{Trip: across.New(p), lag: map[side]*hist.Hist{record.System: hist.NewDelay(), record.Floor: hist.NewDelay()}}
 }
 
-func (l *trip) run(ctx context.Context) (record.Launch, error) {
-	var err error
-	if l.work, err = os.MkdirTemp(l.Dir, "bench-"); err != nil {
-		return *l.rec, err
-	}
-	before, err := proc.ReadCPU("/proc")
-	if err == nil {
-		err = l.measure(ctx)
-	}
-	after, readErr := proc.ReadCPU("/proc")
-	err = errors.Join(err, readErr, os.RemoveAll(l.work))
-	l.rec.Seconds = time.Since(l.began).Seconds()
-	if ctx.Err() != nil {
-		return *l.rec, context.Cause(ctx)
-	}
-	if err != nil {
-		l.fail("%v", err)
-	}
-	l.finish(after.Sub(before).StolenFraction())
-	return *l.rec, nil
-}
+func (l *trip) run(ctx context.Context) (record.Launch, error) { return l.Run(ctx, l.measure) }
 
-// measure runs everything between an empty directory and a full record.
-func (l *trip) measure(ctx context.Context) (err error) {
-	topology := l.Suite.TopologyOf(l.Scenario)
-	t, err := region.Load(topology.Region)
-	if err != nil {
-		return err
-	}
-	if l.net, err = openNetwork(t, lab.Mode(topology.Network), l.sub(7)); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.net.close()) }()
-	if why := l.net.lab.Without(); why != nil {
-		l.rec.Notes = append(l.rec.Notes, fmt.Sprintf("the network is emulated by relays, because namespaces are not permitted here (%v): "+
-			"TCP itself does not cross the distance", why))
-	}
-	l.longest = topology.LongestTrip()
-	if err := l.advise(); err != nil {
-		return err
-	}
-	l.step("starting a broker on each of %d hosts", len(t.Hosts))
-	w := &l.Scenario.Workload
-	l.brokers, err = l.net.startBrokers(ctx, l.Programs, target.BrokerConfig{DataDir: filepath.Join(l.work, "broker"), RingBytes: w.RingBytes,
-		SyncMethod: l.Method, Tuning: l.Suite.Tuning, File: filepath.Join(l.work, "broker"), Log: l.path("broker")})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.brokers.Stop(target.StopTimeout)) }()
-	for i := range w.Placements {
-		where := w.Placements[(i+l.Number-1)%len(w.Placements)] // none is always first, on brokers that are fresh
-		if err := l.placement(ctx, where, i == 0, i == len(w.Placements)-1); err != nil {
-			return errors.Join(fmt.Errorf("leader %s: %w", where, err), l.brokers.Err())
+// measure measures every placement.
+func (l *trip) measure(ctx context.Context) error {
+	all := l.Scenario.Workload.Placements
+	for i := range all {
+		where := all[(i+l.Number-1)%len(all)] // none is always first, on brokers that are fresh
+		if err := l.placement(ctx, where, i == 0, i == len(all)-1); err != nil {
+			return fmt.Errorf("leader %s: %w", where, err)
 		}
 	}
-	return l.conclude()
-}
-
-// syncSlice is how long the disk alone is looked at.
-const syncSlice = 200 * time.Millisecond
-
-// advise computes what the distances allow, with a durable write as it is here and now, at the cadence of the load.
-func (l *trip) advise() error {
-	l.step("a durable write by itself")
-	w := &l.Scenario.Workload
-	lane, err := parts.Lane(filepath.Join(l.work, "raw"), l.Method, w.RecordBytes)
-	if err != nil {
-		return err
-	}
-	us, err := parts.Sync(lane, time.Duration(1e9/w.RatePerSecond), syncSlice, nil)
-	if err = errors.Join(err, lane.Close()); err != nil {
-		return err
-	}
-	l.figure(record.Host, "raw_sync_us_p50", "us", us)
-	l.advice, err = advise.Advise(l.net.t, advise.Config{Sync: time.Duration(us * 1e3)})
-	return err
+	l.conclude()
+	return nil
 }
 
 // host is the number of the one that leads in a placement; false leaves that to the brokers.
 func (l *trip) host(where string) (int, bool) {
-	all := l.advice.Placements // the best first
+	all := l.Advice.Placements // the best first
 	switch where {
 	case profiles.Best:
-		return l.net.t.Index(all[0].Leader), true
+		return l.Net.T.Index(all[0].Leader), true
 	case profiles.Worst:
-		return l.net.t.Index(all[len(all)-1].Leader), true
+		return l.Net.T.Index(all[len(all)-1].Leader), true
 	}
 	return 0, false
 }
@@ -160,17 +78,17 @@ func (l *trip) host(where string) (int, bool) {
 // clients are a producer in each region, or zone, that has a host, with what they are to wait for when a host leads.
 func (l *trip) clients(lead int) (out []client) {
 	var theory []time.Duration
-	for _, p := range l.advice.Placements {
-		if p.Leader == l.net.t.Hosts[lead].Name {
+	for _, p := range l.Advice.Placements {
+		if p.Leader == l.Net.T.Hosts[lead].Name {
 			theory = p.Latency
 		}
 	}
-	for i, c := range l.advice.Clients {
-		for _, h := range l.net.t.Hosts {
+	for i, c := range l.Advice.Clients {
+		for _, h := range l.Net.T.Hosts {
 			if c.Name != h.Region && c.Name != h.Region+"/"+h.Zone {
 				continue
 			}
-			near, far, close := new(atomic.Bool), l.net.from(h.Name), l.net.near()
+			near, far, close := new(atomic.Bool), l.Net.From(h.Name), l.Net.Near()
 			out = append(out, client{name: c.Name, host: h.Name, theory: theory[i], near: near, way: func(addr string, connect func(string) error) error {
 				if near.Load() {
 					return close(addr, connect)
@@ -184,30 +102,15 @@ func (l *trip) clients(lead int) (out []client) {
 }
 
 // conclude says what is known of all placements together.
-func (l *trip) conclude() error {
-	l.rec.Slices = l.slices
-	l.rec.Figures = append(l.rec.Figures, sum.Figures(l.slices)...)
+func (l *trip) conclude() {
+	l.Rec.Slices = l.slices
+	l.Rec.Figures = append(l.Rec.Figures, sum.Figures(l.slices)...)
 	for _, sl := range l.slices {
 		if sl.Verdict == record.OK && sl.Side == record.System {
-			l.rec.Requests += sl.Requests
+			l.Rec.Requests += sl.Requests
 		}
 	}
 	for _, s := range []side{record.System, record.Floor} {
-		l.rec.Histograms = append(l.rec.Histograms, record.Histogram{Side: s, Name: "lag", Hist: l.lag[s]})
-	}
-	return nil
-}
-
-// sub derives a seed of this launch for one purpose.
-func (l *trip) sub(n uint64) uint64 { return launch.Mix(l.Seed + n) }
-
-// path names a file of this launch in the out directory.
-func (l *trip) path(suffix string) string {
-	return filepath.Join(l.Out, fmt.Sprintf("launch-%02d-%s-%s", l.Number, l.Scenario.Name, suffix))
-}
-
-func (l *trip) step(format string, args ...any) {
-	if l.Progress != nil {
-		l.Progress(fmt.Sprintf(format, args...))
+		l.Rec.Histograms = append(l.Rec.Histograms, record.Histogram{Side: s, Name: "lag", Hist: l.lag[s]})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"ackline/broker/syncmethod"
 	"ackline/profiles"
 	"ackline/profiles/strict"
+	"ackline/tools/bench/across"
 	"ackline/tools/bench/launch"
 	"ackline/tools/bench/record"
 	"ackline/tools/netlab/lab"
@@ -135,8 +136,8 @@ func TestDriftInvalidates(t *testing.T) {
 	t.Parallel()
 	l := newTrip(plan(t, lab.Relay, profiles.Best))
 	l.Progress = func(step string) {
-		if strings.Contains(step, "under load, "+after) {
-			if err := l.net.lab.Worsen("n2", "n3", lab.Worse{Delay: 3 * time.Millisecond}); err != nil {
+		if strings.Contains(step, "under load, "+across.After) {
+			if err := l.Net.Lab.Worsen("n2", "n3", lab.Worse{Delay: 3 * time.Millisecond}); err != nil {
 				t.Error(err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
+	"ackline/tools/bench/across"
 	"ackline/tools/bench/meter"
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
@@ -45,16 +46,16 @@ type interval struct {
 
 // placement measures with the leader in one place. The network is measured before the first and after the last of them.
 func (l *trip) placement(ctx context.Context, where string, first, last bool) error {
-	p := &placement{trip: l, where: where, loads: map[side]*crowd{}, alive: map[side]interface{ Err() error }{record.System: l.brokers},
+	p := &placement{trip: l, where: where, loads: map[side]*crowd{}, alive: map[side]interface{ Err() error }{record.System: l.Brokers},
 		logs:  map[side][]interval{},
 		sets:  map[side]*hist.Set{record.System: hist.NewSet(), record.Floor: hist.NewSet()},
-		nodes: target.Nodes{Brokers: l.brokers, Topic: where, Timeout: l.Scenario.Workload.Timeout(), Way: l.net.near()}}
-	c, err := cluster.New(l.brokers.Addrs(), p.nodes.Timeout)
+		nodes: l.Nodes(where)}
+	c, err := cluster.New(l.Brokers.Addrs(), p.nodes.Timeout)
 	if err != nil {
 		return err
 	}
 	p.tell("making the topic")
-	if err := c.Through(l.net.near()).CreateTopic(ctx, where, 1, int16(len(l.brokers.Nodes)), nil); err != nil {
+	if err := c.Through(l.Net.Near()).CreateTopic(ctx, where, 1, int16(len(l.Brokers.Nodes)), nil); err != nil {
 		return err
 	}
 	defer func() {
@@ -66,7 +67,7 @@ func (l *trip) placement(ctx context.Context, where string, first, last bool) er
 		return err
 	}
 	if first {
-		if err := p.calibrate(ctx, before); err != nil {
+		if err := p.calibrate(ctx, across.Before); err != nil {
 			return err
 		}
 	}
@@ -89,7 +90,7 @@ func (p *placement) openSystem(ctx context.Context) (stays bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		p.loads[record.System], err = toBrokers(ctx, p.clients(p.lead), p.Scenario.Workload, session.Place{Brokers: p.brokers.Addrs(), Topic: p.where}, p.sub(1))
+		p.loads[record.System], err = toBrokers(ctx, p.clients(p.lead), p.Scenario.Workload, session.Place{Brokers: p.Brokers.Addrs(), Topic: p.where}, p.Sub(1))
 		if err != nil {
 			return false, err
 		}
@@ -103,33 +104,33 @@ func (p *placement) openSystem(ctx context.Context) (stays bool, err error) {
 		p.loads[record.System].close()
 		delete(p.loads, record.System)
 	}
-	p.invalid("leader %s: the brokers moved it in each of %d warm-ups", p.where, settled)
+	p.Invalid("leader %s: the brokers moved it in each of %d warm-ups", p.where, settled)
 	return false, nil
 }
 
 // besideFloor starts a floor that is led from the same host, lets the two take turns and reads everything back.
 func (p *placement) besideFloor(ctx context.Context, last bool) (err error) {
 	p.tell("starting the floor")
-	dir := filepath.Join(p.work, "floor-"+p.where)
+	dir := filepath.Join(p.Work, "floor-"+p.where)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	seats, err := p.net.seats()
+	seats, err := p.Net.Seats()
 	if err != nil {
 		return err
 	}
 	w := &p.Scenario.Workload
 	floor, err := p.Programs.StartQuorumOn(ctx, target.FloorConfig{Dir: dir, RingBytes: w.RingBytes, SyncMethod: p.Method,
-		ReplyBytes: p.loads[record.System].replyBytes(), Log: p.path(p.where + "-floor.log")}, seats, p.lead)
+		ReplyBytes: p.loads[record.System].replyBytes(), Log: p.Path(p.where + "-floor.log")}, seats, p.lead)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, floor.Stop(target.StopTimeout)) }()
-	if p.loads[record.Floor], err = toFloor(ctx, p.clients(p.lead), *w, floor.Addr, p.where, p.sub(2)); err != nil {
+	if p.loads[record.Floor], err = toFloor(ctx, p.clients(p.lead), *w, floor.Addr, p.where, p.Sub(2)); err != nil {
 		return err
 	}
 	p.alive[record.Floor] = floor
-	p.meter = meter.Meter{Device: p.Device, PIDs: map[side][]int{record.System: p.brokers.PIDs(p.lead), record.Floor: floor.PIDs()}}
+	p.meter = meter.Meter{Device: p.Device, PIDs: map[side][]int{record.System: p.Brokers.PIDs(p.lead), record.Floor: floor.PIDs()}}
 	if err := p.warmUp(ctx, record.Floor); err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (p *placement) besideFloor(ctx context.Context, last bool) (err error) {
 		return err
 	}
 	if last {
-		if err := p.calibrate(ctx, after); err != nil {
+		if err := p.calibrate(ctx, across.After); err != nil {
 			return err
 		}
 	}
@@ -146,7 +147,7 @@ func (p *placement) besideFloor(ctx context.Context, last bool) (err error) {
 		return err
 	}
 	if lead != p.lead {
-		p.invalid("leader %s: it was on %s in the beginning and on %s in the end", p.where, p.net.called(p.lead), p.net.called(lead))
+		p.Invalid("leader %s: it was on %s in the beginning and on %s in the end", p.where, p.Net.Called(p.lead), p.Net.Called(lead))
 	}
 	p.sumUp()
 	for s := range p.logs {
@@ -160,7 +161,7 @@ func (p *placement) besideFloor(ctx context.Context, last bool) (err error) {
 // warmUp runs a side until its medians stand still.
 func (p *placement) warmUp(ctx context.Context, s side) error {
 	p.tell("warming up the %s", s)
-	window, limit := p.Suite.GeoWarmWindow(p.Scenario, p.longest), time.Duration(p.Suite.WarmLimitMs)*time.Millisecond
+	window, limit := p.Suite.GeoWarmWindow(p.Scenario, p.Longest), time.Duration(p.Suite.WarmLimitMs)*time.Millisecond
 	before, err := proc.ReadCPU("/proc")
 	if err != nil {
 		return err
@@ -168,7 +169,7 @@ func (p *placement) warmUp(ctx context.Context, s side) error {
 	n := uint64(0)
 	reason, err := warm.Up(ctx, window, limit, func(ctx context.Context, w time.Duration) (float64, error) {
 		n++
-		all, _, err := p.loads[s].slice(ctx, session.Stretch{Length: w, Seed: p.sub(1000 + n)})
+		all, _, err := p.loads[s].slice(ctx, session.Stretch{Length: w, Seed: p.Sub(1000 + n)})
 		if err != nil {
 			return 0, err
 		}
@@ -176,14 +177,32 @@ func (p *placement) warmUp(ctx context.Context, s side) error {
 	})
 	after, readErr := proc.ReadCPU("/proc")
 	if reason != "" && readErr == nil && after.Sub(before).StolenFraction() > record.StolenWorthTelling {
-		p.invalidByHost("leader %s: the %s %s", p.where, s, reason)
+		p.InvalidByHost("leader %s: the %s %s", p.where, s, reason)
 	} else if reason != "" {
-		p.invalid("leader %s: the %s %s", p.where, s, reason)
+		p.Invalid("leader %s: the %s %s", p.where, s, reason)
 	}
 	if err == nil && s == record.System {
-		err = p.brokers.Checkpoint(ctx)
+		err = p.Brokers.Checkpoint(ctx)
 	}
 	return p.explain(s, err)
+}
+
+// loaded is how long load is put on at a time while the network's round trips are measured.
+const loaded = 500 * time.Millisecond
+
+// calibrate measures the network's round trips with the load on.
+func (p *placement) calibrate(ctx context.Context, when string) error {
+	p.tell("the network's round trips under load, %s", when)
+	n := uint64(0)
+	err := p.Calibrate(ctx, when, func(ctx context.Context) error {
+		n++
+		_, _, err := p.loads[record.System].slice(ctx, session.Stretch{Length: loaded, Seed: p.Sub(1999 + n)})
+		return p.explain(record.System, err)
+	})
+	if err != nil {
+		return err
+	}
+	return p.explain(record.System, p.Brokers.Checkpoint(ctx))
 }
 
 // explain adds to an error what the process of that side said if it has ended.
@@ -197,10 +216,10 @@ func (p *placement) explain(s side, err error) error {
 // turns lets the sides take turns.
 func (p *placement) turns(ctx context.Context) error {
 	for i, c := range p.loads[record.System].clients {
-		p.regions = append(p.regions, record.Region{Placement: p.where, Leader: p.net.called(p.lead), Client: c.name,
+		p.regions = append(p.regions, record.Region{Placement: p.where, Leader: p.Net.Called(p.lead), Client: c.name,
 			TheoryUs: float64(p.loads[record.System].clients[i].theory.Nanoseconds()) / 1e3, System: hist.NewLatency(), Floor: hist.NewLatency()})
 	}
-	length, discard := p.Suite.GeoSlice(p.Scenario, p.longest)
+	length, discard := p.Suite.GeoSlice(p.Scenario, p.Longest)
 	for cycle := range p.Scenario.Cycles {
 		first := len(p.cycles)
 		var alls []session.Sample
@@ -209,7 +228,7 @@ func (p *placement) turns(ctx context.Context) error {
 			n := cycle*len(order) + i
 			p.tell("slice %d of %d: %s", n+1, p.Scenario.Cycles*len(order), who)
 			// Neighbours share their arrivals: A B, then B A.
-			all, each, err := p.turn(ctx, who, session.Stretch{Length: length, Discard: discard, Seed: p.sub(uint64(n / 2))})
+			all, each, err := p.turn(ctx, who, session.Stretch{Length: length, Discard: discard, Seed: p.Sub(uint64(n / 2))})
 			if err != nil {
 				return p.explain(who, err)
 			}
@@ -241,7 +260,7 @@ func (p *placement) turn(ctx context.Context, s side, what session.Stretch) (all
 	end := time.Now()
 	p.logs[s] = append(p.logs[s], interval{start: end.Add(-all.Counted), end: end, set: all.Hist})
 	if s == record.System {
-		if err := p.brokers.Checkpoint(ctx); err != nil {
+		if err := p.Brokers.Checkpoint(ctx); err != nil {
 			return all, nil, err
 		}
 	}
@@ -250,7 +269,7 @@ func (p *placement) turn(ctx context.Context, s side, what session.Stretch) (all
 	if err != nil {
 		return all, nil, err
 	}
-	sl := session.Judge(len(p.slices)+len(p.cycles), s, p.began, all, before, after, p.meter.Device != "")
+	sl := session.Judge(len(p.slices)+len(p.cycles), s, p.Began, all, before, after, p.meter.Device != "")
 	sl.Of = p.where
 	p.cycles = append(p.cycles, sl)
 	p.lag[s].Merge(all.Hist.Lag)
@@ -262,11 +281,11 @@ func (p *placement) sumUp() {
 	for _, pair := range sum.Pairs(p.cycles, p.sets, hist.NewLatency(), p.Scenario.Workload.GatedPairs) {
 		if pair.Unit == "us" { // arrivals are by a schedule: the rate is its
 			pair.Name = record.PlacedPair(p.where, pair.Name)
-			p.rec.Pairs = append(p.rec.Pairs, pair)
+			p.Rec.Pairs = append(p.Rec.Pairs, pair)
 		}
 	}
-	p.rec.Regions = append(p.rec.Regions, p.regions...)
-	p.figure(record.Host, "mean_theory_us_"+p.where, "us", float64(p.loads[record.System].mean.Nanoseconds())/1e3)
+	p.Rec.Regions = append(p.Rec.Regions, p.regions...)
+	p.Figure(record.Host, "mean_theory_us_"+p.where, "us", float64(p.loads[record.System].mean.Nanoseconds())/1e3)
 	good := 0
 	for _, sl := range p.cycles {
 		if sl.Verdict == record.OK {
@@ -275,18 +294,18 @@ func (p *placement) sumUp() {
 	}
 	if good == 0 && len(p.cycles) > 0 {
 		bad, host := sum.FirstBad(p.cycles)
-		tell := p.invalid
+		tell := p.Invalid
 		if host {
-			tell = p.invalidByHost
+			tell = p.InvalidByHost
 		}
 		tell("leader %s: no cycle of slices is valid; slice %d: %s", p.where, bad.Number, bad.Reasons[0])
 	}
 	for s, set := range p.sets {
 		if n := set.Response.Failed(); n > 0 {
-			p.invalid("leader %s: %d operations of the %s failed", p.where, n, s)
+			p.Invalid("leader %s: %d operations of the %s failed", p.where, n, s)
 		}
 		if n := set.OutOfRange(); n > 0 {
-			p.invalid("leader %s: %d latencies of the %s are outside of what a histogram holds", p.where, n, s)
+			p.Invalid("leader %s: %d latencies of the %s are outside of what a histogram holds", p.where, n, s)
 		}
 	}
 	p.trip.slices = append(p.trip.slices, p.cycles...)
@@ -295,12 +314,12 @@ func (p *placement) sumUp() {
 
 // writeLog writes a side's histograms as an HdrHistogram log with one interval per slice, as seen from the mean distance.
 func (p *placement) writeLog(s side) error {
-	f, err := os.Create(p.path(p.where + "-" + string(s) + ".hlog"))
+	f, err := os.Create(p.Path(p.where + "-" + string(s) + ".hlog"))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	log, err := hist.NewLog(f, p.began, fmt.Sprintf("%s, leader %s, launch %d, %s, seed %d", p.Scenario.Name, p.where, p.Number, s, p.Seed))
+	log, err := hist.NewLog(f, p.Began, fmt.Sprintf("%s, leader %s, launch %d, %s, seed %d", p.Scenario.Name, p.where, p.Number, s, p.Seed))
 	if err != nil {
 		return err
 	}
@@ -320,15 +339,15 @@ func (p *placement) check(ctx context.Context) error {
 		return fmt.Errorf("data check: %w", err)
 	}
 	if !found.OK {
-		p.fail("leader %s: data check: %s", p.where, found.Detail)
+		p.Fail("leader %s: data check: %s", p.where, found.Detail)
 	}
-	if before := p.rec.Check; before != nil {
+	if before := p.Rec.Check; before != nil {
 		found = before.Plus(found)
 	}
-	p.rec.Check = found
+	p.Rec.Check = found
 	return nil
 }
 
 func (p *placement) tell(format string, args ...any) {
-	p.step("leader "+p.where+": "+format, args...)
+	p.Step("leader "+p.where+": "+format, args...)
 }

@@ -39,7 +39,7 @@ func (l *launch) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.rec.Requests = writer.Acked() + out.Acked()
+		l.Rec.Requests = writer.Acked() + out.Acked()
 		l.caughtUp(found, rate)
 		return errors.Join(l.check(ctx, writer), l.check(ctx, out))
 	})
@@ -48,13 +48,13 @@ func (l *launch) catchUp(ctx context.Context) error {
 // caughtUp records what was found, and the disk's own rate if there is one.
 func (l *launch) caughtUp(r *catchup.Result, disk float64) {
 	if r.Moved {
-		l.invalid("somebody else led in the end: an election came between")
+		l.Invalid("somebody else led in the end: an election came between")
 	}
 	rate := r.Rate()
 	if disk > 0 {
-		l.rec.Pairs = append(l.rec.Pairs, record.Pair{Name: "catch-up", Unit: "bytes/s", System: rate, Floor: disk, Ratio: disk / rate, Excess: disk - rate, Slices: 1, Gated: true})
+		l.Rec.Pairs = append(l.Rec.Pairs, record.Pair{Name: "catch-up", Unit: "bytes/s", System: rate, Floor: disk, Ratio: disk / rate, Excess: disk - rate, Slices: 1, Gated: true})
 	}
 	for _, f := range r.Figures() {
-		l.figure(record.System, f.Name, f.Unit, f.Value)
+		l.Figure(record.System, f.Name, f.Unit, f.Value)
 	}
 }

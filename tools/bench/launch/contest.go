@@ -158,9 +158,9 @@ func (c *contest) warmUp(ctx context.Context, s side) error {
 	})
 	after, readErr := proc.ReadCPU("/proc")
 	if reason != "" && readErr == nil && after.Sub(before).StolenFraction() > record.StolenWorthTelling {
-		c.invalidByHost("the %s %s", s, reason)
+		c.InvalidByHost("the %s %s", s, reason)
 	} else if reason != "" {
-		c.invalid("the %s %s", s, reason)
+		c.Invalid("the %s %s", s, reason)
 	}
 	if err == nil && (s == record.System || c.meter.Twin) {
 		err = c.settle(ctx)
@@ -252,26 +252,26 @@ func (c *contest) turn(ctx context.Context, n int, s side, what session.Stretch)
 
 // conclude fills the record from the slices.
 func (c *contest) conclude() error {
-	c.rec.Slices = c.slices
-	c.rec.Pairs = sum.Pairs(c.slices, c.sets, c.endToEnd, c.Scenario.Workload.GatedPairs)
-	c.rec.Figures = append(c.rec.Figures, sum.Figures(c.slices)...)
+	c.Rec.Slices = c.slices
+	c.Rec.Pairs = sum.Pairs(c.slices, c.sets, c.endToEnd, c.Scenario.Workload.GatedPairs)
+	c.Rec.Figures = append(c.Rec.Figures, sum.Figures(c.slices)...)
 	if c.floorless {
-		c.rec.Figures = append(c.rec.Figures, sum.Alone(c.slices, c.sets[record.System], c.endToEnd)...)
+		c.Rec.Figures = append(c.Rec.Figures, sum.Alone(c.slices, c.sets[record.System], c.endToEnd)...)
 	}
 	good := 0
 	for _, sl := range c.slices {
 		if sl.Verdict == record.OK {
 			good++
 			if sl.Side == record.System {
-				c.rec.Requests += sl.Requests
+				c.Rec.Requests += sl.Requests
 			}
 		}
 	}
 	if good == 0 && len(c.slices) > 0 {
 		bad, host := sum.FirstBad(c.slices)
-		tell := c.invalid
+		tell := c.Invalid
 		if host {
-			tell = c.invalidByHost
+			tell = c.InvalidByHost
 		}
 		tell("no cycle of slices is valid; slice %d: %s", bad.Number, bad.Reasons[0])
 	}
@@ -287,13 +287,13 @@ func (c *contest) conclude() error {
 			name string
 			h    *hist.Hist
 		}{{"response", set.Response}, {"service", set.Service}, {"lag", set.Lag}, {"backlog", set.Backlog}} {
-			c.rec.Histograms = append(c.rec.Histograms, record.Histogram{Side: s, Name: h.name, Hist: h.h})
+			c.Rec.Histograms = append(c.Rec.Histograms, record.Histogram{Side: s, Name: h.name, Hist: h.h})
 		}
 		if n := set.Response.Failed(); n > 0 {
-			c.invalid("%d operations of the %s failed", n, s)
+			c.Invalid("%d operations of the %s failed", n, s)
 		}
 		if n := set.OutOfRange(); n > 0 {
-			c.invalid("%d latencies of the %s are outside of what a histogram holds", n, s)
+			c.Invalid("%d latencies of the %s are outside of what a histogram holds", n, s)
 		}
 		if err := c.writeLog(s); err != nil {
 			return err
@@ -308,14 +308,14 @@ func (c *contest) consumed() {
 		return
 	}
 	if n := c.endToEnd.OutOfRange() + c.delivery.OutOfRange(); n > 0 {
-		c.invalid("%d end-to-end latencies are outside of what a histogram holds", n)
+		c.Invalid("%d end-to-end latencies are outside of what a histogram holds", n)
 	}
 	for _, p := range []float64{50, 99} {
 		if c.delivery.Supports(p) {
-			c.figure(record.System, fmt.Sprintf("delivery_us_p%g", p), "us", float64(c.delivery.Percentile(p, hist.HighestNS).NS)/1e3)
+			c.Figure(record.System, fmt.Sprintf("delivery_us_p%g", p), "us", float64(c.delivery.Percentile(p, hist.HighestNS).NS)/1e3)
 		}
 	}
-	c.rec.Histograms = append(c.rec.Histograms, record.Histogram{Side: record.System, Name: "end-to-end", Hist: c.endToEnd})
+	c.Rec.Histograms = append(c.Rec.Histograms, record.Histogram{Side: record.System, Name: "end-to-end", Hist: c.endToEnd})
 }
 
 // writeLog writes a side's histograms as an HdrHistogram log with one interval per slice.

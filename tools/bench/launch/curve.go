@@ -28,7 +28,7 @@ func (l *launch) curve(ctx context.Context) error {
 // point is one of them.
 func (l *launch) point(ctx context.Context, i int, p profiles.Point, name string) (err error) {
 	one := *l
-	one.rec = &record.Launch{Number: l.Number, Verdict: record.OK}
+	one.Rec = &record.Launch{Number: l.Number, Verdict: record.OK}
 	one.Scenario.Workload, one.Scenario.Name = l.Scenario.Workload.At(p), fmt.Sprintf("%s-%d", l.Scenario.Name, i+1)
 	one.Seed, one.work = l.sub(uint64(4000+i)), filepath.Join(l.work, fmt.Sprint(i+1))
 	one.Progress = func(step string) { l.step("%s: %s", name, step) }
@@ -36,25 +36,25 @@ func (l *launch) point(ctx context.Context, i int, p profiles.Point, name string
 		return err
 	}
 	err = errors.Join(one.recovery(ctx), os.RemoveAll(one.work))
-	if found := one.rec.Check; found != nil && l.rec.Check != nil {
-		l.rec.Check = l.rec.Check.Plus(found)
+	if found := one.Rec.Check; found != nil && l.Rec.Check != nil {
+		l.Rec.Check = l.Rec.Check.Plus(found)
 	} else if found != nil {
-		l.rec.Check = found
+		l.Rec.Check = found
 	}
-	l.rec.Requests += one.rec.Requests
-	l.rec.Notes = append(l.rec.Notes, one.rec.Notes...)
-	if one.rec.Verdict == record.Failed {
-		l.fail("%s: %s", name, strings.Join(one.rec.Reasons, "; "))
-	} else if one.rec.Verdict != record.OK {
-		l.invalid("%s: %s", name, strings.Join(one.rec.Reasons, "; "))
+	l.Rec.Requests += one.Rec.Requests
+	l.Rec.Notes = append(l.Rec.Notes, one.Rec.Notes...)
+	if one.Rec.Verdict == record.Failed {
+		l.Fail("%s: %s", name, strings.Join(one.Rec.Reasons, "; "))
+	} else if one.Rec.Verdict != record.OK {
+		l.Invalid("%s: %s", name, strings.Join(one.Rec.Reasons, "; "))
 	}
 	if err != nil {
 		return err
 	}
-	l.rec.Points = append(l.rec.Points, record.PointOf(one.rec, p.PreloadBytes, p.Partitions))
-	if ack, ok := one.rec.Pair("first-ack"); ok {
+	l.Rec.Points = append(l.Rec.Points, record.PointOf(one.Rec, p.PreloadBytes, p.Partitions))
+	if ack, ok := one.Rec.Pair("first-ack"); ok {
 		ack.Name, ack.Gated = fmt.Sprintf("ack-%dM-x%d", p.PreloadBytes>>20, p.Partitions), false
-		l.rec.Pairs = append(l.rec.Pairs, ack)
+		l.Rec.Pairs = append(l.Rec.Pairs, ack)
 	}
 	return nil
 }

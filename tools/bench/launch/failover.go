@@ -60,10 +60,10 @@ func (l *launch) failover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.rec.Incidents, l.rec.Requests = found.Incidents, out.Acked()
-		l.rec.Figures = append(l.rec.Figures, record.GapFigures(found.Incidents)...)
-		l.figure(record.System, "usual_gap_ms_worst", "ms", float64(found.Usual)/1e6)
-		l.figure(record.System, "records_unacknowledged", "1", float64(found.Failed))
+		l.Rec.Incidents, l.Rec.Requests = found.Incidents, out.Acked()
+		l.Rec.Figures = append(l.Rec.Figures, record.GapFigures(found.Incidents)...)
+		l.Figure(record.System, "usual_gap_ms_worst", "ms", float64(found.Usual)/1e6)
+		l.Figure(record.System, "records_unacknowledged", "1", float64(found.Failed))
 		return l.check(ctx, out)
 	})
 }
@@ -81,7 +81,7 @@ func (l *launch) incidents() map[record.IncidentSort]int {
 	if w.SlowDiskIncidents > 0 {
 		if err := l.slow().Permitted(); err != nil {
 			counts[record.Slow] = 0
-			l.rec.Notes = append(l.rec.Notes, "there is no slow-disk incident: "+err.Error())
+			l.Rec.Notes = append(l.Rec.Notes, "there is no slow-disk incident: "+err.Error())
 		}
 	}
 	return counts

@@ -61,12 +61,12 @@ func (l *launch) check(ctx context.Context, c checker) error {
 		return fmt.Errorf("data check: %w", err)
 	}
 	if !found.OK {
-		l.fail("data check: %s", found.Detail)
+		l.Fail("data check: %s", found.Detail)
 	}
-	if before := l.rec.Check; before != nil {
+	if before := l.Rec.Check; before != nil {
 		found = before.Plus(found)
 	}
-	l.rec.Check = found
+	l.Rec.Check = found
 	return nil
 }
 

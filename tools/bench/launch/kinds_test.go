@@ -18,6 +18,7 @@ import (
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/session"
 	"ackline/tools/bench/sum"
+	"ackline/tools/bench/verdict"
 )
 
 // sure runs a launch and fails the test for everything that a busy test machine does not explain.
@@ -232,11 +233,11 @@ func TestNoValidRung(t *testing.T) {
 		rec := record.Launch{Verdict: record.OK, Rungs: []record.Rung{{Side: record.System, Verdict: record.Invalid, Reasons: []string{"stolen"}, HostOnly: true},
 			{Side: record.System, Verdict: record.Invalid, Reasons: []string{"foreign"}, HostOnly: !other}, {Side: record.Floor, Verdict: record.OK, Requests: 5}}}
 		p, _, _ := stage(t, produceWorkload())
-		c := &contest{launch: &launch{Plan: p, rec: &rec}}
+		c := &contest{launch: &launch{Plan: p, Book: verdict.Book{Rec: &rec}}}
 		if err := c.knees(); err != nil {
 			t.Fatal(err)
 		}
-		c.finish(0.07)
+		c.Finish(0.07)
 		if rec.Verdict != record.Invalid || rec.HostOnly == other || !strings.Contains(rec.Reasons[0], "stolen") || rec.Requests != 0 {
 			t.Errorf("another reason: %v; %+v", other, rec)
 		}
@@ -273,29 +274,6 @@ func TestBlameTheHost(t *testing.T) {
 		}
 		if v := get(t, sl.Figures, record.StolenFraction); v != float64(c.stolen)/1000 {
 			t.Errorf("%s: %v was stolen", name, v)
-		}
-	}
-}
-
-func TestLaunchSaysThatTheHostIsToBlame(t *testing.T) {
-	for _, c := range []struct {
-		spoil func(l *launch)
-		want  bool
-	}{
-		{func(l *launch) { l.invalidByHost("late") }, true},
-		{func(l *launch) { l.invalidByHost("late"); l.invalid("foreign") }, false},
-		{func(l *launch) { l.invalidByHost("late"); l.fail("lost") }, false},
-		{func(l *launch) {}, false},
-	} {
-		l := &launch{rec: &record.Launch{Verdict: record.OK, Pairs: []record.Pair{{Name: "p50"}}}}
-		c.spoil(l)
-		l.finish(0.071)
-		said := strings.Contains(strings.Join(l.rec.Reasons, "\n"), "nothing but the host speaks against this launch: it took 7.1% of this machine's CPU time")
-		if l.rec.HostOnly != c.want || said != c.want || (l.rec.Pairs == nil) != (l.rec.Verdict != record.OK) {
-			t.Errorf("%+v, want host only %v", l.rec, c.want)
-		}
-		if v, ok := l.rec.Get(record.Host, record.StolenFraction); !ok || v != 0.071 {
-			t.Errorf("the launch says that %v was stolen", v)
 		}
 	}
 }

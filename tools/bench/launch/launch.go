@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,6 +25,7 @@ import (
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/target"
+	"ackline/tools/bench/verdict"
 )
 
 // Plan says what to launch.
@@ -57,13 +57,12 @@ const topic = "bench"
 // launch is a Plan that is being run.
 type launch struct {
 	Plan
-	rec    *record.Launch
-	work   string // fresh directory on the disk
-	began  time.Time
-	links  target.Links // between several nodes; nil: nothing
-	topic  string       // that is measured; on a cluster that is there, it has a name once it is made
-	left   []error      // why what was made on a cluster that is there may be there still
-	others int          // reasons that a host which takes CPU time away does not explain
+	verdict.Book
+	work  string // fresh directory on the disk
+	began time.Time
+	links target.Links // between several nodes; nil: nothing
+	topic string       // that is measured; on a cluster that is there, it has a name once it is made
+	left  []error      // why what was made on a cluster that is there may be there still
 }
 
 // Run runs one launch. The record says everything that went wrong with the measurement; an error means that the bench
@@ -71,7 +70,7 @@ type launch struct {
 func Run(ctx context.Context, p Plan) (record.Launch, error) {
 	rec := record.Launch{Number: p.Number, Scenario: p.Scenario.Name, Seed: p.Seed, Started: time.Now().UTC().Truncate(time.Millisecond),
 		Verdict: record.OK}
-	l := &launch{Plan: p, rec: &rec, began: time.Now()}
+	l := &launch{Plan: p, Book: verdict.Book{Rec: &rec}, began: time.Now()}
 	if p.There == nil {
 		var err error
 		if l.work, err = os.MkdirTemp(p.Dir, "bench-"); err != nil {
@@ -96,58 +95,16 @@ func Run(ctx context.Context, p Plan) (record.Launch, error) {
 		return rec, errors.Join(append(l.left, context.Cause(ctx))...)
 	}
 	if err = errors.Join(append(l.left, err)...); err != nil {
-		l.fail("%v", err)
+		l.Fail("%v", err)
 	}
-	l.finish(after.Sub(before).StolenFraction())
+	l.Finish(after.Sub(before).StolenFraction())
 	return rec, l.gone(ctx, err)
-}
-
-// finish notes what the host took of this machine's CPUs, and whether that is all that speaks against the launch.
-func (l *launch) finish(stolen float64) {
-	l.figure(record.Host, record.StolenFraction, "1", stolen)
-	if l.rec.Verdict == record.Invalid && l.others == 0 {
-		l.rec.HostOnly = true
-		l.rec.Reasons = append(l.rec.Reasons, fmt.Sprintf("nothing but the host speaks against this launch: it took %.1f%% of this machine's CPU time meanwhile", 100*stolen))
-	}
-	if l.rec.Verdict != record.OK {
-		l.rec.Pairs = nil // figures stay for diagnosis, comparisons do not
-	}
-}
-
-// fail notes that the launch has no figures.
-func (l *launch) fail(format string, args ...any) {
-	l.others++
-	l.rec.Verdict = record.Failed
-	l.rec.Reasons = append(l.rec.Reasons, fmt.Sprintf(format, args...))
-}
-
-// invalid notes that the launch's figures mean nothing.
-func (l *launch) invalid(format string, args ...any) {
-	l.others++
-	l.invalidByHost(format, args...)
-}
-
-// invalidByHost is invalid for a reason that a host brings about which takes CPU time away.
-func (l *launch) invalidByHost(format string, args ...any) {
-	if l.rec.Verdict == record.OK {
-		l.rec.Verdict = record.Invalid
-	}
-	l.rec.Reasons = append(l.rec.Reasons, fmt.Sprintf(format, args...))
 }
 
 func (l *launch) step(format string, args ...any) {
 	if l.Progress != nil {
 		l.Progress(fmt.Sprintf(format, args...))
 	}
-}
-
-// figure records a number of the launch; one that could not be computed is an invalid launch, not a figure.
-func (l *launch) figure(s side, name, unit string, v float64) {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		l.invalid("%s of the %s could not be computed: there was nothing to compute it from", name, s)
-		return
-	}
-	l.rec.Figures = append(l.rec.Figures, record.Figure{Name: name, Unit: unit, Side: s, Value: v})
 }
 
 // path names a file of this launch in the out directory: launch-03-steady-floor.log.

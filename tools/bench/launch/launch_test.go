@@ -23,6 +23,7 @@ import (
 	"ackline/profiles"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/target"
+	"ackline/tools/bench/verdict"
 	"ackline/tools/floor/echo"
 )
 
@@ -294,7 +295,7 @@ func TestInterruptedLaunchCleansUp(t *testing.T) {
 func TestTooFewLapsAreInvalid(t *testing.T) {
 	p, _, _ := stage(t, produceWorkload())
 	rec := record.Launch{Verdict: record.OK}
-	c := &contest{launch: &launch{Plan: p, rec: &rec}, all: map[side]int64{record.System: 300}}
+	c := &contest{launch: &launch{Plan: p, Book: verdict.Book{Rec: &rec}}, all: map[side]int64{record.System: 300}}
 	m := target.Metrics{Values: map[string]float64{target.Checkpoints: 3, target.WALBytes: 2 * float64(p.Scenario.Workload.RingBytes), target.WALBatches: 100,
 		target.Allocations: 900},
 		Stages: map[string]target.Buckets{"sync": {Bounds: []float64{0.0001, 0.0002}, Counts: []float64{0, 10}}}}

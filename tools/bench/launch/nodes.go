@@ -20,7 +20,7 @@ func (l *launch) nodes(b *target.Brokers) target.Nodes {
 func (c *contest) stayed(ctx context.Context, b *target.Brokers) error {
 	lead, err := c.leads(ctx, b)
 	if err == nil && lead != c.lead {
-		c.invalid("the partition was led by node %d in the beginning and by node %d in the end: an election came between", c.lead+1, lead+1)
+		c.Invalid("the partition was led by node %d in the beginning and by node %d in the end: an election came between", c.lead+1, lead+1)
 	}
 	return err
 }
@@ -47,6 +47,6 @@ func (c *contest) roundTrip(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.figure(record.Host, "link_round_trip_us_p50", "us", smp.P50us())
+	c.Figure(record.Host, "link_round_trip_us_p50", "us", smp.P50us())
 	return nil
 }

@@ -40,7 +40,7 @@ func (l *launch) writes(ctx context.Context, measure func(*contest, context.Cont
 			if err != nil {
 				return err
 			}
-			l.figure(record.System, "resident_bytes_at_rest", "bytes", float64(rest.ResidentBytes))
+			l.Figure(record.System, "resident_bytes_at_rest", "bytes", float64(rest.ResidentBytes))
 		}
 		err = l.compete(ctx, broker, system, durableEcho, func(ctx context.Context, c *contest) error { return measure(c, ctx, broker) })
 		if err != nil {
@@ -100,7 +100,7 @@ func (c *contest) besideTheDisk(ctx context.Context, run func(context.Context) e
 	}
 	for _, s := range c.sides() {
 		if rate, n := sum.LogMean(c.slices, s, "requests_per_second"); n > 0 {
-			c.figure(s, "record_bytes_per_second", "bytes/s", rate*float64(w.RecordBytes*w.RecordsPerRequest))
+			c.Figure(s, "record_bytes_per_second", "bytes/s", rate*float64(w.RecordBytes*w.RecordsPerRequest))
 		}
 	}
 	return nil
@@ -126,7 +126,7 @@ func (l *launch) diskBeside(ctx context.Context, run func(context.Context) error
 		}
 	}
 	if best > 0 {
-		l.figure(record.Host, record.DurableRate, "bytes/s", best)
+		l.Figure(record.Host, record.DurableRate, "bytes/s", best)
 	}
 	return best, nil
 }
@@ -157,12 +157,12 @@ func (c *contest) library(ctx context.Context, broker *target.Brokers) error {
 		}
 	}
 	if len(p50s[kgo]) < 2 || len(p50s[frames]) < 2 {
-		c.rec.Notes = append(c.rec.Notes, fmt.Sprintf("franz-go beside the frames: slices of %v have fewer than %d requests, too few for a median", length, hist.Needed(50)))
+		c.Rec.Notes = append(c.Rec.Notes, fmt.Sprintf("franz-go beside the frames: slices of %v have fewer than %d requests, too few for a median", length, hist.Needed(50)))
 	} else {
 		library, own := stats.LogMean(p50s[kgo]), stats.LogMean(p50s[frames])
-		c.figure(record.Host, "franz_go_us_p50", "us", library)
-		c.figure(record.Host, "frames_us_p50_beside_franz_go", "us", own)
-		c.figure(record.Host, "franz_go_costs_us_p50", "us", library-own)
+		c.Figure(record.Host, "franz_go_us_p50", "us", library)
+		c.Figure(record.Host, "frames_us_p50_beside_franz_go", "us", own)
+		c.Figure(record.Host, "franz_go_costs_us_p50", "us", library-own)
 	}
 	return c.check(ctx, kgo)
 }
@@ -177,11 +177,11 @@ func (c *contest) inside(nodes []target.Metrics) {
 		return
 	}
 	in := inside.Of(nodes, c.lead, float64(c.all[record.System]), float64(c.Scenario.Workload.RingBytes))
-	c.rec.Stages = append(c.rec.Stages, in.Stages...)
+	c.Rec.Stages = append(c.Rec.Stages, in.Stages...)
 	for _, f := range in.Figures {
-		c.figure(f.Side, f.Name, f.Unit, f.Value)
+		c.Figure(f.Side, f.Name, f.Unit, f.Value)
 	}
 	if in.Invalid != "" {
-		c.invalid("%s", in.Invalid)
+		c.Invalid("%s", in.Invalid)
 	}
 }

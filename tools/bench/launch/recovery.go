@@ -62,7 +62,7 @@ func (l *launch) recovery(ctx context.Context) error {
 	}
 	bytes := broker.RecoveredBytes
 	if bytes < written {
-		l.invalid("recovery read %d bytes of the WAL, %d were acknowledged since the start: a checkpoint came between, so that less was recovered than meant; "+
+		l.Invalid("recovery read %d bytes of the WAL, %d were acknowledged since the start: a checkpoint came between, so that less was recovered than meant; "+
 			"a larger ring_bytes would keep it away", bytes, written)
 	}
 	if err := errors.Join(l.check(ctx, writer), l.check(ctx, out)); err != nil {
@@ -76,14 +76,14 @@ func (l *launch) recovery(ctx context.Context) error {
 	least := stats.LogMean([]float64{cold.read, reread})
 	for _, t := range times {
 		ms := float64(t.after.Nanoseconds()) / 1e6
-		l.rec.Pairs = append(l.rec.Pairs, record.Pair{Name: t.until, Unit: "ms", System: ms, Floor: least, Ratio: ms / least, Excess: ms - least, Slices: 1,
+		l.Rec.Pairs = append(l.Rec.Pairs, record.Pair{Name: t.until, Unit: "ms", System: ms, Floor: least, Ratio: ms / least, Excess: ms - least, Slices: 1,
 			Gated: t.until == "first-ack"})
 	}
-	l.rec.Requests = entries
-	l.figure(record.System, record.RecoveredBytes, "bytes", float64(bytes))
-	l.figure(record.System, record.RestBytes, "bytes", float64(rest.ResidentBytes))
-	l.figure(record.System, record.PeakBytes, "bytes", float64(peak))
-	l.figure(record.System, "replay_ms_cold", "ms", float64(cold.replay.Nanoseconds())/1e6)
+	l.Rec.Requests = entries
+	l.Figure(record.System, record.RecoveredBytes, "bytes", float64(bytes))
+	l.Figure(record.System, record.RestBytes, "bytes", float64(rest.ResidentBytes))
+	l.Figure(record.System, record.PeakBytes, "bytes", float64(peak))
+	l.Figure(record.System, "replay_ms_cold", "ms", float64(cold.replay.Nanoseconds())/1e6)
 	return l.warmReplay(ctx, &broker, recovered{entries: entries, later: writer.Acked() + out.Acked() - entries, bytes: bytes})
 }
 
@@ -120,9 +120,9 @@ func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *s
 	if err != nil {
 		return cold, times, errors.Join(err, b.Err())
 	}
-	l.rec.Figures = append(l.rec.Figures, seen.Figures()...)
+	l.Rec.Figures = append(l.Rec.Figures, seen.Figures()...)
 	if missed := out.Missed(seen); missed != "" {
-		l.rec.Notes = append(l.rec.Notes, missed)
+		l.Rec.Notes = append(l.Rec.Notes, missed)
 	} else if seen.Watched {
 		times = append(times, moment{"p99-restored", seen.Restored.Sub(b.Began())})
 	}
@@ -186,7 +186,7 @@ func (l *launch) cold() error {
 		if err := disk.Evict(l.work); err != nil {
 			return err
 		}
-		l.rec.Notes = append(l.rec.Notes, "without root only the broker's own files were dropped from the page cache before the restart")
+		l.Rec.Notes = append(l.Rec.Notes, "without root only the broker's own files were dropped from the page cache before the restart")
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func (l *launch) warmReplay(ctx context.Context, broker **target.Broker, held re
 	}
 	b := *broker
 	if entries := held.in(b.RecoveredBytes); entries >= 10_000 {
-		l.figure(record.System, "replay_ms_per_10000", "ms", float64(b.RecoveredIn.Nanoseconds())/1e6*10_000/entries)
+		l.Figure(record.System, "replay_ms_per_10000", "ms", float64(b.RecoveredIn.Nanoseconds())/1e6*10_000/entries)
 	}
 	return nil
 }

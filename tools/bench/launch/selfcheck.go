@@ -59,9 +59,9 @@ func (c *contest) quorumCheck(ctx context.Context) (err error) {
 	if err := c.besideItsParts(ctx, &parts.Durable{Part: parts.Part{Name: record.QuorumTrial}, Measure: q.Measure}); err != nil {
 		return err
 	}
-	c.figure(record.Host, "follower_hop_us_p50", "us", stats.LogMean(q.HopUs))
-	c.figure(record.Host, "sync_of_each_node_us_p50", "us", stats.LogMean(q.SyncUs))
-	c.figure(record.Host, "hop_and_sync_us_p50", "us", stats.LogMean(q.SumUs))
+	c.Figure(record.Host, "follower_hop_us_p50", "us", stats.LogMean(q.HopUs))
+	c.Figure(record.Host, "sync_of_each_node_us_p50", "us", stats.LogMean(q.SyncUs))
+	c.Figure(record.Host, "hop_and_sync_us_p50", "us", stats.LogMean(q.SumUs))
 	return nil
 }
 
@@ -98,10 +98,10 @@ func (c *contest) besideItsParts(ctx context.Context, r *parts.Durable) (err err
 		return err
 	}
 	for _, p := range []*parts.Part{&r.Part, e, p, f} {
-		c.figure(record.Host, p.Name, "us", p.Us())
+		c.Figure(record.Host, p.Name, "us", p.Us())
 	}
-	c.figure(record.Host, "pause_us_p50", "us", pauseUs)
-	c.figure(record.Host, record.FloorCheck, "ratio", parts.Ratio(f.Us(), r.Us(), e.Us(), p.Us(), pauseUs))
+	c.Figure(record.Host, "pause_us_p50", "us", pauseUs)
+	c.Figure(record.Host, record.FloorCheck, "ratio", parts.Ratio(f.Us(), r.Us(), e.Us(), p.Us(), pauseUs))
 	return nil
 }
 

@@ -28,10 +28,10 @@ func (c *contest) split(ctx context.Context, broker *target.Brokers) error {
 		return fmt.Errorf("asking for stages: %w", err)
 	}
 	if st := smp.Stages; !st.Usable || st.Slowest == nil {
-		c.rec.Notes = append(c.rec.Notes, "where the time goes: "+st.Why)
+		c.Rec.Notes = append(c.Rec.Notes, "where the time goes: "+st.Why)
 	} else {
 		for i, s := range st.Median.Stages {
-			c.rec.Split = append(c.rec.Split, record.Split{Name: s.Stage, MedianUs: s.US, SlowestUs: st.Slowest.Stages[i].US})
+			c.Rec.Split = append(c.Rec.Split, record.Split{Name: s.Stage, MedianUs: s.US, SlowestUs: st.Slowest.Stages[i].US})
 		}
 	}
 	return c.check(ctx, asking)

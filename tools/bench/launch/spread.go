@@ -80,9 +80,9 @@ func (c *contest) besideOne(ctx context.Context, b *target.Brokers) error {
 		if !c.countable() {
 			break
 		}
-		c.figure(s, "syncs_per_second", "1/s", syncs[s]/seconds[s])
-		c.figure(s, "syncs_per_request", "1/request", syncs[s]/float64(c.all[s]))
-		c.figure(s, "raft_messages_per_request", "1/request", messages[s]/float64(c.all[s]))
+		c.Figure(s, "syncs_per_second", "1/s", syncs[s]/seconds[s])
+		c.Figure(s, "syncs_per_request", "1/request", syncs[s]/float64(c.all[s]))
+		c.Figure(s, "raft_messages_per_request", "1/request", messages[s]/float64(c.all[s]))
 	}
 	if err := c.conclude(); err != nil {
 		return err
@@ -120,8 +120,8 @@ func (l *launch) idle(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, b.Err())
 		}
-		l.rec.Requests = int64(w.Partitions)
-		l.rec.Figures = append(l.rec.Figures, found...)
+		l.Rec.Requests = int64(w.Partitions)
+		l.Rec.Figures = append(l.Rec.Figures, found...)
 		return nil
 	})
 }

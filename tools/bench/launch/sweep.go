@@ -43,7 +43,7 @@ func (c *contest) climb(ctx context.Context, broker *target.Brokers) error {
 			if err != nil {
 				return c.explain(s, err)
 			}
-			c.rec.Rungs = append(c.rec.Rungs, r)
+			c.Rec.Rungs = append(c.Rec.Rungs, r)
 			saturated[s] = beyondAll(r, float64(c.Scenario.Workload.ObjectiveP99Us))
 		}
 	}
@@ -55,7 +55,7 @@ func (c *contest) climb(ctx context.Context, broker *target.Brokers) error {
 		return err
 	}
 	c.inside(target.Between(before, after))
-	c.rec.Stages = nil // over all rates together they say nothing
+	c.Rec.Stages = nil // over all rates together they say nothing
 	return nil
 }
 
@@ -91,23 +91,23 @@ func rungOf(rate float64, smp session.Sample, sl record.Slice, timeout time.Dura
 
 // knees fills the record from the rungs.
 func (c *contest) knees() error {
-	c.rec.Slices = c.slices
+	c.Rec.Slices = c.slices
 	objective := float64(c.Scenario.Workload.ObjectiveP99Us)
 	for _, s := range c.sides() {
-		k, ok := record.FindKnee(c.rec.Rungs, s, objective)
+		k, ok := record.FindKnee(c.Rec.Rungs, s, objective)
 		switch {
 		case !ok:
 			c.noRung(s)
 		case k.Missed > 0 && k.RatePerSecond > 0:
-			c.figure(s, "knee_per_second", "1/s", k.RatePerSecond)
+			c.Figure(s, "knee_per_second", "1/s", k.RatePerSecond)
 		}
 		if err := c.writeLog(s); err != nil {
 			return err
 		}
 	}
-	for _, r := range c.rec.Rungs {
+	for _, r := range c.Rec.Rungs {
 		if r.Side == record.System && r.Verdict == record.OK {
-			c.rec.Requests += r.Requests
+			c.Rec.Requests += r.Requests
 		}
 	}
 	return nil
@@ -116,7 +116,7 @@ func (c *contest) knees() error {
 // noRung notes that a side has no rung that counts.
 func (c *contest) noRung(s side) {
 	host, why := true, ""
-	for _, r := range c.rec.Rungs {
+	for _, r := range c.Rec.Rungs {
 		if r.Side == s {
 			host = host && r.HostOnly
 			if why == "" {
@@ -124,9 +124,9 @@ func (c *contest) noRung(s side) {
 			}
 		}
 	}
-	tell := c.invalid
+	tell := c.Invalid
 	if host {
-		tell = c.invalidByHost
+		tell = c.InvalidByHost
 	}
 	tell("no rate of the %s is valid%s", s, why)
 }

@@ -191,9 +191,9 @@ func (c *contest) compareAnswers() {
 	text := fmt.Sprintf("the floor's answers have %d bytes, the brokers' %d: start it with --reply-bytes %d", theirs, mine, mine)
 	switch {
 	case mine-theirs > muchLonger || theirs-mine > muchLonger:
-		c.invalid("%s", text)
+		c.Invalid("%s", text)
 	case mine != theirs:
-		c.rec.Notes = append(c.rec.Notes, text)
+		c.Rec.Notes = append(c.Rec.Notes, text)
 	}
 }
 
@@ -209,12 +209,12 @@ func (c *contest) insideThere(nodes []target.Metrics) {
 		}
 	}
 	if lead < 0 {
-		c.rec.Notes = append(c.rec.Notes, "which of the http addresses is the leader's is not known, so there are no stages: name the brokers by the addresses that they advertise")
+		c.Rec.Notes = append(c.Rec.Notes, "which of the http addresses is the leader's is not known, so there are no stages: name the brokers by the addresses that they advertise")
 	}
 	in := inside.Elsewhere(nodes, lead, float64(c.all[record.System]))
-	c.rec.Stages = append(c.rec.Stages, in.Stages...)
+	c.Rec.Stages = append(c.Rec.Stages, in.Stages...)
 	for _, f := range in.Figures {
-		c.figure(f.Side, f.Name, f.Unit, f.Value)
+		c.Figure(f.Side, f.Name, f.Unit, f.Value)
 	}
 }
 

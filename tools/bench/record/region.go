@@ -12,10 +12,11 @@ type Region struct {
 	Floor     *hist.Hist `json:"floor"`
 }
 
-// Network is the emulated network of a launch, measured under load before and after everything that counts.
+// Network is the emulated network of a launch, measured before and after everything that counts.
 type Network struct {
-	Region string `json:"region"` // the profile's name
-	Mode   string `json:"mode"`   // "netns": each host a network namespace; "relay"
+	Region string `json:"region"`         // the profile's name
+	Mode   string `json:"mode"`           // "netns": each host a network namespace; "relay"
+	Idle   bool   `json:"idle,omitempty"` // measured without a load; else under that of the scenario
 	Links  []Link `json:"links"`
 }
 

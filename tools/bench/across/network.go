@@ -1,4 +1,4 @@
-package geo
+package across
 
 import (
 	"context"
@@ -16,33 +16,34 @@ import (
 	"ackline/tools/netlab/lab"
 )
 
-// network is an emulated network with brokers on its hosts. Programs on it say where they listen, as on any network; the ways below find
+// Network is an emulated network with brokers on its hosts. Programs on it say where they listen, as on any network; the ways below find
 // that from elsewhere.
-type network struct {
-	lab  *lab.Lab
-	t    *region.Topology
+type Network struct {
+	Lab *lab.Lab
+	T   *region.Topology
+
 	http *http.Client // to brokers, over no distance
 }
 
-func openNetwork(t *region.Topology, mode lab.Mode, seed uint64) (*network, error) {
+func openNetwork(t *region.Topology, mode lab.Mode, seed uint64) (*Network, error) {
 	l, err := lab.New(t, mode, seed)
 	if err != nil {
 		return nil, err
 	}
-	n := &network{lab: l, t: t}
+	n := &Network{Lab: l, T: t}
 	n.http = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-		return n.near().Conn(ctx, addr)
+		return n.Near().Conn(ctx, addr)
 	}}}
 	return n, nil
 }
 
-func (n *network) close() error {
+func (n *Network) close() error {
 	n.http.CloseIdleConnections()
-	return n.lab.Close()
+	return n.Lab.Close()
 }
 
 // owner is the host that listens on an address.
-func (n *network) owner(addr string) (host string, port int, err error) {
+func (n *Network) owner(addr string) (host string, port int, err error) {
 	ip, p, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "", 0, err
@@ -50,36 +51,36 @@ func (n *network) owner(addr string) (host string, port int, err error) {
 	if port, err = strconv.Atoi(p); err != nil {
 		return "", 0, fmt.Errorf("address %q: %w", addr, err)
 	}
-	for _, name := range n.t.HostNames() {
-		if at, err := n.lab.Host(name); err != nil || at == ip {
+	for _, name := range n.T.HostNames() {
+		if at, err := n.Lab.Host(name); err != nil || at == ip {
 			return name, port, err
 		}
 	}
-	return "", 0, fmt.Errorf("address %q: no host of %s has it", addr, n.t.Name)
+	return "", 0, fmt.Errorf("address %q: no host of %s has it", addr, n.T.Name)
 }
 
-// from is the way of a client on a host. It crosses the distance.
-func (n *network) from(host string) sock.Way {
+// From is the way of a client on a host. It crosses the distance.
+func (n *Network) From(host string) sock.Way {
 	return n.way(func(string) string { return host })
 }
 
-// near is the way of somebody who is on whatever host is asked: what is not measured need not wait.
-func (n *network) near() sock.Way {
+// Near is the way of somebody who is on whatever host is asked: what is not measured need not wait.
+func (n *Network) Near() sock.Way {
 	return n.way(func(to string) string { return to })
 }
 
-func (n *network) way(stand func(to string) string) sock.Way {
+func (n *Network) way(stand func(to string) string) sock.Way {
 	return func(addr string, connect func(at string) error) error {
 		to, port, err := n.owner(addr)
 		if err != nil {
 			return err
 		}
 		host := stand(to)
-		at, err := n.lab.Addr(host, to, port)
+		at, err := n.Lab.Addr(host, to, port)
 		if err != nil {
 			return err
 		}
-		return n.lab.Enter(host, func() error { return connect(at) })
+		return n.Lab.Enter(host, func() error { return connect(at) })
 	}
 }
 
@@ -87,11 +88,11 @@ func (n *network) way(stand func(to string) string) sock.Way {
 const lowestPort, highestPort, portTries = 12_000, 32_000, 1000
 
 // port finds one of a host that nobody listens on.
-func (n *network) port(host string) (int, error) {
+func (n *Network) port(host string) (int, error) {
 	var last error
 	for range portTries {
 		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		l, err := n.lab.Listen(host, port)
+		l, err := n.Lab.Listen(host, port)
 		if err == nil {
 			return port, l.Close()
 		}
@@ -101,12 +102,12 @@ func (n *network) port(host string) (int, error) {
 }
 
 // startBrokers starts a broker on each host. c is what they have in common.
-func (n *network) startBrokers(ctx context.Context, p target.Programs, c target.BrokerConfig) (*target.Brokers, error) {
-	hosts := n.t.HostNames()
+func (n *Network) startBrokers(ctx context.Context, p target.Programs, c target.BrokerConfig) (*target.Brokers, error) {
+	hosts := n.T.HostNames()
 	raft := map[string]int{}
 	var nodes []target.BrokerConfig
 	for i, host := range hosts {
-		at, err := n.lab.Host(host)
+		at, err := n.Lab.Host(host)
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +129,7 @@ func (n *network) startBrokers(ctx context.Context, p target.Programs, c target.
 			if i == j {
 				continue
 			}
-			at, err := n.lab.Addr(host, peer, raft[peer])
+			at, err := n.Lab.Addr(host, peer, raft[peer])
 			if err != nil {
 				return nil, err
 			}
@@ -138,29 +139,29 @@ func (n *network) startBrokers(ctx context.Context, p target.Programs, c target.
 	return p.StartNodes(ctx, nodes)
 }
 
-func (n *network) enter(host string) func(func() error) error {
-	return func(start func() error) error { return n.lab.Enter(host, start) }
+func (n *Network) enter(host string) func(func() error) error {
+	return func(start func() error) error { return n.Lab.Enter(host, start) }
 }
 
-// seats are the hosts, for the nodes of a floor.
-func (n *network) seats() (out []target.Seat, err error) {
-	for _, host := range n.t.HostNames() {
-		at, hostErr := n.lab.Host(host)
+// Seats are the hosts, for the nodes of a floor.
+func (n *Network) Seats() (out []target.Seat, err error) {
+	for _, host := range n.T.HostNames() {
+		at, hostErr := n.Lab.Host(host)
 		err = errors.Join(err, hostErr)
 		out = append(out, target.Seat{Host: at, Enter: n.enter(host), Finds: func(follower string) (string, error) {
 			to, port, err := n.owner(follower)
 			if err != nil {
 				return "", err
 			}
-			return n.lab.Addr(host, to, port)
+			return n.Lab.Addr(host, to, port)
 		}})
 	}
 	return out, err
 }
 
-// called names a host for people.
-func (n *network) called(host int) string {
-	h := n.t.Hosts[host]
+// Called names a host for people.
+func (n *Network) Called(host int) string {
+	h := n.T.Hosts[host]
 	where := h.Region
 	if h.Zone != "" {
 		where += "/" + h.Zone
