@@ -82,4 +82,7 @@ var links = Row{"Links between nodes", []Panel{
 	{"Round trip", Seconds, []Query{{gauge(metric.RaftRoundTrip), "{{instance}} to {{peer}}"}},
 		"How long a heartbeat takes to another node and back, smoothed.",
 		"One pair is far from what its distance takes: the way, or a reader at one of its ends, is slow. A pair is missing: one does not hear the other."},
+	{"Election time-out", Seconds, []Query{{gauge(metric.RaftElection), "{{instance}}"}},
+		"How long a group that hears nothing of its leader waits at least before it elects another.",
+		"It is more than cluster.election_ms: a node is so far away that five round trips take longer, and an outage lasts as much longer."},
 }}

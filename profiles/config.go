@@ -195,11 +195,11 @@ func (s *Suite) Validate() error {
 		want(sc.StageSliceMs >= 0 && (sc.StageSliceMs == 0 || sc.Workload.OneAtATime()), "scenario %q: stage_slice_ms = %d: want 0, or more "+
 			"where one request is outstanding", sc.Name, sc.StageSliceMs)
 		nodes := s.TopologyOf(sc).Nodes
-		want(nodes == 1 || oneOf(sc.Workload.Kind, Produce, Spread, Failover, CatchUp, Idle, Geo), "scenario %q: a %s workload runs on one node, topology %s has %d",
+		want(nodes == 1 || oneOf(sc.Workload.Kind, Produce, Spread, Failover, CatchUp, Idle) || sc.Workload.AcrossRegions(), "scenario %q: a %s workload runs on one node, topology %s has %d",
 			sc.Name, sc.Workload.Kind, s.TopologyOf(sc).Name, nodes)
 		want(!oneOf(sc.Workload.Kind, Failover, CatchUp) || nodes > 1, "scenario %q: nobody takes over from a single node, and nothing follows it: name a "+
 			"topology of at least three", sc.Name)
-		want((sc.Workload.Kind == Geo) == (s.TopologyOf(sc).Region != ""), "scenario %q: a geo workload, and no other, runs on a topology with a region", sc.Name)
+		want(sc.Workload.AcrossRegions() == (s.TopologyOf(sc).Region != ""), "scenario %q: a geo or region-loss workload, and no other, runs on a topology with a region", sc.Name)
 		if !sc.Workload.InTurns() {
 			continue
 		}

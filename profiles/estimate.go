@@ -65,7 +65,7 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		return time.Duration(float64(bytes) / float64(perSecond) * float64(time.Second))
 	}
 	rings := int64(2)
-	if oneOf(w.Kind, Fetch, Recovery, Spread, Failover, CatchUp, Idle) {
+	if oneOf(w.Kind, Fetch, Recovery, Spread, Failover, CatchUp, Idle, RegionLoss) {
 		rings = 1 // the floor has none
 	}
 	nodes := int64(s.TopologyOf(sc).Nodes)
@@ -79,6 +79,10 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		return total + w.Quiet() + restart + at(2*nodes*w.PreloadBytes, writeRate) + at(w.PreloadBytes, readRate) + 2*DiskRate
 	case Idle:
 		return total + w.Quiet() + w.Watch()
+	case Geo:
+		return total + s.estimateGeo(sc)
+	case RegionLoss:
+		return total + s.estimateLoss(sc)
 	}
 	if w.Kind == Recovery {
 		total += 3*restart + at(w.PreloadBytes, readRate)
@@ -86,9 +90,6 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 			total += ProbeBefore + probeAfter
 		}
 		return total
-	}
-	if w.Kind == Geo {
-		return total + s.estimateGeo(sc)
 	}
 	total += 2 * 5 * s.WarmWindowOf(sc)
 	if w.Kind == Sweep {

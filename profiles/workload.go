@@ -18,7 +18,6 @@ const (
 	CatchUp  = "catch-up"       // a follower is killed, much is written without it, and it returns under load
 	Curve    = "recovery-curve" // a recovery for each of several sizes of the WAL and numbers of groups
 	Idle     = "idle"           // many partitions that nobody uses, and what they cost
-	Geo      = "geo"            // produce from every region of an emulated network, by where the leader is, beside the durable echo with its leader there
 )
 
 // Arrivals of requests.
@@ -38,7 +37,7 @@ const (
 // Workload is the load on one broker. It is the same on the floor.
 type Workload struct {
 	Name              string  `toml:"-" json:"name"`
-	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up or idle
+	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo or region-loss
 	Note              string  `toml:"note" json:"note"`                               // one line for people
 	Arrivals          string  `toml:"arrivals" json:"arrivals"`                       // closed, constant or poisson
 	RatePerSecond     float64 `toml:"rate_per_second" json:"rate_per_second"`         // of all connections; 0 with closed arrivals; sweep: of the lowest rung
@@ -62,7 +61,7 @@ type Workload struct {
 	ObjectiveP99Us     int     `toml:"objective_p99_us" json:"objective_p99_us,omitempty"`
 	// ProbeRatePerSecond and ProbeLimitMs belong to a recovery: single records at that rate, evenly spaced, before the kill and
 	// from the first acknowledgement after it until the p99 is restored, for at most so long. 0: that is not measured. In a catch-up
-	// they go on until the follower has all.
+	// they go on until the follower has all, in a failover and a region-loss all the time.
 	ProbeRatePerSecond float64 `toml:"probe_rate_per_second" json:"probe_rate_per_second,omitempty"`
 	ProbeLimitMs       int     `toml:"probe_limit_ms" json:"probe_limit_ms,omitempty"`
 	// KillIncidents, PauseIncidents and StopIncidents belong to a failover: how often the node that leads is killed (kill -9), paused
@@ -77,7 +76,12 @@ type Workload struct {
 	OneWayIncidents     int `toml:"one_way_incidents" json:"one_way_incidents,omitempty"`
 	SlowDiskIncidents   int `toml:"slow_disk_incidents" json:"slow_disk_incidents,omitempty"`
 	SlowWritesPerSecond int `toml:"slow_writes_per_second" json:"slow_writes_per_second,omitempty"`
-	// QuietMs is how long the probes of a failover and of a catch-up run before anything happens, and how long an idle workload's partitions are given to
+	// LeaderRegionIncidents, OtherRegionIncidents and OneWayRegionIncidents belong to a region-loss: how often the region that leads is cut off
+	// for PauseMs, one that follows, and the one that leads in one direction (so many times in each).
+	LeaderRegionIncidents int `toml:"leader_region_incidents" json:"leader_region_incidents,omitempty"`
+	OtherRegionIncidents  int `toml:"other_region_incidents" json:"other_region_incidents,omitempty"`
+	OneWayRegionIncidents int `toml:"one_way_region_incidents" json:"one_way_region_incidents,omitempty"`
+	// QuietMs is how long the probes of a failover, a region-loss and a catch-up run before anything happens, and how long an idle workload's partitions are given to
 	// settle; RestMs is how long all is left alone after an incident, on average.
 	QuietMs int `toml:"quiet_ms" json:"quiet_ms,omitempty"`
 	RestMs  int `toml:"rest_ms" json:"rest_ms,omitempty"`
@@ -189,8 +193,8 @@ func (w *Workload) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle, Curve, Geo), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
-		"failover, catch-up, idle, recovery-curve or geo", w.Kind)
+	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle, Curve) || w.AcrossRegions(), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
+		"failover, catch-up, idle, recovery-curve, geo or region-loss", w.Kind)
 	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
 	open := w.Arrivals == Constant || w.Arrivals == Poisson
 	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)
@@ -219,6 +223,7 @@ func (w *Workload) Validate() error {
 	w.validateSweep(want)
 	w.validateProbe(want)
 	w.validateFailover(want)
+	w.validateAcross(want)
 	want((w.Kind == Curve) == (len(w.Points) > 0), "points: a recovery-curve wants one or more, any other has none: there are %d", len(w.Points))
 	for i, p := range w.Points {
 		one := w.At(p)
@@ -259,7 +264,8 @@ func (w *Workload) validateProbe(want func(ok bool, format string, args ...any))
 	if w.ProbeRatePerSecond == 0 && w.ProbeLimitMs == 0 {
 		return
 	}
-	want(oneOf(w.Kind, Recovery, Curve, Failover, CatchUp), "probe_rate_per_second and probe_limit_ms belong to a recovery, a failover or a catch-up, this is %s", w.Kind)
+	want(oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, RegionLoss), "probe_rate_per_second and probe_limit_ms belong to a recovery, a failover, a catch-up or a "+
+		"region-loss, this is %s", w.Kind)
 	want(w.ProbeRatePerSecond >= 200 && w.ProbeRatePerSecond <= 10_000, "probe_rate_per_second = %v: want 200 (two samples beyond a "+
 		"second's p99) to 10000", w.ProbeRatePerSecond)
 	want(w.ProbeLimitMs >= leastProbeMs && w.ProbeLimitMs <= 120_000, "probe_limit_ms = %d: want %d to 120000", w.ProbeLimitMs, leastProbeMs)
@@ -277,10 +283,10 @@ func (w *Workload) validateFailover(want func(ok bool, format string, args ...an
 		"and stop_incidents, else 0", w.PauseMs)
 	want((w.SlowDiskIncidents > 0) == (w.SlowWritesPerSecond > 0) && w.SlowWritesPerSecond <= 1000, "slow_writes_per_second = %d: want 1 to 1000 with "+
 		"slow_disk_incidents, else 0", w.SlowWritesPerSecond)
-	quiet := oneOf(w.Kind, Failover, CatchUp, Idle)
+	quiet := oneOf(w.Kind, Failover, CatchUp, Idle, RegionLoss)
 	want(quiet && w.QuietMs > 0 && w.QuietMs <= 60_000 || w.QuietMs == 0 && !quiet,
-		"quiet_ms = %d: a failover, a catch-up and an idle workload want 1 to 60000, any other has none", w.QuietMs)
-	want((w.Kind == Failover) == (w.RestMs > 0) && w.RestMs <= 60_000, "rest_ms = %d: a failover wants 1 to 60000, any other has none", w.RestMs)
+		"quiet_ms = %d: a failover, a catch-up, a region-loss and an idle workload want 1 to 60000, any other has none", w.QuietMs)
+	want(oneOf(w.Kind, Failover, RegionLoss) == (w.RestMs > 0) && w.RestMs <= 60_000, "rest_ms = %d: a failover and a region-loss want 1 to 60000, any other has none", w.RestMs)
 	if w.Kind != Failover {
 		return
 	}
@@ -293,11 +299,14 @@ func (w *Workload) Incidents() int { return w.KillIncidents + w.StopIncidents + 
 
 // Lasting is how many of them go on for PauseMs.
 func (w *Workload) Lasting() int {
-	return w.PauseIncidents + w.PartitionIncidents + 2*w.OneWayIncidents + w.SlowDiskIncidents
+	return w.PauseIncidents + w.PartitionIncidents + 2*w.OneWayIncidents + w.SlowDiskIncidents +
+		w.LeaderRegionIncidents + w.OtherRegionIncidents + 2*w.OneWayRegionIncidents
 }
 
 // Cuts says that what lies between nodes is cut.
 func (w *Workload) Cuts() bool { return w.PartitionIncidents+w.OneWayIncidents > 0 }
 
 // InTurns says that two sides take turns in slices.
-func (w *Workload) InTurns() bool { return !oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, Idle) }
+func (w *Workload) InTurns() bool {
+	return !oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, Idle, RegionLoss)
+}

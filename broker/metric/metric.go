@@ -66,6 +66,13 @@ func (s *Set) Gauge(id ID, read func() int64, labels ...string) {
 	})
 }
 
+// Fraction is Gauge where values are not whole numbers in the metric's unit.
+func (s *Set) Fraction(id ID, read func() float64, labels ...string) {
+	s.add(id, Gauge, labels, func(emit func(prometheus.Metric)) {
+		emit(s.value(id, prometheus.GaugeValue, read(), labels))
+	})
+}
+
 // Gauges adds a source of all series of a gauge whose label values are not known beforehand, such as nodes. read calls emit once for
 // each series, in the metric's unit.
 func (s *Set) Gauges(id ID, read func(emit func(value float64, labels ...string))) {

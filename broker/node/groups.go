@@ -188,6 +188,11 @@ func (n *Node) tick() time.Duration {
 	return rtt.Stretch(ms(n.cfg.Cluster.TickMs), ms(n.cfg.Cluster.ElectionMs), n.links.Farthest())
 }
 
+// election is the least election time-out with such ticks.
+func (n *Node) election() time.Duration {
+	return n.tick() * time.Duration(max(1, n.cfg.Cluster.ElectionMs/n.cfg.Cluster.TickMs))
+}
+
 // groupState is what the WAL's index says of a group, with what its machine has.
 func (n *Node) groupState(g id.GroupID, conf []byte, applied id.Index) replica.State {
 	s, ok := n.wal.State(g)

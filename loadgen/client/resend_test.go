@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,21 @@ func TestSilentLeaderIsLeft(t *testing.T) {
 	if n := b.Stored(topic, 0); n != 3 {
 		t.Errorf("%d records are stored, want 3", n)
 	}
+}
+
+// Nobody connects to a silent leader once more: beyond a cut that would take as long as connecting may take. Another one is connected to.
+func TestSilentLeaderIsNotDialled(t *testing.T) {
+	b, cl, top := setup(t, 2, 1)
+	d := openProduce(t, Config{Resend: true}, cl, top, 100)
+	if got := d.dial(t.Context(), []int32{0}, 1); got.fd >= 0 || !errors.Is(got.err, errStillLeads) {
+		t.Errorf("the leader was connected to again: %+v", got)
+	}
+	b.Move(topic, 0, 2)
+	got := d.dial(t.Context(), []int32{0}, 1)
+	if got.fd < 0 || got.err != nil || got.node != 2 {
+		t.Fatalf("its successor: %+v", got)
+	}
+	closeFD(got.fd)
 }
 
 // A leader that gave its partition up costs no operation.

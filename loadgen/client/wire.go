@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -187,7 +188,7 @@ func (w *Wire) open(ctx context.Context, codecs []codec, shares [][]int32) error
 
 func (w *Wire) connectAll(ctx context.Context, ww *wireWorker) error {
 	for _, c := range ww.conns {
-		d := w.dial(ctx, c.assigned)
+		d := w.dial(ctx, c.assigned, noNode)
 		if d.err != nil {
 			return d.err
 		}
@@ -199,14 +200,14 @@ func (w *Wire) connectAll(ctx context.Context, ww *wireWorker) error {
 }
 
 // restore reconnects on a goroutine of its own, so that the other connections of the worker go on.
-func (w *Wire) restore(assigned []int32, out chan<- dialed) {
+func (w *Wire) restore(assigned []int32, but int32, out chan<- dialed) {
 	limit := 2 * dialTimeout
 	if w.cl != nil && w.cl.Papers() != nil {
 		limit += upgradeTimeout
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	out <- w.dial(ctx, assigned)
+	out <- w.dial(ctx, assigned, but)
 }
 
 // dialTimeout bounds one attempt to connect: over the longest links, and yet short enough that a leader which was cut off and
@@ -216,8 +217,13 @@ const dialTimeout = time.Second
 // upgradeTimeout bounds TLS and SASL on a connection: as many as five round trips.
 const upgradeTimeout = 5 * dialTimeout
 
-// dial connects to whoever leads the first of the assigned partitions now.
-func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
+// noNode is the id of none.
+const noNode = -1
+
+var errStillLeads = errors.New("the partition is led by the same node as before")
+
+// dial connects to whoever leads the first of the assigned partitions now, unless that is node but.
+func (w *Wire) dial(ctx context.Context, assigned []int32, but int32) dialed {
 	if w.cl == nil {
 		fd, err := w.cfg.Way.Dial(w.floor, dialTimeout)
 		if err != nil {
@@ -241,6 +247,9 @@ func (w *Wire) dial(ctx context.Context, assigned []int32) dialed {
 		return dialed{fd: -1, err: fmt.Errorf("topic %q has no partition %d any more", t.Topics().Topic(assigned[0]), t.Topics().Partition(assigned[0]))}
 	}
 	d := dialed{node: first.Leader}
+	if first.Leader == but {
+		return dialed{fd: -1, err: errStillLeads}
+	}
 	for _, id := range assigned {
 		if p := find(id); p != nil && p.Leader == first.Leader {
 			d.partitions = append(d.partitions, id)

@@ -310,7 +310,7 @@ func (w *wireWorker) tick(now int64) error {
 				continue
 			}
 			c.dialing = make(chan dialed, 1)
-			go w.wire.restore(c.assigned, c.dialing)
+			go w.wire.restore(c.assigned, noNode, c.dialing)
 			continue
 		}
 		select {
@@ -340,7 +340,7 @@ func (w *wireWorker) suspect(c *conn, now int64) error {
 	if c.dialing == nil {
 		if now >= c.retryAt && c.silent(now, SuspectAfter) {
 			c.dialing = make(chan dialed, 1)
-			go w.wire.restore(c.assigned, c.dialing)
+			go w.wire.restore(c.assigned, c.node, c.dialing) // that one may be beyond a cut, where a connection takes its time-out
 		}
 		return nil
 	}
@@ -348,11 +348,7 @@ func (w *wireWorker) suspect(c *conn, now int64) error {
 	case d := <-c.dialing:
 		c.dialing = nil
 		c.retryAt = now + reconnectEvery.Nanoseconds()
-		switch {
-		case d.err != nil: // the one that is silent may yet answer
-		case d.node == c.node:
-			unix.Close(d.fd)
-		default:
+		if d.err == nil { // else the one that is silent may yet answer
 			w.giveUp(c, nil)
 			return w.attach(c, d)
 		}

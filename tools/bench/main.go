@@ -63,7 +63,7 @@ const description = `Runs a suite of scenarios, each on fresh broker processes b
 
   bench                                    the quick suite, ten minutes, on the disk of ./out
   bench --profile full --dir /mnt/nvme     ten launches of everything on another disk
-  bench --profile multi-dc                 across regions: latency by producers' region and leader placement
+  bench --profile multi-dc                 across regions: latency by producers' region, losses of regions
   bench --scenario latency-1 --launches 2  a look, without an interval
   bench --hosts hosts.toml --show          what of the suite can be run on brokers that are there already
   bench --hosts hosts.toml                 and run it, from this machine as the client

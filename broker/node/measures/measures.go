@@ -5,6 +5,7 @@ package measures
 import (
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"ackline/broker/api"
 	"ackline/broker/metric"
@@ -28,6 +29,7 @@ type Sources struct {
 	RingBytes int64
 	Hosts     *hosting.Hosts
 	Links     *transport.Transport // nil without peers
+	Election  func() time.Duration // the time-out as it is now
 	Budget    *raftlog.Budget
 	// What is done in the background.
 	Checkpoints, Flushes      *histogram.Histogram
@@ -130,6 +132,7 @@ func (m Sources) linkMetrics(s *metric.Set) {
 		}
 		return m.Links.Stats().HeartbeatsIn
 	})
+	s.Fraction(metric.RaftElection, func() float64 { return m.Election().Seconds() })
 	s.Gauges(metric.RaftRoundTrip, func(emit func(float64, ...string)) {
 		if m.Links == nil {
 			return

@@ -39,6 +39,8 @@ type Config struct {
 	Tuned   *probe.Probe
 	Library *probe.Probe // nil: no client beside the tuned one
 	Counts  map[record.IncidentSort]int
+	// Whom says which node an incident happens to while lead leads. nil: to that one.
+	Whom func(s record.IncidentSort, lead int) int
 	// PauseFor is how long a node is paused, cut off or slow.
 	PauseFor time.Duration
 	// Limit is how long writes may stay away before the run is given up.
@@ -167,6 +169,9 @@ func (r *run) incident(ctx context.Context, i, total int, s record.IncidentSort)
 	node, err := r.Nodes.Leader(ctx)
 	if err != nil {
 		return err
+	}
+	if r.Whom != nil {
+		node = r.Whom(s, node)
 	}
 	led, err := r.Nodes.Led(ctx, node)
 	if err != nil {

@@ -134,6 +134,26 @@ func TestGapsAreAsLongAsNobodyLeads(t *testing.T) {
 	}
 }
 
+// An incident may happen to another node than the one that leads.
+func TestWhom(t *testing.T) {
+	f := &fake{away: 20 * time.Millisecond}
+	c := setup(t, f)
+	c.Counts = map[record.IncidentSort]int{record.OtherRegion: 1}
+	c.Whom = func(s record.IncidentSort, lead int) int {
+		if s != record.OtherRegion {
+			t.Errorf("asked about %s", s)
+		}
+		return lead + 2
+	}
+	r, err := Run(context.Background(), c)
+	if err != nil || len(r.Incidents) != 1 || r.Incidents[0].Node != 3 {
+		t.Fatalf("%+v, %v, want an incident of node 3", r, err)
+	}
+	if want := []string{"other-region 2", "resume 2"}; !slices.Equal(f.calls, want) {
+		t.Errorf("calls %v, want %v", f.calls, want)
+	}
+}
+
 // A cluster that does not recover ends the run, and a paused node is resumed all the same.
 func TestNobodyTakesOver(t *testing.T) {
 	f := &fake{stay: true}

@@ -11,124 +11,74 @@ import (
 	"testing"
 	"time"
 
-	"ackline/broker/syncmethod"
 	"ackline/profiles"
 	"ackline/profiles/strict"
 	"ackline/tools/bench/across"
+	"ackline/tools/bench/acrosstest"
 	"ackline/tools/bench/launch"
 	"ackline/tools/bench/record"
 	"ackline/tools/netlab/lab"
-	"ackline/tools/netlab/netns"
 )
 
-// ring is as small as rings may be.
-const ring = 8 << 20
+func TestMain(m *testing.M) { acrosstest.Main(m) }
 
-// near is a network of three regions whose round trips are 4, 8 and 10 ms: with the leader in b a write from a takes 8 ms and from c 12, with one in c
-// they take 16 and 18, and one from c itself 8.
-const near = `between = [
-  { regions = ["a", "b"], delay_ms = 2 },
-  { regions = ["a", "c"], delay_ms = 5 },
-  { regions = ["b", "c"], delay_ms = 4 },
-]
-[[regions]]
-name = "a"
-[[regions]]
-name = "b"
-[[regions]]
-name = "c"
-[[hosts]]
-name = "n1"
-region = "a"
-[[hosts]]
-name = "n2"
-region = "b"
-[[hosts]]
-name = "n3"
-region = "c"
-`
-
-// plan is a launch of that network.
+// plan is a launch with the leader in each of these places.
 func plan(t *testing.T, mode lab.Mode, placements ...string) launch.Plan {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "near.toml")
-	if err := os.WriteFile(file, []byte(near), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	w := profiles.DefaultWorkload()
-	w.Kind, w.Arrivals, w.RatePerSecond, w.InFlight, w.Threads, w.RecordBytes, w.RingBytes = profiles.Geo, profiles.Poisson, 300, 512, 1, 100, ring
+	w.Kind, w.Arrivals, w.RatePerSecond, w.InFlight, w.Threads, w.RecordBytes, w.RingBytes = profiles.Geo, profiles.Poisson, 300, 512, 1, 100, acrosstest.Ring
 	w.Placements, w.GatedPairs = placements, []string{"p50"}
-	top := profiles.Topology{Name: "near", Nodes: 3, Region: file, Network: string(mode)}
-	s := &profiles.Suite{Name: "test", Launches: 1, DiscardMs: 10, WarmWindowMs: 50, WarmLimitMs: 500, CheckSliceMs: 10, Topology: top,
-		Tuning:    profiles.Tuning{Name: "default", SyncMethod: "auto", IdleCPUs: profiles.Halt},
-		Scenarios: []profiles.Scenario{{Name: "near-3", Cycles: 1, SliceMs: 150, Workload: w}}}
-	if err := errors.Join(s.Validate(), top.Validate(), w.Validate()); err != nil {
-		t.Fatal(err)
-	}
-	return launch.Plan{Suite: s, Scenario: s.Scenarios[0], Number: 1, Seed: 42, Dir: t.TempDir(), Out: t.TempDir(), Method: string(syncmethod.BufferedDsync),
-		Programs: programs(t)}
+	return acrosstest.Plan(t, mode, w)
 }
 
 // Producers, brokers and the floor cross the distances, on a leader that is where it was asked for; what they were promised is there.
 func TestAcrossRegions(t *testing.T) {
-	modes := []lab.Mode{lab.Relay}
-	if os.Getenv("ACKLINE_NIGHTLY") != "" || !testing.Short() {
-		modes = append(modes, lab.Netns) // shows the same, in as much time again
-	}
-	for _, mode := range modes {
-		t.Run(string(mode), func(t *testing.T) {
-			t.Parallel()
-			if mode == lab.Netns {
-				if err := netns.Permitted(); err != nil {
-					t.Skip("needs CAP_NET_ADMIN: hosts are network namespaces (" + err.Error() + ")")
-				}
+	acrosstest.Modes(t, func(t *testing.T, mode lab.Mode) {
+		p := plan(t, mode, profiles.Worst, profiles.Automatic)
+		l, err := Run(t.Context(), p)
+		if err != nil || l.Verdict == record.Failed || l.Check == nil || !l.Check.OK || l.Check.Acknowledged < 50 {
+			t.Fatalf("%v, %s %q, check %+v", err, l.Verdict, l.Reasons, l.Check)
+		}
+		if len(l.Slices) != 8 || l.Network == nil || l.Network.Mode != string(mode) || len(l.Network.Links) != 3 {
+			t.Fatalf("%d slices on %+v", len(l.Slices), l.Network)
+		}
+		for i, want := range []float64{4000, 10_000, 8000} {
+			if x := l.Network.Links[i]; x.WantUs != want || x.Before.P50Us < want || x.After.P50Us < want {
+				t.Errorf("a link of %v µs: %+v", want, x)
 			}
-			p := plan(t, mode, profiles.Worst, profiles.Automatic)
-			l, err := Run(t.Context(), p)
-			if err != nil || l.Verdict == record.Failed || l.Check == nil || !l.Check.OK || l.Check.Acknowledged < 50 {
-				t.Fatalf("%v, %s %q, check %+v", err, l.Verdict, l.Reasons, l.Check)
+		}
+		sync, _ := l.Get(record.Host, "raw_sync_us_p50")
+		theory := map[string]float64{}
+		for i, r := range l.Regions {
+			if client := string(rune('a' + i%3)); r.Client != client || r.System == nil || r.Floor == nil {
+				t.Errorf("region %d is %+v, want producers in %s", i, r, client)
 			}
-			if len(l.Slices) != 8 || l.Network == nil || l.Network.Mode != string(mode) || len(l.Network.Links) != 3 {
-				t.Fatalf("%d slices on %+v", len(l.Slices), l.Network)
+			if want := []float64{18_000, 16_000, 8000}; i < 3 && (r.Leader != "n3 (c)" || r.Placement != profiles.Worst || r.TheoryUs-sync < want[i]-10 || r.TheoryUs-sync > want[i]+10) {
+				t.Errorf("%+v, want the leader on n3 and %v µs beside a sync of %v", r, want[i], sync)
 			}
-			for i, want := range []float64{4000, 10_000, 8000} {
-				if x := l.Network.Links[i]; x.WantUs != want || x.Before.P50Us < want || x.After.P50Us < want {
-					t.Errorf("a link of %v µs: %+v", want, x)
-				}
+			theory[r.Placement] += r.TheoryUs / 3
+		}
+		if len(l.Regions) != 6 || l.Regions[3].Placement != profiles.Automatic || l.Regions[3].Leader == "" {
+			t.Errorf("%d regions: %+v", len(l.Regions), l.Regions)
+		}
+		for _, sl := range l.Slices {
+			i := slices.IndexFunc(sl.Figures, func(f record.Figure) bool { return f.Name == "latency_us_p50" })
+			// A sync may be faster than it was; round trips may not, and a histogram is precise to 0.1%.
+			if i < 0 || sl.Figures[i].Value < 0.998*(theory[sl.Of]-sync) {
+				t.Errorf("slice %d of %s, %s: %+v, want at least %v µs without the sync", sl.Number, sl.Of, sl.Side, sl.Figures, theory[sl.Of]-sync)
 			}
-			sync, _ := l.Get(record.Host, "raw_sync_us_p50")
-			theory := map[string]float64{}
-			for i, r := range l.Regions {
-				if client := string(rune('a' + i%3)); r.Client != client || r.System == nil || r.Floor == nil {
-					t.Errorf("region %d is %+v, want producers in %s", i, r, client)
-				}
-				if want := []float64{18_000, 16_000, 8000}; i < 3 && (r.Leader != "n3 (c)" || r.Placement != profiles.Worst || r.TheoryUs-sync < want[i]-10 || r.TheoryUs-sync > want[i]+10) {
-					t.Errorf("%+v, want the leader on n3 and %v µs beside a sync of %v", r, want[i], sync)
-				}
-				theory[r.Placement] += r.TheoryUs / 3
+		}
+		for _, log := range []string{"worst-system", "worst-floor", "automatic-system", "automatic-floor"} {
+			if st, err := os.Stat(filepath.Join(p.Out, "launch-01-near-3-"+log+".hlog")); err != nil || st.Size() == 0 {
+				t.Errorf("%s: %v", log, err)
 			}
-			if len(l.Regions) != 6 || l.Regions[3].Placement != profiles.Automatic || l.Regions[3].Leader == "" {
-				t.Errorf("%d regions: %+v", len(l.Regions), l.Regions)
+		}
+		for _, pair := range l.Pairs {
+			if placement, name, _ := strings.Cut(pair.Name, "-"); !slices.Contains(record.Placements, placement) || name != "p50" || !pair.Gated {
+				t.Errorf("pair %+v: want p50 of a placement; there are too few requests for more", pair)
 			}
-			for _, sl := range l.Slices {
-				i := slices.IndexFunc(sl.Figures, func(f record.Figure) bool { return f.Name == "latency_us_p50" })
-				// A sync may be faster than it was; round trips may not, and a histogram is precise to 0.1%.
-				if i < 0 || sl.Figures[i].Value < 0.998*(theory[sl.Of]-sync) {
-					t.Errorf("slice %d of %s, %s: %+v, want at least %v µs without the sync", sl.Number, sl.Of, sl.Side, sl.Figures, theory[sl.Of]-sync)
-				}
-			}
-			for _, log := range []string{"worst-system", "worst-floor", "automatic-system", "automatic-floor"} {
-				if st, err := os.Stat(filepath.Join(p.Out, "launch-01-near-3-"+log+".hlog")); err != nil || st.Size() == 0 {
-					t.Errorf("%s: %v", log, err)
-				}
-			}
-			for _, pair := range l.Pairs {
-				if placement, name, _ := strings.Cut(pair.Name, "-"); !slices.Contains(record.Placements, placement) || name != "p50" || !pair.Gated {
-					t.Errorf("pair %+v: want p50 of a placement; there are too few requests for more", pair)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // A network that is not any more what it was in the beginning makes the launch invalid, and nothing of it is compared.

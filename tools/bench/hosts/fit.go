@@ -11,12 +11,13 @@ import (
 
 // needs says what a kind of workload does to processes that bench must have started itself; the others only talk to them.
 var needs = map[string]string{
-	profiles.Recovery: "it kills the broker and reads its WAL from the disk",
-	profiles.Curve:    "it kills the broker and reads its WAL from the disk",
-	profiles.Failover: "it kills, pauses and stops nodes",
-	profiles.CatchUp:  "it kills a node and starts it again",
-	profiles.Geo:      "it starts brokers on an emulated network",
-	profiles.Idle:     "it reads what the processes use from /proc",
+	profiles.Recovery:   "it kills the broker and reads its WAL from the disk",
+	profiles.Curve:      "it kills the broker and reads its WAL from the disk",
+	profiles.Failover:   "it kills, pauses and stops nodes",
+	profiles.CatchUp:    "it kills a node and starts it again",
+	profiles.Geo:        "it starts brokers on an emulated network",
+	profiles.RegionLoss: "it starts brokers on an emulated network and cuts it",
+	profiles.Idle:       "it reads what the processes use from /proc",
 }
 
 // Fit narrows a suite to what can be run on the hosts, and returns what it has left out. asked are the scenarios that somebody named:

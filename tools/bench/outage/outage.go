@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/pace"
 	"ackline/profiles"
 	"ackline/tools/bench/probe"
@@ -20,9 +21,12 @@ import (
 type Config struct {
 	Topic    string
 	Workload profiles.Workload
-	Launch   int                 // its number
-	Sub      func(uint64) uint64 // derives a seed
-	Step     func(format string, args ...any)
+	Launch   int      // its number
+	Way      sock.Way // of the probes; nil: as addresses say
+	// Connections of a tuned probe, as probe.Config has them.
+	Connections int
+	Sub         func(uint64) uint64 // derives a seed
+	Step        func(format string, args ...any)
 }
 
 // Outage is the probes of one broker, or of one cluster. Without a rate for them in the workload there are none, and Before, After and
@@ -47,7 +51,7 @@ func New(c Config) *Outage { return &Outage{Config: c, seen: make(chan restored,
 func (o *Outage) Open(ctx context.Context, as probe.Client, brokers []string) (*probe.Probe, error) {
 	w := o.Workload
 	p, err := probe.Open(ctx, probe.Config{Brokers: brokers, Client: as, Topic: o.Topic, RecordBytes: w.RecordBytes, RatePerSecond: w.ProbeRatePerSecond, Timeout: w.Timeout(),
-		RunID: o.Sub(uint64(30 + len(o.probes)))})
+		RunID: o.Sub(uint64(30 + len(o.probes))), Way: o.Way, Connections: o.Connections})
 	if err == nil {
 		o.probes = append(o.probes, p)
 	}

@@ -10,16 +10,19 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"ackline/loadgen/check"
 	"ackline/loadgen/client"
 	"ackline/loadgen/client/franz"
+	"ackline/loadgen/client/sock"
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/frame"
 	"ackline/loadgen/pace"
@@ -34,6 +37,10 @@ type Config struct {
 	Timeout       time.Duration // after which a record counts as failed, and a connection as lost for good
 	RunID         uint64        // tells its records from others in the topic
 	Client        Client
+	// Connections of a Tuned client. 0: one, which has client.ResendInFlight records unanswered at most: over a distance that is not enough
+	// for the rate, see Needed.
+	Connections int
+	Way         sock.Way // how connections get there, not of the Library; nil: as addresses say
 }
 
 // Client is the way in which a probe writes.
@@ -78,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Probe, error) {
 	if p.cluster, err = cluster.New(cfg.Brokers, cfg.Timeout); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
-	t, err := p.cluster.Led(ctx, cfg.Topic)
+	t, err := p.cluster.Through(cfg.Way).Led(ctx, cfg.Topic)
 	if err == nil {
 		p.start, err = p.cluster.EndOffsets(ctx, t)
 	}
@@ -106,7 +113,7 @@ func (p *Probe) open(ctx context.Context, t cluster.Topic) error {
 		return err
 	}
 	if p.cfg.Client == Tuned {
-		c.Resend, c.InFlight = true, client.ResendInFlight
+		c.Resend, c.InFlight, c.Connections, c.Threads = true, client.ResendInFlight, max(1, p.cfg.Connections), 1
 	}
 	d, err := client.OpenProduce(ctx, c, p.cluster, t, p.payloads)
 	if err == nil {
@@ -116,8 +123,8 @@ func (p *Probe) open(ctx context.Context, t cluster.Topic) error {
 }
 
 // Run sends records for limit, or until enough says that they are enough. enough is asked about once a Step, when nothing is
-// in flight and nothing due soon, with the samples so far; nil never ends it early. Samples are in the order in which they were
-// due, which one connection's answers keep. start is when the first was due.
+// in flight and nothing due soon, with the samples so far, of which those of several connections are not in order; nil never ends it early.
+// The samples that are returned are in the order in which they were due. start is when the first was due.
 func (p *Probe) Run(ctx context.Context, limit time.Duration, enough func(start int64, s []Sample) bool) (start int64, samples []Sample, err error) {
 	release, err := pace.LockThread()
 	if err != nil {
@@ -127,10 +134,19 @@ func (p *Probe) Run(ctx context.Context, limit time.Duration, enough func(start 
 	r := &round{p: p, worker: p.driver.Workers()[0], pacer: &pace.Pacer{MaxSpinNS: spinMax.Nanoseconds()},
 		arrivals: pace.Spec{Kind: pace.Constant, RatePerSecond: p.cfg.RatePerSecond}.Stream(0, 1),
 		start:    pace.Now() + int64(time.Millisecond), samples: make([]Sample, 0, int(limit.Seconds()*p.cfg.RatePerSecond)+inFlight)}
-	if err := r.run(ctx, limit, enough); err != nil {
+	err = r.run(ctx, limit, enough)
+	if p.cfg.Connections > 1 {
+		slices.SortStableFunc(r.samples, func(a, b Sample) int { return cmp.Compare(a.Intended, b.Intended) })
+	}
+	if err != nil {
 		return r.start, r.samples, fmt.Errorf("probe: %w", err)
 	}
 	return r.start, r.samples, nil
+}
+
+// Needed is how many connections a Tuned client needs for a rate when an answer takes so long.
+func Needed(ratePerSecond float64, answer time.Duration) int {
+	return int(math.Ceil(ratePerSecond * answer.Seconds() / client.ResendInFlight))
 }
 
 // LastSent is when the record that was acknowledged last had been sent for the first time (CLOCK_MONOTONIC, ns), 0 before the first.
@@ -227,7 +243,7 @@ func (r *round) answered(op *client.Op) {
 		s.Acked = failed
 	} else {
 		r.p.ledger.Acked(op.Stream, op.Seq, op.Records, op.Base)
-		r.p.lastSent.Store(op.Sent)
+		r.p.lastSent.Store(max(op.Sent, r.p.lastSent.Load())) // one goroutine stores
 	}
 	r.samples = append(r.samples, s)
 }

@@ -1,8 +1,11 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +61,37 @@ func TestProbe(t *testing.T) {
 		t.Error(err)
 	}
 	if found, err := p.Verify(t.Context()); err != nil || !found.Passed() || found.Acked != int64(len(samples)) || p.Acked() != found.Acked {
+		t.Errorf("%+v, %v; want all of %d", found, err, len(samples))
+	}
+}
+
+// Over a distance a tuned client takes several connections to keep a rate; samples are in order all the same, and all is read back.
+func TestSeveralConnections(t *testing.T) {
+	for answer, want := range map[time.Duration]int{0: 0, time.Millisecond: 1, 58 * time.Millisecond: 12} {
+		if got := Needed(1000, answer); got != want {
+			t.Errorf("1,000/s with answers after %v: %d connections, want %d", answer, got, want)
+		}
+	}
+	c := brokertest.Start(t, 1)
+	c.Create("t", 1)
+	var dialled atomic.Int64
+	p, err := Open(t.Context(), Config{Brokers: []string{c.Addr()}, Topic: "t", RecordBytes: 100, RatePerSecond: 2000, Timeout: 20 * time.Second, RunID: 7,
+		Client: Tuned, Connections: 4, Way: func(addr string, connect func(string) error) error {
+			dialled.Add(1)
+			return connect(addr)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if n := len(p.driver.Effective().Connections); n != 4 || dialled.Load() < 4 {
+		t.Errorf("%d connections, %d of them by the way, want 4", n, dialled.Load())
+	}
+	_, samples, err := p.Run(t.Context(), 300*time.Millisecond, nil)
+	if err != nil || len(samples) != 599 && len(samples) != 600 || !slices.IsSortedFunc(samples, func(a, b Sample) int { return cmp.Compare(a.Intended, b.Intended) }) {
+		t.Errorf("%d samples, %v, want 600 in order", len(samples), err)
+	}
+	if found, err := p.Verify(t.Context()); err != nil || !found.Passed() || found.Acked != int64(len(samples)) {
 		t.Errorf("%+v, %v; want all of %d", found, err, len(samples))
 	}
 }

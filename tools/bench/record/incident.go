@@ -20,10 +20,16 @@ const (
 	Mute IncidentSort = "one-way-out" // nothing that it says arrives at the others
 	Deaf IncidentSort = "one-way-in"  // nothing that the others say arrives at it
 	Slow IncidentSort = "slow-disk"   // its disk takes only so many writes a second
+
+	// Of a whole region, brokers and whoever else is there. Clients elsewhere do not reach it either.
+	LeaderRegion IncidentSort = "leader-region"     // nothing passes between the region that leads and the others
+	OtherRegion  IncidentSort = "other-region"      // the same, of a region that follows
+	RegionMute   IncidentSort = "leader-region-out" // nothing that the region that leads says arrives elsewhere
+	RegionDeaf   IncidentSort = "leader-region-in"  // nothing that is said elsewhere arrives there
 )
 
 // IncidentSorts are all of them, in the order in which they are shown.
-var IncidentSorts = []IncidentSort{Kill, Pause, Stop, Cut, Mute, Deaf, Slow}
+var IncidentSorts = []IncidentSort{Kill, Pause, Stop, Cut, Mute, Deaf, Slow, LeaderRegion, OtherRegion, RegionMute, RegionDeaf}
 
 // Incident is one failover: a node that led the partition that was written to went away and came back. Gaps are the longest
 // stretches without an acknowledgement from then until the next incident.
@@ -34,6 +40,7 @@ type Incident struct {
 	GapMs        float64      `json:"gap_ms"`                   // of a client that is set up for failovers
 	LibraryGapMs float64      `json:"library_gap_ms,omitempty"` // of franz-go as people use it; 0: not measured
 	BackMs       float64      `json:"back_ms"`                  // until the node served again
+	ElectionMs   float64      `json:"election_ms,omitempty"`    // the election time-out when it began; 0: not asked
 }
 
 // Gaps are the gaps of one sort of incident, and those of the library where they were measured.

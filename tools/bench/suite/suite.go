@@ -223,8 +223,6 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 		if n := s.TopologyOf(sc).Nodes; n > 1 {
 			out.FloorIs = fmt.Sprintf("durable quorum echo of %d nodes", n)
 		}
-	case profiles.Geo:
-		describeGeo(&out, s.TopologyOf(sc), w.Placements)
 	case profiles.Spread:
 		out.Operation, out.FloorIs = "Produce", record.OnePartition
 	case profiles.Failover:
@@ -237,6 +235,8 @@ func describe(s *profiles.Suite, sc profiles.Scenario) record.Scenario {
 		out.Operation, out.FloorIs = "Fetch", "TCP echo"
 	case profiles.Recovery, profiles.Curve:
 		out.Operation, out.FloorIs = "Recovery", "one read of what the WAL held"
+	default:
+		describeAcross(&out, s.TopologyOf(sc), &w)
 	}
 	return out
 }
@@ -249,6 +249,9 @@ func outages(w *profiles.Workload, configuration map[string]string, set func(key
 	set("partition_incidents", int64(w.PartitionIncidents))
 	set("one_way_incidents", int64(w.OneWayIncidents))
 	set("slow_disk_incidents", int64(w.SlowDiskIncidents))
+	set("leader_region_incidents", int64(w.LeaderRegionIncidents))
+	set("other_region_incidents", int64(w.OtherRegionIncidents))
+	set("one_way_region_incidents", int64(w.OneWayRegionIncidents))
 	set("slow_writes_per_second", int64(w.SlowWritesPerSecond))
 	if w.Kind == profiles.Curve { // each point has its own
 		delete(configuration, "ring_bytes")

@@ -74,9 +74,11 @@ const (
 	RaftHeartbeats = "ackline_raft_heartbeats_total" // received, of nodes
 	RaftLeaders    = "ackline_raft_leaders"          // groups that the node leads; this one also falls
 	RaftBehind     = "ackline_raft_behind_entries"   // entries that the replica lacks that is furthest behind; the same
+
+	RaftElection = "ackline_raft_election_timeout_seconds" // in force; it moves with the round trips that are measured
 )
 
-var values = []string{Checkpoints, WALBytes, WALBatches, Allocations, AllocatedBytes, Collections, CPUSeconds, RaftMessages, RaftFrames, RaftHeartbeats, RaftLeaders, RaftBehind}
+var values = []string{Checkpoints, WALBytes, WALBatches, Allocations, AllocatedBytes, Collections, CPUSeconds, RaftMessages, RaftFrames, RaftHeartbeats, RaftLeaders, RaftBehind, RaftElection}
 
 // stageMetric is the broker's histogram of the time per stage of a Produce request.
 const stageMetric = "ackline_produce_duration_seconds"

@@ -71,6 +71,16 @@ func (n Nodes) Behind(ctx context.Context, i int) (int64, error) {
 	return int64(m.Values[RaftBehind]), err
 }
 
+// Election is the longest election time-out that any node has in force.
+func (n Nodes) Election(ctx context.Context) (time.Duration, error) {
+	all, err := n.Metrics(ctx)
+	longest := 0.0
+	for _, m := range all {
+		longest = max(longest, m.Values[RaftElection])
+	}
+	return time.Duration(longest * 1e9), err
+}
+
 // Kill is kill -9 of one node.
 func (n Nodes) Kill(i int) { n.Nodes[i].Kill() }
 

@@ -322,10 +322,18 @@ func kneeOf(s *render.Published, side record.Side, objective float64) (float64, 
 func incidents(s *render.Published) plot {
 	p := plot{title: "Gap in writes, incident by incident", X: axis{Label: "incidents in the order they happened", Unit: "1"},
 		Y: axis{Label: "gap", Unit: "us", Log: true}, Data: [][]value{{}}, head: []string{"incident", "what", "node", "led", "gap", "franz-go's gap"}}
-	for i := range record.IncidentSorts {
+	var sorts []record.IncidentSort // that there are
+	for _, sort := range record.IncidentSorts {
+		if slices.ContainsFunc(s.Launches, func(l record.Launch) bool {
+			return slices.ContainsFunc(l.Incidents, func(in record.Incident) bool { return in.Sort == sort })
+		}) {
+			sorts = append(sorts, sort)
+		}
+	}
+	for i := range sorts {
 		p.Data = append(p.Data, []value{}, []value{})
 		colour := fmt.Sprintf("c%d", i%6+1)
-		name := string(record.IncidentSorts[i])
+		name := string(sorts[i])
 		p.Series = append(p.Series, series{Name: name, Colour: colour, Points: true}, series{Name: name + ", franz-go", Colour: colour, Points: true, Hollow: true})
 	}
 	n := 0
@@ -334,7 +342,7 @@ func incidents(s *render.Published) plot {
 			n++
 			p.Data[0] = append(p.Data[0], value(n))
 			library := "–"
-			for i, sort := range record.IncidentSorts {
+			for i, sort := range sorts {
 				gap, lib := none, none
 				if in.Sort == sort {
 					gap = value(in.GapMs * 1e3)

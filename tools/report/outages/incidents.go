@@ -17,9 +17,10 @@ type Words struct {
 	Ratio    func(e stats.Estimate) string       // 1.09 [1.07–1.12]
 }
 
-// Write draws the tables of a scenario's valid launches. One that has neither incidents nor a curve has none.
+// Write draws the tables of a scenario's valid launches. One that has neither incidents, nor lost regions, nor a curve has none.
 func Write(p *page.Page, launches []record.Launch, w Words) {
 	w.incidents(p, launches)
+	w.losses(p, launches)
 	w.curve(p, launches)
 }
 
@@ -27,7 +28,11 @@ func Write(p *page.Page, launches []record.Launch, w Words) {
 func (w Words) incidents(p *page.Page, launches []record.Launch) {
 	var all []record.Incident
 	for _, l := range launches {
-		all = append(all, l.Incidents...)
+		for _, i := range l.Incidents {
+			if !slices.Contains(record.RegionSorts, i.Sort) { // those have a table of their own
+				all = append(all, i)
+			}
+		}
 	}
 	if len(all) == 0 {
 		return

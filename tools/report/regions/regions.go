@@ -22,10 +22,13 @@ type row struct {
 
 // Write writes the tables of a scenario's valid launches, nothing for a scenario without regions.
 func Write(p *page.Page, launches []record.Launch) {
-	rows := gather(launches)
-	if len(rows) == 0 {
-		return
+	if rows := gather(launches); len(rows) > 0 {
+		writeRegions(p, rows)
 	}
+	writeNetwork(p, launches)
+}
+
+func writeRegions(p *page.Page, rows []row) {
 	p.Text("In the pairs above all regions count together, each request moved by what its region's theory is away from the mean of all: what they say is the "+
 		"excess, a ratio over such distances hides milliseconds. Below, each region by itself, the requests of all launches together; *theory* is what the "+
 		"round trips and a durable write on each host allow (`bin/netlab advise`). Histograms are precise to 0.1%% of a value. –: fewer than %s requests.", number.Group(fmt.Sprint(hist.Needed(99))))
@@ -38,7 +41,6 @@ func Write(p *page.Page, launches []record.Launch) {
 		cells = append(cells, cell)
 	}
 	p.Table([]string{"leader", "producers in", "theory", "system p50", "floor p50", "excess", "system p99", "floor p99", "excess"}, cells)
-	writeNetwork(p, launches)
 }
 
 // gather puts the launches' regions together: placements in the order of record.Placements, regions as the first launch has them.
@@ -97,11 +99,15 @@ type link struct {
 func writeNetwork(p *page.Page, launches []record.Launch) {
 	var links []link
 	modes := map[string]int{}
+	load := "with the load on"
 	for _, l := range launches {
 		if l.Network == nil {
 			continue
 		}
 		modes[l.Network.Mode]++
+		if l.Network.Idle {
+			load = "without a load"
+		}
 		for _, x := range l.Network.Links {
 			name := x.From + " – " + x.To
 			i := slices.IndexFunc(links, func(o link) bool { return o.name == name })
@@ -126,8 +132,8 @@ func writeNetwork(p *page.Page, launches []record.Launch) {
 			by = append(by, fmt.Sprintf("%s in %d launches", m.text, n))
 		}
 	}
-	p.Text("The network is emulated by %s. Its round trips with the load on, before and after what counts, medians over launches; *jitter* is from the 5th "+
-		"to the 95th percentile. A launch in which one is off by more than 1%% and 0.2 ms is invalid.", strings.Join(by, "; "))
+	p.Text("The network is emulated by %s. Its round trips %s, before and after what counts, medians over launches; *jitter* is from the 5th "+
+		"to the 95th percentile. A launch in which one is off by more than 1%% and 0.2 ms is invalid.", strings.Join(by, "; "), load)
 	var cells [][]string
 	for _, x := range links {
 		cell := []string{x.name}

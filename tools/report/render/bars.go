@@ -14,7 +14,7 @@ import (
 // over launches, never by the estimate.
 type Bar struct {
 	Name      string // what is judged, for people
-	Operation string // "Produce", "Fetch" or "Recovery"
+	Operation string // as record.Scenario has it
 	Workload  string // the profile's name
 	Topology  string // the bar holds for this topology only
 	Pair      string // the pair it judges, "" when it judges a figure
@@ -28,6 +28,7 @@ type Bar struct {
 	gaps   func(l *record.Launch) []float64 // what each of a launch's incidents says
 	later  bool                             // runs without its scenario, older ones among them, do not show it
 	worst  bool                             // of the incidents the worst one is judged, else their median
+	every  bool                             // value is judged in all launches, those included that publish nothing: the largest, as it is
 }
 
 // enoughIncidents is how many there must be for a verdict.
@@ -90,7 +91,33 @@ var Bars = append([]Bar{
 		Pair: "catch-up", Unit: "1", Limit: 0.20, AtLeast: true, value: inverse(pairRatio("catch-up")), log: true},
 	{Name: "a follower 1 GiB behind: users' p99 / usual", Operation: "CatchUp", Workload: "catch-up", Topology: "same-dc-3",
 		Unit: "1", Limit: 3, value: figure(record.System, record.UsersP99), log: true},
-}, acrossRegions()...)
+}, append(acrossRegions(), lostRegions()...)...)
+
+// lostRegions are the bars of clusters that lose a region. What time-outs and gaps may be follows from the round trips of the run.
+func lostRegions() (out []Bar) {
+	for _, t := range []struct{ topology, name string }{{"multi-dc-3", "3 regions"}, {"multi-dc-5", "5 regions, world"}} {
+		bar := Bar{Operation: "RegionLoss", Workload: "region-loss", Topology: t.topology, Unit: "1", Limit: 1, worst: true, later: true}
+		for _, b := range []struct {
+			name string
+			of   func(l *record.Launch) []float64
+		}{
+			{"election time-out / max(1 s, 5 round trips)", record.ElectionShares},
+			{"leader's lost: gap / time-out + 3 round trips", gapShares(record.LeaderRegion)},
+			{"another lost: gap / time-out + 3 round trips", gapShares(record.OtherRegion)},
+			{"leader's cut one way: gap / the same", gapShares(record.RegionMute, record.RegionDeaf)},
+		} {
+			bar.Name, bar.gaps = t.name+", "+b.name, b.of
+			out = append(out, bar)
+		}
+		out = append(out, Bar{Name: t.name + ", one lost: acknowledged records that are gone", Operation: "RegionLoss", Workload: "region-loss", Topology: t.topology,
+			Unit: "records", value: func(_ *scenario, l *record.Launch) (float64, bool) { return record.Lost(l) }, every: true, later: true})
+	}
+	return out
+}
+
+func gapShares(sorts ...record.IncidentSort) func(l *record.Launch) []float64 {
+	return func(l *record.Launch) []float64 { return record.GapShares(l, sorts...) }
+}
 
 // acrossRegions are the bars of clusters across regions, for the best and the worst place that a leader may have.
 func acrossRegions() (out []Bar) {
@@ -197,15 +224,18 @@ func (b *Bar) judge(v *view) judged {
 		if !b.fits(c) {
 			continue
 		}
-		if c.spoilt != "" {
+		launches := c.good
+		if b.every {
+			launches = c.all
+		} else if c.spoilt != "" {
 			j.verdict = invalid
 			return j
 		}
 		var values []float64
-		for k := range c.good {
+		for k := range launches {
 			if b.gaps != nil {
-				values = append(values, b.gaps(&c.good[k])...)
-			} else if x, ok := b.value(c, &c.good[k]); ok {
+				values = append(values, b.gaps(&launches[k])...)
+			} else if x, ok := b.value(c, &launches[k]); ok {
 				values = append(values, x)
 			}
 		}
@@ -225,13 +255,13 @@ func (b *Bar) estimate(values []float64) (stats.Estimate, error) {
 	switch {
 	case b.log:
 		return stats.RatioShift(values, record.Confidence)
-	case !b.worst || len(values) == 0:
+	case !b.worst && !b.every || len(values) == 0:
 		e, err := stats.Shift(values, record.Confidence)
 		e.Short = e.Short || b.gaps != nil && len(values) < enoughIncidents
 		return e, err
 	}
 	most := slices.Max(values)
-	return stats.Estimate{Shift: most, Low: most, High: most, N: len(values), Confidence: record.Confidence, Short: len(values) < enoughIncidents}, nil
+	return stats.Estimate{Shift: most, Low: most, High: most, N: len(values), Confidence: record.Confidence, Short: b.worst && len(values) < enoughIncidents}, nil
 }
 
 // against is stats.AgainstBar, mirrored for a minimum.

@@ -1,4 +1,6 @@
-package geo
+// Package acrosstest is what tests of launches on an emulated network (package across) share: real brokers and floors in processes of their own,
+// for which a test binary stands in, and networks that are small and near.
+package acrosstest
 
 import (
 	"context"
@@ -22,8 +24,11 @@ import (
 	"ackline/tools/floor/quorum"
 )
 
-// TestMain lets the test binary be the broker and the floor: the real ones, in processes of their own.
-func TestMain(m *testing.M) {
+// Ring is as small as rings may be.
+const Ring = 8 << 20
+
+// Main is TestMain: it lets the test binary be the broker and the floor.
+func Main(m *testing.M) {
 	act := map[string]func(context.Context, map[string]string) error{"broker": actAsBroker, "floor": actAsFloor}[os.Getenv("ACT_AS")]
 	if act == nil {
 		os.Exit(m.Run())
@@ -52,7 +57,7 @@ func actAsBroker(ctx context.Context, flags map[string]string) error {
 		return err
 	}
 	cfg.Node.ID, cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = int32(id), flags["--data-dir"], flags["--listen-addr"], flags["--http-addr"]
-	cfg.WAL.SyncMethod, cfg.WAL.RingBytes = string(syncmethod.BufferedDsync), ring
+	cfg.WAL.SyncMethod, cfg.WAL.RingBytes = string(syncmethod.BufferedDsync), Ring
 	cfg.Cluster.Name, cfg.Cluster.RaftAddr = "test", flags["--raft-addr"]
 	for p := range strings.SplitSeq(flags["--peers"], ",") {
 		number, at, _ := strings.Cut(p, "@")
@@ -77,7 +82,7 @@ func actAsBroker(ctx context.Context, flags map[string]string) error {
 }
 
 func actAsFloor(ctx context.Context, flags map[string]string) error {
-	disk, err := echo.CreateRing(vfs.OS(), filepath.Join(flags["--dir"], "ring"), ring, syncmethod.BufferedDsync)
+	disk, err := echo.CreateRing(vfs.OS(), filepath.Join(flags["--dir"], "ring"), Ring, syncmethod.BufferedDsync)
 	if err != nil {
 		return err
 	}
@@ -106,8 +111,8 @@ func actAsFloor(ctx context.Context, flags map[string]string) error {
 	return s.Serve(ctx)
 }
 
-// programs are scripts that start this test binary as one of the two.
-func programs(t *testing.T) target.Programs {
+// Programs are scripts that start this test binary as one of the two.
+func Programs(t *testing.T) target.Programs {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {

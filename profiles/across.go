@@ -1,0 +1,39 @@
+package profiles
+
+import "time"
+
+// Kinds of workload that run on an emulated network.
+const (
+	Geo        = "geo"         // produce from every region, by where the leader is, beside the durable echo with its leader there
+	RegionLoss = "region-loss" // a region is cut off, while probes in another write to what it led
+)
+
+// AcrossRegions says that the workload runs on an emulated network, and on nothing else.
+func (w *Workload) AcrossRegions() bool { return oneOf(w.Kind, Geo, RegionLoss) }
+
+// regionTakeOver is about how long passes from the loss of a region until others have taken over, and regionBack until the region that is
+// there again leads again; either takes some of the longest round trips more.
+const (
+	regionTakeOver = 1200 * time.Millisecond
+	regionBack     = time.Second
+	regionTrips    = 10
+)
+
+// estimateLoss is what a launch that loses regions takes beside starting its brokers.
+func (s *Suite) estimateLoss(sc Scenario) time.Duration {
+	w, longest := &sc.Workload, s.TopologyOf(sc).LongestTrip()
+	each := regionTakeOver + regionBack + regionTrips*longest + w.Pause() + w.Rest()
+	return placementOverhead + 2*max(calibrationTime, CalibrationTrips*longest) + w.Quiet() + time.Duration(w.Incidents())*each
+}
+
+func (w *Workload) validateAcross(want func(ok bool, format string, args ...any)) {
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"leader_region_incidents", w.LeaderRegionIncidents}, {"other_region_incidents", w.OtherRegionIncidents}, {"one_way_region_incidents", w.OneWayRegionIncidents}} {
+		want(n.value >= 0 && n.value <= mostIncidents && (n.value == 0 || w.Kind == RegionLoss), "%s = %d: want 0 to %d, and 0 but in a region-loss", n.name, n.value, mostIncidents)
+	}
+	want(w.Kind != RegionLoss || w.Incidents() > 0, "a region-loss without an incident: one of leader_region_incidents, other_region_incidents and "+
+		"one_way_region_incidents wants to be more than 0")
+	want(w.Kind != RegionLoss || w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: the loss of a region is seen by a probe", w.ProbeRatePerSecond)
+}

@@ -1,0 +1,69 @@
+package render
+
+import (
+	"strings"
+	"testing"
+
+	"ackline/tools/bench/record"
+	"ackline/tools/stats"
+)
+
+// losses is a run in which regions were lost so many times each, the leader's with this gap once.
+func losses(n int, gapMs, electionMs float64, missing int64) *record.Results {
+	r := sample("0123456789ab", 1)
+	r.Scenarios = append(r.Scenarios, record.Scenario{Name: "region-loss-3", Operation: "RegionLoss", Topology: "multi-dc-3", Workload: "region-loss", Tuning: "default"})
+	l := record.Launch{Number: 1, Scenario: "region-loss-3", Verdict: record.OK, Requests: 1000, Check: &record.DataCheck{OK: missing == 0, Missing: missing},
+		Figures: []record.Figure{{Name: record.LongestTripMs, Unit: "ms", Side: record.Host, Value: 30}},
+		Network: &record.Network{Region: "continent-3", Mode: "relay", Idle: true, Links: []record.Link{{From: "n1", To: "n2", WantUs: 30_000}}}}
+	if missing > 0 {
+		l.Verdict, l.Reasons = record.Failed, []string{"data check"}
+	}
+	for range n {
+		for i, s := range record.RegionSorts {
+			l.Incidents = append(l.Incidents, record.Incident{Sort: s, Node: 2, Led: 1, GapMs: float64(700 + 10*i), BackMs: 2500, ElectionMs: electionMs})
+		}
+	}
+	l.Incidents[0].GapMs = gapMs
+	r.Launches = append(r.Launches, l)
+	return r
+}
+
+func TestBarsOfLostRegions(t *testing.T) {
+	const election, leader, other, oneWay, gone = "3 regions, election time-out / max(1 s, 5 round trips)", "3 regions, leader's lost: gap / time-out + 3 round trips",
+		"3 regions, another lost: gap / time-out + 3 round trips", "3 regions, leader's cut one way: gap / the same", "3 regions, one lost: acknowledged records that are gone"
+	const met, missed, undecided = string(stats.Met), string(stats.Missed), string(stats.Undecided)
+	for _, c := range []struct {
+		n               int
+		gap, electionMs float64
+		missing         int64
+		want            [5]string
+	}{
+		{20, 1089, 1000, 0, [5]string{met, met, met, met, met}},
+		{20, 1091, 1000, 0, [5]string{met, missed, met, met, met}},
+		{20, 1089, 1001, 0, [5]string{missed, met, met, met, met}},
+		{10, 1089, 1000, 0, [5]string{met, undecided, undecided, met, met}}, // forty of all, and twenty one way
+		{20, 1089, 1000, 1, [5]string{invalid, invalid, invalid, invalid, missed}},
+	} {
+		got := verdicts(losses(c.n, c.gap, c.electionMs, c.missing))
+		for i, name := range []string{election, leader, other, oneWay, gone} {
+			if got[name] != c.want[i] {
+				t.Errorf("%d times, gap %v ms, time-out %v ms, %d missing: %s is %q, want %s", c.n, c.gap, c.electionMs, c.missing, name, got[name], c.want[i])
+			}
+		}
+	}
+}
+
+func TestLostRegionsArePublished(t *testing.T) {
+	page := string(render(t, losses(20, 1050, 1000, 0), nil))
+	for _, want := range []string{"| the leader's region, both ways ", "| what the leader's region hears ", "| 20  | 700 ms  | 700 ms | 1.05 s | 2.50 s ", "Its round trips without a", "| n1 – n2 "} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(page, "| leader-region ") {
+		t.Error("the loss of a region is in the table of nodes, too")
+	}
+	if err := Check([]byte(page)); err != nil {
+		t.Error(err)
+	}
+}
