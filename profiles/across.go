@@ -6,10 +6,11 @@ import "time"
 const (
 	Geo        = "geo"         // produce from every region, by where the leader is, beside the durable echo with its leader there
 	RegionLoss = "region-loss" // a region is cut off, while probes in another write to what it led
+	LineRate   = "line-rate"   // produce to a leader at a distance as fast as it goes, beside one TCP stream between the two hosts
 )
 
 // AcrossRegions says that the workload runs on an emulated network, and on nothing else.
-func (w *Workload) AcrossRegions() bool { return oneOf(w.Kind, Geo, RegionLoss) }
+func (w *Workload) AcrossRegions() bool { return oneOf(w.Kind, Geo, RegionLoss, LineRate) }
 
 // regionTakeOver is about how long passes from the loss of a region until others have taken over, and regionBack until the region that is
 // there again leads again; either takes some of the longest round trips more.
@@ -26,6 +27,15 @@ func (s *Suite) estimateLoss(sc Scenario) time.Duration {
 	return placementOverhead + 2*max(calibrationTime, CalibrationTrips*longest) + w.Quiet() + time.Duration(w.Incidents())*each
 }
 
+// estimateLine is what a launch takes beside starting its brokers that is held against one TCP stream.
+func (s *Suite) estimateLine(sc Scenario) time.Duration {
+	longest := s.TopologyOf(sc).LongestTrip()
+	slice, _ := s.GeoSlice(sc, longest)
+	written := time.Duration(1+2*sc.Cycles) * slice // which is read back in about as much time
+	return placementOverhead + placementTrips*longest + 2*max(calibrationTime, CalibrationTrips*longest) +
+		time.Duration(1+4*sc.Cycles)*(slice+sliceOverhead+sliceEnds*longest) + written
+}
+
 func (w *Workload) validateAcross(want func(ok bool, format string, args ...any)) {
 	for _, n := range []struct {
 		name  string
@@ -33,6 +43,7 @@ func (w *Workload) validateAcross(want func(ok bool, format string, args ...any)
 	}{{"leader_region_incidents", w.LeaderRegionIncidents}, {"other_region_incidents", w.OtherRegionIncidents}, {"one_way_region_incidents", w.OneWayRegionIncidents}} {
 		want(n.value >= 0 && n.value <= mostIncidents && (n.value == 0 || w.Kind == RegionLoss), "%s = %d: want 0 to %d, and 0 but in a region-loss", n.name, n.value, mostIncidents)
 	}
+	want(w.Kind != LineRate || w.Arrivals == Closed && w.Partitions == 1 && w.Batched(), "a line-rate workload wants closed arrivals, one partition and more than one record in a request")
 	want(w.Kind != RegionLoss || w.Incidents() > 0, "a region-loss without an incident: one of leader_region_incidents, other_region_incidents and "+
 		"one_way_region_incidents wants to be more than 0")
 	want(w.Kind != RegionLoss || w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: the loss of a region is seen by a probe", w.ProbeRatePerSecond)

@@ -199,7 +199,7 @@ func (s *Suite) Validate() error {
 			sc.Name, sc.Workload.Kind, s.TopologyOf(sc).Name, nodes)
 		want(!oneOf(sc.Workload.Kind, Failover, CatchUp) || nodes > 1, "scenario %q: nobody takes over from a single node, and nothing follows it: name a "+
 			"topology of at least three", sc.Name)
-		want(sc.Workload.AcrossRegions() == (s.TopologyOf(sc).Region != ""), "scenario %q: a geo or region-loss workload, and no other, runs on a topology with a region", sc.Name)
+		want(sc.Workload.AcrossRegions() == (s.TopologyOf(sc).Region != ""), "scenario %q: a workload across regions, and no other, runs on a topology with a region", sc.Name)
 		if !sc.Workload.InTurns() {
 			continue
 		}

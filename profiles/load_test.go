@@ -12,7 +12,7 @@ import (
 )
 
 func TestBuiltinSuitesLoadAndFit(t *testing.T) {
-	limit := map[string]time.Duration{"quick": 10 * time.Minute, "full": 115 * time.Minute, "multi-dc": 60 * time.Minute}
+	limit := map[string]time.Duration{"quick": 10 * time.Minute, "full": 115 * time.Minute, "multi-dc": 75 * time.Minute}
 	launches := map[string]int{"quick": 6, "full": 10, "multi-dc": 6}
 	for _, name := range Names() {
 		s, err := LoadSuite(name)
@@ -157,7 +157,7 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, own + "connections = 0\n", []string{"own.toml", "connections = 0: want 1 to"}},
 		{mine, own + "ring_bytes = 10_000_000\n", []string{"own.toml", "multiple of 4096"}},
 		{mine, "kind = \"fetch\"\n", []string{"preload_bytes = 0", "fetch_bytes = 0"}},
-		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo or region-loss"}},
+		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, region-loss or line-rate"}},
 		{mine, "kind = \"sweep\"\n", []string{`arrivals = "closed": a sweep's are poisson`, "objective_p99_us = 0", "rate_factor = 0"}},
 		{mine, ladder + "rate_factor = 2\nrate_limit_per_second = 150\n", []string{"makes 1 rungs, want 2 to"}},
 		{mine, ladder + "rate_factor = 1.1\nrate_limit_per_second = 100_000\n", []string{"makes 40 rungs"}},
@@ -177,9 +177,10 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, "kind = \"recovery-curve\"\n[[points]]\npreload_bytes = 67108864\npartitions = 1\nring_bytes = 67108864\n", []string{"points, number 1", "want more than twice as much"}},
 		{mine, "kind = \"recovery-curve\"\n", []string{"points: a recovery-curve wants one or more"}},
 		{mine, own + "partition_incidents = 1\none_way_incidents = 1\nslow_disk_incidents = 1\n", []string{"partition_incidents = 1: want 0 to", "one_way_incidents = 1", "slow_disk_incidents = 1", "pause_ms = 0", "slow_writes_per_second = 0"}},
+		{mine, "kind = \"line-rate\"\n", []string{"more than one record in a request"}},
 		{mine, "kind = \"region-loss\"\n", []string{"a region-loss without an incident", "probe_rate_per_second = 0", "quiet_ms = 0", "rest_ms = 0"}},
 		{mine, own + "leader_region_incidents = 1\nother_region_incidents = 1\none_way_region_incidents = 1\n", []string{"leader_region_incidents = 1: want 0 to", "other_region_incidents = 1", "one_way_region_incidents = 1"}},
-		{mine, "kind = \"region-loss\"\nquiet_ms = 5\nrest_ms = 5\npause_ms = 5\nprobe_rate_per_second = 500\nprobe_limit_ms = 9000\nother_region_incidents = 1\n", []string{`"own": a geo or region-loss workload, and no other, runs on a topology with a region`}},
+		{mine, "kind = \"region-loss\"\nquiet_ms = 5\nrest_ms = 5\npause_ms = 5\nprobe_rate_per_second = 500\nprobe_limit_ms = 9000\nother_region_incidents = 1\n", []string{`"own": a workload across regions, and no other, runs on a topology with a region`}},
 		{mine, own + "quiet_ms = 1\nrest_ms = 1\nwatch_ms = 1\n", []string{"quiet_ms = 1", "rest_ms = 1", "watch_ms = 1"}},
 		{mine, "kind = \"idle\"\n", []string{"watch_ms = 0", "quiet_ms = 0"}},
 		{mine, "kind = \"spread\"\n", []string{"more than one partition"}},

@@ -37,7 +37,7 @@ const (
 // Workload is the load on one broker. It is the same on the floor.
 type Workload struct {
 	Name              string  `toml:"-" json:"name"`
-	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo or region-loss
+	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, region-loss or line-rate
 	Note              string  `toml:"note" json:"note"`                               // one line for people
 	Arrivals          string  `toml:"arrivals" json:"arrivals"`                       // closed, constant or poisson
 	RatePerSecond     float64 `toml:"rate_per_second" json:"rate_per_second"`         // of all connections; 0 with closed arrivals; sweep: of the lowest rung
@@ -194,7 +194,7 @@ func (w *Workload) Validate() error {
 		}
 	}
 	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle, Curve) || w.AcrossRegions(), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
-		"failover, catch-up, idle, recovery-curve, geo or region-loss", w.Kind)
+		"failover, catch-up, idle, recovery-curve, geo, region-loss or line-rate", w.Kind)
 	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
 	open := w.Arrivals == Constant || w.Arrivals == Poisson
 	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)

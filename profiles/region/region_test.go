@@ -14,6 +14,7 @@ func TestBuiltinTopologies(t *testing.T) {
 		"same-zone":   {"n1 n2": 90 * time.Microsecond, "n1 n3": 90 * time.Microsecond, "n2 n3": 90 * time.Microsecond},
 		"zones-3":     {"n1 n2": 2010 * time.Microsecond, "n1 n3": 2210 * time.Microsecond, "n2 n3": 2160 * time.Microsecond},
 		"continent-3": {"n1 n2": 13 * time.Millisecond, "n1 n3": 29 * time.Millisecond, "n2 n3": 27 * time.Millisecond},
+		"far-3":       {"n1 n2": 70 * time.Millisecond, "n1 n3": 70 * time.Millisecond, "n2 n3": 70 * time.Millisecond},
 		"world-3":     {"n1 n2": 91 * time.Millisecond, "n1 n3": 166 * time.Millisecond, "n2 n3": 229500 * time.Microsecond},
 		"world-5": {"n1 n2": 91 * time.Millisecond, "n1 n3": 166 * time.Millisecond, "n1 n4": 215 * time.Millisecond, "n1 n5": 118500 * time.Microsecond,
 			"n2 n3": 229500 * time.Microsecond, "n2 n4": 250 * time.Millisecond, "n2 n5": 197500 * time.Microsecond, "n3 n4": 115 * time.Millisecond,
@@ -147,7 +148,7 @@ func TestErrorsSayWhatWouldBeRight(t *testing.T) {
 	if n := strings.Count(err.Error(), "no distance"); n != 1 {
 		t.Errorf("told %d times: %v", n, err)
 	}
-	if _, err := Load("world-4"); err == nil || !strings.Contains(err.Error(), "there are continent-3, same-zone, world-3, world-5, zones-3") {
+	if _, err := Load("world-4"); err == nil || !strings.Contains(err.Error(), "there are continent-3, far-3, same-zone, world-3, world-5, zones-3") {
 		t.Errorf("got %v, want the names that there are", err)
 	}
 }

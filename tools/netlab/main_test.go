@@ -127,7 +127,7 @@ func TestExitCodes(t *testing.T) {
 		want string
 	}{
 		{[]string{"check", wrong}, 1, "small.toml:3: unknown key"},
-		{[]string{"check", "moon-3"}, 1, "there are continent-3, same-zone"},
+		{[]string{"check", "moon-3"}, 1, "there are continent-3, far-3, same-zone"},
 		{[]string{"calibrate", "world-3", "--mode", "tap"}, 2, "--mode must be one of"},
 		{[]string{"flatten"}, 2, "netlab --help explains"},
 		{[]string{"run", "world-3", "--mode", "relay", "--host", "n7", "--", "true"}, 1, `host "n7" is not in world-3`},

@@ -8,6 +8,7 @@ import (
 	"ackline/profiles"
 	"ackline/tools/bench/geo"
 	"ackline/tools/bench/launch"
+	"ackline/tools/bench/linerate"
 	"ackline/tools/bench/loss"
 	"ackline/tools/bench/record"
 )
@@ -19,6 +20,8 @@ func one(ctx context.Context, p launch.Plan) (record.Launch, error) {
 		return geo.Run(ctx, p)
 	case profiles.RegionLoss:
 		return loss.Run(ctx, p)
+	case profiles.LineRate:
+		return linerate.Run(ctx, p)
 	}
 	return launch.Run(ctx, p)
 }
@@ -32,5 +35,7 @@ func describeAcross(out *record.Scenario, t profiles.Topology, w *profiles.Workl
 		out.Configuration["placements"] = strings.Join(w.Placements, " ")
 	case profiles.RegionLoss:
 		out.Operation = "RegionLoss"
+	case profiles.LineRate:
+		out.Operation, out.FloorIs = "LineRate", "one TCP stream between the producer's host and the leader's"
 	}
 }

@@ -3,8 +3,10 @@ package calibrate
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ackline/profiles/region"
@@ -181,5 +183,42 @@ func TestCancel(t *testing.T) {
 	}})
 	if err == nil {
 		t.Error("measured a pair that is cut")
+	}
+}
+
+// One stream takes what the line has, and no more.
+func TestStream(t *testing.T) {
+	l := newLab(t, lab.Relay)
+	rate, err := Stream(t.Context(), l, "n1", "n3", 500*time.Millisecond, 100*time.Millisecond)
+	if err != nil || rate < 1e6 || rate > 1.05*10e6 {
+		t.Errorf("%v B/s over a line of 10 MB/s, %v", rate, err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	cancel(enough)
+	if _, err := Stream(ctx, l, "n1", "n3", time.Minute, 0); err == nil {
+		t.Error("it ran although it had been cancelled")
+	}
+}
+
+// What came before the window was open is not in the rate, and a stream that ends before that has none.
+func TestCountFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		go func() {
+			for i, n := range []int{100_000, 70_000, 5, 2000, 3000} { // the third opens the window
+				if i > 0 {
+					time.Sleep(time.Second)
+				}
+				_, _ = w.Write(make([]byte, n))
+			}
+			_ = w.Close()
+		}()
+		if rate, err := countFrom(r, 1500*time.Millisecond); err != nil || rate != 2500 {
+			t.Errorf("%v B/s, %v; want 5000 bytes in 2 s", rate, err)
+		}
+	})
+	if _, err := countFrom(strings.NewReader("abc"), time.Second); err == nil || !strings.Contains(err.Error(), "nothing came later than 1s") {
+		t.Errorf("a stream that was short: %v", err)
 	}
 }

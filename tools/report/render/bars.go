@@ -91,6 +91,8 @@ var Bars = append([]Bar{
 		Pair: "catch-up", Unit: "1", Limit: 0.20, AtLeast: true, value: inverse(pairRatio("catch-up")), log: true},
 	{Name: "a follower 1 GiB behind: users' p99 / usual", Operation: "CatchUp", Workload: "catch-up", Topology: "same-dc-3",
 		Unit: "1", Limit: 3, value: figure(record.System, record.UsersP99), log: true},
+	{Name: "one partition, 70 ms apart: rate / one TCP stream's", Operation: "LineRate", Workload: "line-rate", Topology: "far-3",
+		Pair: "rate", Unit: "1", Limit: 0.70, AtLeast: true, value: inverse(pairRatio("rate")), log: true, later: true},
 }, append(acrossRegions(), lostRegions()...)...)
 
 // lostRegions are the bars of clusters that lose a region. What time-outs and gaps may be follows from the round trips of the run.

@@ -53,6 +53,25 @@ func TestBarsOfLostRegions(t *testing.T) {
 	}
 }
 
+// A partition over a distance is judged by its share of what one stream carries.
+func TestBarOfALine(t *testing.T) {
+	for rate, want := range map[float64]stats.Verdict{18e6: stats.Met, 16e6: stats.Missed} {
+		r := sample("0123456789ab", 1)
+		r.Scenarios = append(r.Scenarios, record.Scenario{Name: "line-rate-70ms", Operation: "LineRate", Topology: "far-3", Workload: "line-rate", Tuning: "default",
+			FloorIs: "one TCP stream"})
+		for n := 1; n <= 6; n++ {
+			r.Launches = append(r.Launches, record.Launch{Number: n, Scenario: "line-rate-70ms", Verdict: record.OK, Requests: 1000, Check: &record.DataCheck{OK: true},
+				Pairs: []record.Pair{{Name: "rate", Unit: "bytes/s", System: rate, Floor: 25e6, Ratio: 25e6 / rate, Excess: 25e6 - rate, Slices: 2, Gated: true}}})
+		}
+		if got := verdicts(r)["one partition, 70 ms apart: rate / one TCP stream's"]; got != string(want) {
+			t.Errorf("%v of 25e6 B/s: %s, want %s", rate, got, want)
+		}
+		if page := string(render(t, r, nil)); !strings.Contains(page, "| line-rate-70ms ") || !strings.Contains(page, "| 23.8 MiB/s ") {
+			t.Error("the page has no row for it")
+		}
+	}
+}
+
 func TestLostRegionsArePublished(t *testing.T) {
 	page := string(render(t, losses(20, 1050, 1000, 0), nil))
 	for _, want := range []string{"| the leader's region, both ways ", "| what the leader's region hears ", "| 20  | 700 ms  | 700 ms | 1.05 s | 2.50 s ", "Its round trips without a", "| n1 – n2 "} {
