@@ -4,13 +4,14 @@ import "time"
 
 // Kinds of workload that run on an emulated network.
 const (
-	Geo        = "geo"         // produce from every region, by where the leader is, beside the durable echo with its leader there
-	RegionLoss = "region-loss" // a region is cut off, while probes in another write to what it led
-	LineRate   = "line-rate"   // produce to a leader at a distance as fast as it goes, beside one TCP stream between the two hosts
+	Geo        = "geo"           // produce from every region, by where the leader is, beside the durable echo with its leader there
+	RegionLoss = "region-loss"   // a region is cut off, while probes in another write to what it led
+	Return     = "region-return" // a region that follows is cut off, much is written without it, and it returns while probes write
+	LineRate   = "line-rate"     // produce to a leader at a distance as fast as it goes, beside one TCP stream between the two hosts
 )
 
 // AcrossRegions says that the workload runs on an emulated network, and on nothing else.
-func (w *Workload) AcrossRegions() bool { return oneOf(w.Kind, Geo, RegionLoss, LineRate) }
+func (w *Workload) AcrossRegions() bool { return oneOf(w.Kind, Geo, RegionLoss, Return, LineRate) }
 
 // regionTakeOver is about how long passes from the loss of a region until others have taken over, and regionBack until the region that is
 // there again leads again; either takes some of the longest round trips more.
@@ -26,6 +27,19 @@ func (s *Suite) estimateLoss(sc Scenario) time.Duration {
 	each := regionTakeOver + regionBack + regionTrips*longest + w.Pause() + w.Rest()
 	return placementOverhead + 2*max(calibrationTime, CalibrationTrips*longest) + w.Quiet() + time.Duration(w.Incidents())*each
 }
+
+// estimateReturn is what a launch takes beside starting its brokers and writing what the region lacks once.
+func (s *Suite) estimateReturn(sc Scenario) time.Duration {
+	w, longest := &sc.Workload, s.TopologyOf(sc).LongestTrip()
+	bytes := func(perSecond float64) time.Duration {
+		return time.Duration(float64(w.PreloadBytes) / perSecond * float64(time.Second))
+	}
+	return placementOverhead + (placementTrips+regionTrips)*longest + 2*max(calibrationTime, CalibrationTrips*longest) + w.Quiet() + regionTakeOver +
+		2*bytes(farRate) + bytes(readRate)
+}
+
+// farRate is bytes per second that cross a distance in this machine, without a limit of the network's: about what a window of TCP's takes.
+const farRate = 40 << 20
 
 // estimateLine is what a launch takes beside starting its brokers that is held against one TCP stream.
 func (s *Suite) estimateLine(sc Scenario) time.Duration {

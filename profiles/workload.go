@@ -37,7 +37,7 @@ const (
 // Workload is the load on one broker. It is the same on the floor.
 type Workload struct {
 	Name              string  `toml:"-" json:"name"`
-	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, region-loss or line-rate
+	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, region-loss, region-return or line-rate
 	Note              string  `toml:"note" json:"note"`                               // one line for people
 	Arrivals          string  `toml:"arrivals" json:"arrivals"`                       // closed, constant or poisson
 	RatePerSecond     float64 `toml:"rate_per_second" json:"rate_per_second"`         // of all connections; 0 with closed arrivals; sweep: of the lowest rung
@@ -50,7 +50,7 @@ type Workload struct {
 	TimeoutMs         int     `toml:"timeout_ms" json:"timeout_ms"`                   // after which an operation counts as failed
 	RingBytes         int64   `toml:"ring_bytes" json:"ring_bytes"`                   // WAL ring and floor's ring: small enough to wrap twice
 	RingLaps          int     `toml:"ring_laps" json:"ring_laps,omitempty"`           // above 0: RingBytes is the least, and the ring sized for so many laps (SizeRings)
-	PreloadBytes      int64   `toml:"preload_bytes" json:"preload_bytes"`             // fetch, recovery, catch-up: written before the clock starts
+	PreloadBytes      int64   `toml:"preload_bytes" json:"preload_bytes"`             // fetch, recovery: written before the clock starts; catch-up, region-return: without who is away
 	FetchBytes        int     `toml:"fetch_bytes" json:"fetch_bytes"`                 // fetch: most bytes of records in an answer
 	// EndToEnd adds, to a produce workload, a consumer in the same process that waits at the end of each partition.
 	EndToEnd bool `toml:"end_to_end" json:"end_to_end,omitempty"`
@@ -194,7 +194,7 @@ func (w *Workload) Validate() error {
 		}
 	}
 	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle, Curve) || w.AcrossRegions(), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
-		"failover, catch-up, idle, recovery-curve, geo, region-loss or line-rate", w.Kind)
+		"failover, catch-up, idle, recovery-curve, geo, region-loss, region-return or line-rate", w.Kind)
 	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
 	open := w.Arrivals == Constant || w.Arrivals == Poisson
 	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)
@@ -213,7 +213,7 @@ func (w *Workload) Validate() error {
 	want(w.RingBytes >= minRingBytes && w.RingBytes%4096 == 0, "ring_bytes = %d: want at least %d and a multiple of 4096", w.RingBytes, minRingBytes)
 	want(w.RingLaps == 0 || w.RingLaps >= 3 && w.Kind == Produce && w.OneAtATime(), "ring_laps = %d: want 0, or at least 3 in a produce workload "+
 		"with one request outstanding", w.RingLaps)
-	want(!oneOf(w.Kind, Fetch, Recovery, CatchUp) || w.PreloadBytes > 0, "preload_bytes = %d: %s needs something written before", w.PreloadBytes, w.Kind)
+	want(!oneOf(w.Kind, Fetch, Recovery, CatchUp, Return) || w.PreloadBytes > 0, "preload_bytes = %d: %s needs something written before", w.PreloadBytes, w.Kind)
 	want(w.Kind != Fetch || w.FetchBytes > 0, "fetch_bytes = %d: want the most bytes in an answer", w.FetchBytes)
 	want(!w.EndToEnd || w.Kind == Produce && !w.Batched(), "end_to_end: only a produce workload with one record in a request has a consumer")
 	for _, p := range w.GatedPairs {
@@ -260,12 +260,12 @@ func (w *Workload) validateSweep(want func(ok bool, format string, args ...any))
 }
 
 func (w *Workload) validateProbe(want func(ok bool, format string, args ...any)) {
-	want(w.Kind != CatchUp || w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: a catch-up is under load", w.ProbeRatePerSecond)
+	want(!oneOf(w.Kind, CatchUp, Return) || w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: a %s is under load", w.ProbeRatePerSecond, w.Kind)
 	if w.ProbeRatePerSecond == 0 && w.ProbeLimitMs == 0 {
 		return
 	}
-	want(oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, RegionLoss), "probe_rate_per_second and probe_limit_ms belong to a recovery, a failover, a catch-up or a "+
-		"region-loss, this is %s", w.Kind)
+	want(oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, RegionLoss, Return), "probe_rate_per_second and probe_limit_ms belong to a recovery, a failover, a catch-up or a "+
+		"region-loss or -return, this is %s", w.Kind)
 	want(w.ProbeRatePerSecond >= 200 && w.ProbeRatePerSecond <= 10_000, "probe_rate_per_second = %v: want 200 (two samples beyond a "+
 		"second's p99) to 10000", w.ProbeRatePerSecond)
 	want(w.ProbeLimitMs >= leastProbeMs && w.ProbeLimitMs <= 120_000, "probe_limit_ms = %d: want %d to 120000", w.ProbeLimitMs, leastProbeMs)
@@ -283,9 +283,9 @@ func (w *Workload) validateFailover(want func(ok bool, format string, args ...an
 		"and stop_incidents, else 0", w.PauseMs)
 	want((w.SlowDiskIncidents > 0) == (w.SlowWritesPerSecond > 0) && w.SlowWritesPerSecond <= 1000, "slow_writes_per_second = %d: want 1 to 1000 with "+
 		"slow_disk_incidents, else 0", w.SlowWritesPerSecond)
-	quiet := oneOf(w.Kind, Failover, CatchUp, Idle, RegionLoss)
+	quiet := oneOf(w.Kind, Failover, CatchUp, Idle, RegionLoss, Return)
 	want(quiet && w.QuietMs > 0 && w.QuietMs <= 60_000 || w.QuietMs == 0 && !quiet,
-		"quiet_ms = %d: a failover, a catch-up, a region-loss and an idle workload want 1 to 60000, any other has none", w.QuietMs)
+		"quiet_ms = %d: a failover, a catch-up, a region-loss or -return and an idle workload want 1 to 60000, any other has none", w.QuietMs)
 	want(oneOf(w.Kind, Failover, RegionLoss) == (w.RestMs > 0) && w.RestMs <= 60_000, "rest_ms = %d: a failover and a region-loss want 1 to 60000, any other has none", w.RestMs)
 	if w.Kind != Failover {
 		return
@@ -308,5 +308,5 @@ func (w *Workload) Cuts() bool { return w.PartitionIncidents+w.OneWayIncidents >
 
 // InTurns says that two sides take turns in slices.
 func (w *Workload) InTurns() bool {
-	return !oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, Idle, RegionLoss)
+	return !oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, Idle, RegionLoss, Return)
 }

@@ -31,7 +31,9 @@ type Nodes interface {
 // Config says what to do.
 type Config struct {
 	Nodes Nodes
-	Count int // of nodes
+	Count int // of nodes; not with Away
+	// Away says which node goes away while lead leads. nil: the one after it.
+	Away  func(lead int) int
 	Probe *probe.Probe
 	// Write writes what the node will lack and returns the bytes of its records.
 	Write func(ctx context.Context) (int64, error)
@@ -69,7 +71,12 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		return nil, err
 	}
 	r := &Result{Before: probe.P99(usual, start, start+c.Quiet.Nanoseconds()), Failed: probe.Failed(usual)}
-	away := (lead + 1) % c.Count
+	var away int
+	if c.Away != nil {
+		away = c.Away(lead)
+	} else {
+		away = (lead + 1) % c.Count
+	}
 	c.Nodes.Kill(away)
 	if r.Bytes, err = c.Write(ctx); err != nil {
 		return nil, err

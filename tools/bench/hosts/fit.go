@@ -16,6 +16,7 @@ var needs = map[string]string{
 	profiles.Failover:   "it kills, pauses and stops nodes",
 	profiles.CatchUp:    "it kills a node and starts it again",
 	profiles.Geo:        "it starts brokers on an emulated network",
+	profiles.Return:     "it starts brokers on an emulated network and cuts it",
 	profiles.LineRate:   "it starts brokers on an emulated network",
 	profiles.RegionLoss: "it starts brokers on an emulated network and cuts it",
 	profiles.Idle:       "it reads what the processes use from /proc",

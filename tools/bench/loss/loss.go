@@ -1,4 +1,4 @@
-// Package loss runs one launch in which a cluster across regions loses one of them, again and again.
+// Package loss runs one launch in which a cluster across regions loses one of them, again and again (Run), or once for long (RunReturn).
 //
 // Between regions nobody says that a node is gone: packets end somewhere, and only the silence tells. How long it has to last before another
 // leader is elected follows from the distances (at least five round trips), so a cluster that is far apart is slower to help itself, and a
@@ -68,15 +68,15 @@ func seatsOf(t *region.Topology, best string) (seats, error) {
 	return s, nil
 }
 
-func (l *trip) measure(ctx context.Context) (err error) {
-	w := l.Scenario.Workload
+// open gives everybody a seat, makes the topic, measures the network and has the leader where it belongs.
+func (l *trip) open(ctx context.Context) (err error) {
 	if l.seats, err = seatsOf(l.Net.T, l.Advice.Placements[0].Leader); err != nil {
 		return err
 	}
 	l.Rec.Notes = append(l.Rec.Notes, fmt.Sprintf("the leader is on %s, the region that follows and is lost is that of %s, the client is on %s",
 		l.Net.Called(l.seats.lead), l.Net.Called(l.seats.follow), l.Net.Called(l.seats.client)))
 	l.nodes = &nodes{Nodes: l.Nodes(topic), net: l.Net, seats: l.seats}
-	c, err := cluster.New(l.Brokers.Addrs(), w.Timeout())
+	c, err := cluster.New(l.Brokers.Addrs(), l.Scenario.Workload.Timeout())
 	if err != nil {
 		return err
 	}
@@ -88,12 +88,24 @@ func (l *trip) measure(ctx context.Context) (err error) {
 	if err := l.Calibrate(ctx, across.Before, nil); err != nil {
 		return err
 	}
-	if _, err := l.nodes.Leader(ctx); err != nil {
+	_, err = l.nodes.Leader(ctx)
+	return err
+}
+
+// outage is for probes of a client in the region that survives, with as many connections as keep the rate.
+func (l *trip) outage() *outage.Outage {
+	const farAway = 2 // of the longest trips: to a leader, and from there to a majority, whoever leads
+	w := l.Scenario.Workload
+	return outage.New(outage.Config{Topic: topic, Workload: w, Launch: l.Number, Sub: l.Sub, Step: l.Step, Way: l.Net.From(l.Net.T.Hosts[l.seats.client].Name),
+		Connections: probe.Needed(w.ProbeRatePerSecond, farAway*l.Longest)})
+}
+
+func (l *trip) measure(ctx context.Context) (err error) {
+	if err := l.open(ctx); err != nil {
 		return err
 	}
-	const farAway = 2 // of the longest trips: to a leader, and from there to a majority, whoever leads
-	out := outage.New(outage.Config{Topic: topic, Workload: w, Launch: l.Number, Sub: l.Sub, Step: l.Step, Way: l.Net.From(l.Net.T.Hosts[l.seats.client].Name),
-		Connections: probe.Needed(w.ProbeRatePerSecond, farAway*l.Longest)})
+	w := l.Scenario.Workload
+	out := l.outage()
 	users, err := out.Open(ctx, probe.Tuned, l.Brokers.Addrs())
 	if err != nil {
 		return err
@@ -135,15 +147,23 @@ func (l *trip) conclude(found *failover.Result, out *outage.Outage) {
 	l.Figure(record.System, "records_unacknowledged", "1", float64(found.Failed))
 }
 
-// check reads everything back that the client was promised.
-func (l *trip) check(ctx context.Context, out *outage.Outage) error {
+// checker can read back what it wrote.
+type checker interface {
+	Verify(ctx context.Context) (*record.DataCheck, error)
+}
+
+// check reads everything back that c was promised, and adds it to what has been read back before.
+func (l *trip) check(ctx context.Context, c checker) error {
 	l.Step("reading the data back")
-	found, err := out.Verify(ctx)
+	found, err := c.Verify(ctx)
 	if err != nil {
 		return fmt.Errorf("data check: %w", err)
 	}
 	if !found.OK {
 		l.Fail("data check: %s", found.Detail)
+	}
+	if before := l.Rec.Check; before != nil {
+		found = before.Plus(found)
 	}
 	l.Rec.Check = found
 	return nil

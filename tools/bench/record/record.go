@@ -84,7 +84,7 @@ type Results struct {
 // Scenario is what was run, as it was in effect.
 type Scenario struct {
 	Name          string            `json:"name"`      // unique within the run, a word: "latency-1", "steady-2000"
-	Operation     string            `json:"operation"` // "Produce" (a sweep too), "Fetch", "Recovery", "Failover", "CatchUp", "Idle", "RegionLoss" or "LineRate"
+	Operation     string            `json:"operation"` // "Produce" (a sweep too), "Fetch", "Recovery", "Failover", "CatchUp", "Idle", "RegionLoss", "RegionReturn" or "LineRate"
 	Topology      string            `json:"topology"`  // "single"
 	Workload      string            `json:"workload"`  // the profile's name: "latency", "steady", ...
 	Tuning        string            `json:"tuning"`    // "default"

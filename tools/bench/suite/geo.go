@@ -20,6 +20,8 @@ func one(ctx context.Context, p launch.Plan) (record.Launch, error) {
 		return geo.Run(ctx, p)
 	case profiles.RegionLoss:
 		return loss.Run(ctx, p)
+	case profiles.Return:
+		return loss.RunReturn(ctx, p)
 	case profiles.LineRate:
 		return linerate.Run(ctx, p)
 	}
@@ -35,6 +37,8 @@ func describeAcross(out *record.Scenario, t profiles.Topology, w *profiles.Workl
 		out.Configuration["placements"] = strings.Join(w.Placements, " ")
 	case profiles.RegionLoss:
 		out.Operation = "RegionLoss"
+	case profiles.Return:
+		out.Operation = "RegionReturn"
 	case profiles.LineRate:
 		out.Operation, out.FloorIs = "LineRate", "one TCP stream between the producer's host and the leader's"
 	}
