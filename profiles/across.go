@@ -4,14 +4,17 @@ import "time"
 
 // Kinds of workload that run on an emulated network.
 const (
-	Geo        = "geo"           // produce from every region, by where the leader is, beside the durable echo with its leader there
-	RegionLoss = "region-loss"   // a region is cut off, while probes in another write to what it led
-	Return     = "region-return" // a region that follows is cut off, much is written without it, and it returns while probes write
-	LineRate   = "line-rate"     // produce to a leader at a distance as fast as it goes, beside one TCP stream between the two hosts
+	Geo        = "geo"            // produce from every region, by where the leader is, beside the durable echo with its leader there
+	RegionLoss = "region-loss"    // a region is cut off, while probes in another write to what it led
+	Return     = "region-return"  // a region that follows is cut off, much is written without it, and it returns while probes write
+	Readers    = "region-readers" // a consumer in every region, each in its rack, of what is produced in the leader's
+	LineRate   = "line-rate"      // produce to a leader at a distance as fast as it goes, beside one TCP stream between the two hosts
 )
 
 // AcrossRegions says that the workload runs on an emulated network, and on nothing else.
-func (w *Workload) AcrossRegions() bool { return oneOf(w.Kind, Geo, RegionLoss, Return, LineRate) }
+func (w *Workload) AcrossRegions() bool {
+	return oneOf(w.Kind, Geo, RegionLoss, Return, Readers, LineRate)
+}
 
 // regionTakeOver is about how long passes from the loss of a region until others have taken over, and regionBack until the region that is
 // there again leads again; either takes some of the longest round trips more.
@@ -40,6 +43,12 @@ func (s *Suite) estimateReturn(sc Scenario) time.Duration {
 
 // farRate is bytes per second that cross a distance in this machine, without a limit of the network's: about what a window of TCP's takes.
 const farRate = 40 << 20
+
+// estimateReaders is what a launch takes beside starting its brokers that has consumers everywhere.
+func (s *Suite) estimateReaders(sc Scenario) time.Duration {
+	w, longest := &sc.Workload, s.TopologyOf(sc).LongestTrip()
+	return 2*placementOverhead + (placementTrips+regionTrips)*longest + 2*max(calibrationTime, CalibrationTrips*longest) + w.Quiet() + w.Watch()
+}
 
 // estimateLine is what a launch takes beside starting its brokers that is held against one TCP stream.
 func (s *Suite) estimateLine(sc Scenario) time.Duration {

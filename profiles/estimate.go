@@ -65,7 +65,7 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		return time.Duration(float64(bytes) / float64(perSecond) * float64(time.Second))
 	}
 	rings := int64(2)
-	if oneOf(w.Kind, Fetch, Recovery, Spread, Failover, CatchUp, Idle, RegionLoss, Return, LineRate) {
+	if oneOf(w.Kind, Fetch, Recovery, Spread, Failover, CatchUp, Idle, RegionLoss, Return, Readers, LineRate) {
 		rings = 1 // the floor has none
 	}
 	nodes := int64(s.TopologyOf(sc).Nodes)
@@ -85,6 +85,8 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		return total + s.estimateLoss(sc)
 	case Return:
 		return total + s.estimateReturn(sc)
+	case Readers:
+		return total + s.estimateReaders(sc)
 	case LineRate:
 		return total + s.estimateLine(sc)
 	}

@@ -37,7 +37,7 @@ const (
 // Workload is the load on one broker. It is the same on the floor.
 type Workload struct {
 	Name              string  `toml:"-" json:"name"`
-	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, region-loss, region-return or line-rate
+	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, region-loss, region-return, region-readers or line-rate
 	Note              string  `toml:"note" json:"note"`                               // one line for people
 	Arrivals          string  `toml:"arrivals" json:"arrivals"`                       // closed, constant or poisson
 	RatePerSecond     float64 `toml:"rate_per_second" json:"rate_per_second"`         // of all connections; 0 with closed arrivals; sweep: of the lowest rung
@@ -85,7 +85,7 @@ type Workload struct {
 	// settle; RestMs is how long all is left alone after an incident, on average.
 	QuietMs int `toml:"quiet_ms" json:"quiet_ms,omitempty"`
 	RestMs  int `toml:"rest_ms" json:"rest_ms,omitempty"`
-	// WatchMs belongs to an idle workload: how long the partitions are left alone under observation.
+	// WatchMs belongs to an idle workload, how long the partitions are left alone under observation, and to region-readers, how long records count.
 	WatchMs int `toml:"watch_ms" json:"watch_ms,omitempty"`
 	// Points belong to a recovery-curve: a recovery for each, one after the other.
 	Points []Point `toml:"points" json:"points,omitempty"`
@@ -194,7 +194,7 @@ func (w *Workload) Validate() error {
 		}
 	}
 	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle, Curve) || w.AcrossRegions(), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
-		"failover, catch-up, idle, recovery-curve, geo, region-loss, region-return or line-rate", w.Kind)
+		"failover, catch-up, idle, recovery-curve, geo, region-loss, region-return, region-readers or line-rate", w.Kind)
 	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
 	open := w.Arrivals == Constant || w.Arrivals == Poisson
 	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)
@@ -231,7 +231,7 @@ func (w *Workload) Validate() error {
 		want(err == nil && p.RingBytes > 2*p.PreloadBytes, "points, number %d: ring_bytes = %d for preload_bytes = %d: want more than twice as much, since a "+
 			"checkpoint begins when half of the ring is in use; %v", i+1, p.RingBytes, p.PreloadBytes, err)
 	}
-	want((w.Kind == Idle) == (w.WatchMs > 0) && w.WatchMs <= 600_000, "watch_ms = %d: an idle workload wants 1 to 600000, any other has none", w.WatchMs)
+	want(oneOf(w.Kind, Idle, Readers) == (w.WatchMs > 0) && w.WatchMs <= 600_000, "watch_ms = %d: an idle and a region-readers workload want 1 to 600000, any other has none", w.WatchMs)
 	want((w.Kind == Geo) == (len(w.Placements) > 0), "placements = %q: a geo workload wants at least one, any other has none", w.Placements)
 	for i, p := range w.Placements {
 		want(oneOf(p, Best, Worst, Automatic) && !oneOf(p, w.Placements[:i]...), "placements: %q: want %s, %s or %s, each once", p, Best, Worst, Automatic)
@@ -260,12 +260,12 @@ func (w *Workload) validateSweep(want func(ok bool, format string, args ...any))
 }
 
 func (w *Workload) validateProbe(want func(ok bool, format string, args ...any)) {
-	want(!oneOf(w.Kind, CatchUp, Return) || w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: a %s is under load", w.ProbeRatePerSecond, w.Kind)
+	want(!oneOf(w.Kind, CatchUp, Return, Readers) || w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: a %s is under load", w.ProbeRatePerSecond, w.Kind)
 	if w.ProbeRatePerSecond == 0 && w.ProbeLimitMs == 0 {
 		return
 	}
-	want(oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, RegionLoss, Return), "probe_rate_per_second and probe_limit_ms belong to a recovery, a failover, a catch-up or a "+
-		"region-loss or -return, this is %s", w.Kind)
+	want(oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, RegionLoss, Return, Readers), "probe_rate_per_second and probe_limit_ms belong to a recovery, a failover, a catch-up or a "+
+		"region-loss, -return or -readers, this is %s", w.Kind)
 	want(w.ProbeRatePerSecond >= 200 && w.ProbeRatePerSecond <= 10_000, "probe_rate_per_second = %v: want 200 (two samples beyond a "+
 		"second's p99) to 10000", w.ProbeRatePerSecond)
 	want(w.ProbeLimitMs >= leastProbeMs && w.ProbeLimitMs <= 120_000, "probe_limit_ms = %d: want %d to 120000", w.ProbeLimitMs, leastProbeMs)
@@ -283,9 +283,9 @@ func (w *Workload) validateFailover(want func(ok bool, format string, args ...an
 		"and stop_incidents, else 0", w.PauseMs)
 	want((w.SlowDiskIncidents > 0) == (w.SlowWritesPerSecond > 0) && w.SlowWritesPerSecond <= 1000, "slow_writes_per_second = %d: want 1 to 1000 with "+
 		"slow_disk_incidents, else 0", w.SlowWritesPerSecond)
-	quiet := oneOf(w.Kind, Failover, CatchUp, Idle, RegionLoss, Return)
+	quiet := oneOf(w.Kind, Failover, CatchUp, Idle, RegionLoss, Return, Readers)
 	want(quiet && w.QuietMs > 0 && w.QuietMs <= 60_000 || w.QuietMs == 0 && !quiet,
-		"quiet_ms = %d: a failover, a catch-up, a region-loss or -return and an idle workload want 1 to 60000, any other has none", w.QuietMs)
+		"quiet_ms = %d: a failover, a catch-up, a region-loss, -return or -readers and an idle workload want 1 to 60000, any other has none", w.QuietMs)
 	want(oneOf(w.Kind, Failover, RegionLoss) == (w.RestMs > 0) && w.RestMs <= 60_000, "rest_ms = %d: a failover and a region-loss want 1 to 60000, any other has none", w.RestMs)
 	if w.Kind != Failover {
 		return
@@ -308,5 +308,5 @@ func (w *Workload) Cuts() bool { return w.PartitionIncidents+w.OneWayIncidents >
 
 // InTurns says that two sides take turns in slices.
 func (w *Workload) InTurns() bool {
-	return !oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, Idle, RegionLoss, Return)
+	return !oneOf(w.Kind, Recovery, Curve, Failover, CatchUp, Idle, RegionLoss, Return, Readers)
 }

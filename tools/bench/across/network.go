@@ -101,8 +101,8 @@ func (n *Network) port(host string) (int, error) {
 	return 0, fmt.Errorf("host %s: no port of %d that were tried is free: %w", host, portTries, last)
 }
 
-// startBrokers starts a broker on each host. c is what they have in common.
-func (n *Network) startBrokers(ctx context.Context, p target.Programs, c target.BrokerConfig) (*target.Brokers, error) {
+// startBrokers starts a broker on each host, which knows its region if racks. c is what they have in common.
+func (n *Network) startBrokers(ctx context.Context, p target.Programs, racks bool, c target.BrokerConfig) (*target.Brokers, error) {
 	hosts := n.T.HostNames()
 	raft := map[string]int{}
 	var nodes []target.BrokerConfig
@@ -122,6 +122,9 @@ func (n *Network) startBrokers(ctx context.Context, p target.Programs, c target.
 		}
 		own.NodeID, own.HTTP, own.Enter = i+1, n.http, n.enter(host)
 		own.DataDir, own.File, own.Log = filepath.Join(c.DataDir, host), c.File+"-"+host+".toml", c.Log+"-"+host+".log"
+		if racks {
+			own.Region = n.T.Hosts[i].Region
+		}
 		nodes = append(nodes, own)
 	}
 	for i, host := range hosts {

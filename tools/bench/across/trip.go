@@ -29,6 +29,7 @@ type Trip struct {
 	launch.Plan
 	verdict.Book
 	Began time.Time
+	Racks bool   // brokers know their region: consumers that say theirs are served there
 	Work  string // fresh directory on the disk
 
 	Net     *Network
@@ -88,7 +89,7 @@ func (l *Trip) around(ctx context.Context, measure func(ctx context.Context) err
 		return err
 	}
 	l.Step("starting a broker on each of %d hosts", len(t.Hosts))
-	l.Brokers, err = l.Net.startBrokers(ctx, l.Programs, target.BrokerConfig{DataDir: filepath.Join(l.Work, "broker"), RingBytes: l.Scenario.Workload.RingBytes,
+	l.Brokers, err = l.Net.startBrokers(ctx, l.Programs, l.Racks, target.BrokerConfig{DataDir: filepath.Join(l.Work, "broker"), RingBytes: l.Scenario.Workload.RingBytes,
 		SyncMethod: l.Method, Tuning: l.Suite.Tuning, File: filepath.Join(l.Work, "broker"), Log: l.Path("broker")})
 	if err != nil {
 		return err

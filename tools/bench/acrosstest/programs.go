@@ -57,6 +57,7 @@ func actAsBroker(ctx context.Context, flags map[string]string) error {
 		return err
 	}
 	cfg.Node.ID, cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = int32(id), flags["--data-dir"], flags["--listen-addr"], flags["--http-addr"]
+	cfg.Node.Region = flags["--region"]
 	cfg.WAL.SyncMethod, cfg.WAL.RingBytes = string(syncmethod.BufferedDsync), Ring
 	cfg.Cluster.Name, cfg.Cluster.RaftAddr = "test", flags["--raft-addr"]
 	for p := range strings.SplitSeq(flags["--peers"], ",") {

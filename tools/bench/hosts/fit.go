@@ -17,6 +17,7 @@ var needs = map[string]string{
 	profiles.CatchUp:    "it kills a node and starts it again",
 	profiles.Geo:        "it starts brokers on an emulated network",
 	profiles.Return:     "it starts brokers on an emulated network and cuts it",
+	profiles.Readers:    "it starts brokers on an emulated network",
 	profiles.LineRate:   "it starts brokers on an emulated network",
 	profiles.RegionLoss: "it starts brokers on an emulated network and cuts it",
 	profiles.Idle:       "it reads what the processes use from /proc",

@@ -119,11 +119,11 @@ func TestFit(t *testing.T) {
 		out     string
 	}{
 		{`["a:1"]`, "latency-1 steady-2000 end-to-end inflight-256 throughput fetch-1 sweep",
-			"recovery recovery-curve dc3-latency-1 dc3-inflight-256 dc3-throughput partitions-1000 dc5-latency-1 dc5-inflight-256 failover failover-silent catch-up idle-10000 multi-dc-3 multi-dc-5 region-loss-3 line-rate-70ms region-return-3"},
+			"recovery recovery-curve dc3-latency-1 dc3-inflight-256 dc3-throughput partitions-1000 dc5-latency-1 dc5-inflight-256 failover failover-silent catch-up idle-10000 multi-dc-3 multi-dc-5 region-loss-3 line-rate-70ms region-return-3 region-readers-3"},
 		{`["a:1", "b:1", "c:1"]`, "steady-2000 end-to-end fetch-1 sweep dc3-latency-1 dc3-inflight-256 dc3-throughput partitions-1000",
-			"latency-1 inflight-256 throughput recovery recovery-curve dc5-latency-1 dc5-inflight-256 failover failover-silent catch-up idle-10000 multi-dc-3 multi-dc-5 region-loss-3 line-rate-70ms region-return-3"},
+			"latency-1 inflight-256 throughput recovery recovery-curve dc5-latency-1 dc5-inflight-256 failover failover-silent catch-up idle-10000 multi-dc-3 multi-dc-5 region-loss-3 line-rate-70ms region-return-3 region-readers-3"},
 		{`["a:1", "b:1", "c:1", "d:1", "e:1"]`, "steady-2000 end-to-end throughput fetch-1 sweep dc5-latency-1 dc5-inflight-256",
-			"latency-1 inflight-256 recovery recovery-curve dc3-latency-1 dc3-inflight-256 dc3-throughput partitions-1000 failover failover-silent catch-up idle-10000 multi-dc-3 multi-dc-5 region-loss-3 line-rate-70ms region-return-3"},
+			"latency-1 inflight-256 recovery recovery-curve dc3-latency-1 dc3-inflight-256 dc3-throughput partitions-1000 failover failover-silent catch-up idle-10000 multi-dc-3 multi-dc-5 region-loss-3 line-rate-70ms region-return-3 region-readers-3"},
 	} {
 		h, err := Load(write(t, "note = \"x\"\nbrokers = "+c.brokers))
 		if err != nil {

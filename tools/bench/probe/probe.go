@@ -74,7 +74,11 @@ type Probe struct {
 type Sample struct {
 	Intended int64
 	Acked    int64 // failed: it never was
+	Offset   int64 // where it is, if it was
 }
+
+// Acknowledged says that it ever was.
+func (s Sample) Acknowledged() bool { return s.Acked != failed }
 
 const failed = int64(math.MaxInt64)
 
@@ -238,7 +242,7 @@ func (r *round) submit(now, end int64) {
 
 // answered notes a record that the driver hands back.
 func (r *round) answered(op *client.Op) {
-	s := Sample{Intended: op.Intended, Acked: op.Acked}
+	s := Sample{Intended: op.Intended, Acked: op.Acked, Offset: op.Base}
 	if op.Err != nil {
 		s.Acked = failed
 	} else {

@@ -99,7 +99,7 @@ func TestBefore(t *testing.T) {
 	if p99, any := p99Of(nil, 0); any || p99 != 0 {
 		t.Errorf("nothing has a p99 of %v", p99)
 	}
-	if p99, _ := p99Of([]Sample{{0, failed}}, 0); p99 != math.MaxInt64 {
+	if p99, _ := p99Of([]Sample{{Acked: failed}}, 0); p99 != math.MaxInt64 {
 		t.Errorf("a failure took %v", p99)
 	}
 }

@@ -84,7 +84,7 @@ type Results struct {
 // Scenario is what was run, as it was in effect.
 type Scenario struct {
 	Name          string            `json:"name"`      // unique within the run, a word: "latency-1", "steady-2000"
-	Operation     string            `json:"operation"` // "Produce" (a sweep too), "Fetch", "Recovery", "Failover", "CatchUp", "Idle", "RegionLoss", "RegionReturn" or "LineRate"
+	Operation     string            `json:"operation"` // "Produce" (a sweep too), "Fetch", "Recovery", "Failover", "CatchUp", "Idle", "RegionLoss", "RegionReturn", "EndToEnd" or "LineRate"
 	Topology      string            `json:"topology"`  // "single"
 	Workload      string            `json:"workload"`  // the profile's name: "latency", "steady", ...
 	Tuning        string            `json:"tuning"`    // "default"
@@ -115,6 +115,7 @@ type Launch struct {
 	Incidents  []Incident  `json:"incidents,omitempty"` // of a failover, in the order they happened
 	Points     []Point     `json:"points,omitempty"`    // of a recovery curve, in the order they ran
 	Regions    []Region    `json:"regions,omitempty"`   // over an emulated network, by placement in the order they ran
+	Readers    []Reader    `json:"readers,omitempty"`   // over an emulated network too, a consumer in each region
 	Network    *Network    `json:"network,omitempty"`   // that one
 	Pairs      []Pair      `json:"pairs,omitempty"`
 	Figures    []Figure    `json:"figures,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"ackline/tools/bench/launch"
 	"ackline/tools/bench/linerate"
 	"ackline/tools/bench/loss"
+	"ackline/tools/bench/readers"
 	"ackline/tools/bench/record"
 )
 
@@ -22,6 +23,8 @@ func one(ctx context.Context, p launch.Plan) (record.Launch, error) {
 		return loss.Run(ctx, p)
 	case profiles.Return:
 		return loss.RunReturn(ctx, p)
+	case profiles.Readers:
+		return readers.Run(ctx, p)
 	case profiles.LineRate:
 		return linerate.Run(ctx, p)
 	}
@@ -39,6 +42,8 @@ func describeAcross(out *record.Scenario, t profiles.Topology, w *profiles.Workl
 		out.Operation = "RegionLoss"
 	case profiles.Return:
 		out.Operation = "RegionReturn"
+	case profiles.Readers:
+		out.Operation = "EndToEnd"
 	case profiles.LineRate:
 		out.Operation, out.FloorIs = "LineRate", "one TCP stream between the producer's host and the leader's"
 	}

@@ -70,6 +70,7 @@ type BrokerConfig struct {
 	NodeID     int      // of several; 0: a single node
 	RaftAddr   string   // of several: where the others connect
 	Peers      []string // the others, each ID@HOST:PORT
+	Region     string   // where it is; "" = it does not know
 	Links      Links    // of several: what lies between them; nil: nothing
 	RingBytes  int64
 	SyncMethod string
@@ -103,6 +104,9 @@ func (c BrokerConfig) args() []string {
 	common := []string{"--config", c.File, "--data-dir", c.DataDir, "--listen-addr", c.ListenAddr, "--http-addr", c.HTTPAddr}
 	if c.NodeID == 0 {
 		return append([]string{"start"}, common...)
+	}
+	if c.Region != "" {
+		common = append(common, "--region", c.Region)
 	}
 	return append(append([]string{"cluster"}, common...), "--node-id", strconv.Itoa(c.NodeID), "--raft-addr", c.RaftAddr, "--peers", strings.Join(c.Peers, ","))
 }

@@ -25,6 +25,7 @@ func Write(p *page.Page, launches []record.Launch) {
 	if rows := gather(launches); len(rows) > 0 {
 		writeRegions(p, rows)
 	}
+	writeReaders(p, launches)
 	writeNetwork(p, launches)
 }
 
