@@ -94,7 +94,9 @@ func (l *Trip) around(ctx context.Context, measure func(ctx context.Context) err
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Brokers.Stop(target.StopTimeout)) }()
+	defer func() { // whole: who stops hands over what it leads
+		err = errors.Join(err, l.Net.Lab.HealAll(), l.Brokers.Stop(target.StopTimeout))
+	}()
 	if err := measure(ctx); err != nil {
 		return errors.Join(err, l.Brokers.Err())
 	}

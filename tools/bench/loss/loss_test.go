@@ -35,9 +35,10 @@ func TestRegionsAreLost(t *testing.T) {
 				t.Fatalf("no %s among %+v", s, l.Incidents)
 			}
 			in := l.Incidents[i]
-			// The leader is on n2, nearest to everybody; n1 is its nearest follower. A time-out of the broker's default is more than five round trips here.
-			if node := map[bool]int{true: 1, false: 2}[s == record.OtherRegion]; in.Node != node || in.ElectionMs != 1000 {
-				t.Errorf("%+v, want node %d and a time-out of 1 s", in, node)
+			// The leader is on n2, nearest to everybody; n1 is its nearest follower. A time-out is the broker's default at least; it is more on a machine so
+			// busy that round trips look long.
+			if node := map[bool]int{true: 1, false: 2}[s == record.OtherRegion]; in.Node != node || in.ElectionMs < 1000 {
+				t.Errorf("%+v, want node %d and a time-out of 1 s at least", in, node)
 			}
 			// Nobody is heard of for some heartbeats before another may lead.
 			if s != record.OtherRegion && in.GapMs < 300 {

@@ -1,6 +1,10 @@
 package loss
 
 import (
+	"context"
+	"errors"
+	"os"
+	"strings"
 	"testing"
 
 	"ackline/profiles"
@@ -8,6 +12,28 @@ import (
 	"ackline/tools/bench/record"
 	"ackline/tools/netlab/lab"
 )
+
+// ^C while a region is away ends the launch, and nothing is left behind.
+func TestInterruptedWhileAway(t *testing.T) {
+	t.Parallel()
+	w := profiles.DefaultWorkload()
+	w.Kind, w.RecordBytes, w.RingBytes, w.TimeoutMs = profiles.Return, 1000, acrosstest.Ring, 60_000
+	w.ProbeRatePerSecond, w.ProbeLimitMs, w.QuietMs, w.PreloadBytes = 500, 60_000, 100, 1<<30
+	p := acrosstest.Plan(t, lab.Relay, w)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	p.Progress = func(step string) {
+		if strings.Contains(step, "without the region") {
+			cancel(enough)
+		}
+	}
+	if _, err := RunReturn(ctx, p); !errors.Is(err, enough) {
+		t.Fatalf("ended with %v", err)
+	}
+	if left, err := os.ReadDir(p.Dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
 
 // A region that was cut off comes to have what was written meanwhile, and both who wrote that and the users find all of theirs.
 func TestRegionReturns(t *testing.T) {
