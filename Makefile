@@ -10,6 +10,8 @@ BENCH_FLAGS ?=
 # What `make compare` compares HEAD with.
 BASE        ?= HEAD~1
 COMPARE_FLAGS ?=
+# How `make compare-trial` goes about it, e.g. --rehearse.
+PLANT_FLAGS ?=
 # How long `make nightly` fuzzes each target.
 FUZZTIME    ?= 60s
 # Which packages `make test` covers, e.g. make test PKG=./broker/wal/...
@@ -38,10 +40,10 @@ race    := $(if $(shell command -v $(firstword $(cc)) 2>/dev/null),-race)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build test bench compare results report trend nightly ci fmt fmt-check vet cross-vet staticcheck lint unit promtest reporttest fuzz check clean
+.PHONY: help build test bench compare compare-trial results report trend nightly ci fmt fmt-check vet cross-vet staticcheck lint unit promtest reporttest fuzz check clean
 
 help: ## list the targets (this)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PROFILE=$(PROFILE) DIR=$(DIR) choose what bench measures and on which disk; PKG=./broker/wal/... narrows test;"
 	@echo "  FUZZTIME=$(FUZZTIME) is what nightly gives each fuzz target."
@@ -116,6 +118,12 @@ compare: ## is HEAD slower than BASE=HEAD~1? builds both, measures them in turns
 	@mkdir -p bin
 	$(GO) build -ldflags '$(ldflags)' -o bin/compare ./tools/compare
 	bin/compare --base '$(BASE)' --dir '$(DIR)' $(COMPARE_FLAGS)
+
+# By hand and not by nightly: it takes several nights' quiet, and what it says of a machine that runs fuzzers is nothing.
+compare-trial: ## can compare's verdicts be believed here? 30 comparisons with a known answer, ten hours; ^C, and it goes on where it stopped
+	@mkdir -p bin
+	$(GO) build -ldflags '$(ldflags)' -o bin/plant ./tools/plant
+	bin/plant run --dir '$(DIR)' $(PLANT_FLAGS)
 
 nightly: ## the long suites: 10,000 seeds of sim, every mutant, many crash seeds and rounds, each fuzz target for FUZZTIME
 	ACKLINE_NIGHTLY=1 $(gotest) -timeout 2h ./broker/sim # one goroutine: there is nothing to race

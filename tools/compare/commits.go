@@ -10,10 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"ackline/tools/bench/record"
 	"ackline/tools/compare/builds"
+	"ackline/tools/compare/progress"
 	"ackline/tools/compare/session"
 	"ackline/tools/compare/trial"
 	"ackline/tools/stats"
@@ -69,9 +68,9 @@ func (c *cli) commits(ctx context.Context, stdout, stderr io.Writer) (verdict st
 		fmt.Fprintf(stderr, "%s: 2 launches to calibrate, %d pairs of the base against itself, then pairs of both commits with looks after %s; at most %d launches, about %v\n",
 			settings.Scenario, p.SamePairs, list(p.Looks), p.Most(), (time.Duration(p.Most()) * each).Round(time.Minute))
 	}
-	progress := newTeller(stderr)
-	o, err := trial.Run(ctx, s.Settings.Plan, s, progress.show)
-	progress.end()
+	line := progress.New(stderr, "")
+	o, err := trial.Run(ctx, s.Settings.Plan, s, line.Show)
+	line.End()
 	if err != nil {
 		return "", err
 	}
@@ -83,10 +82,7 @@ func list(n []int) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(n)
 
 // conclude writes the result down and prints it.
 func conclude(stdout io.Writer, s *session.Session, o *trial.Outcome, asJSON bool) (stats.Verdict, error) {
-	broken := s.Broken()
-	if len(broken) > 0 && o.Verdict != stats.Regressed {
-		o.Verdict = stats.Inconclusive
-	}
+	broken := s.Conclude(o)
 	r := result{Settings: s.Settings, Outcome: o, Verdict: o.Verdict, Broken: broken, Notes: s.Notes()}
 	if err := record.Write(filepath.Join(s.Folder, resultName), r); err != nil {
 		return "", err
@@ -127,36 +123,4 @@ func (c *cli) resolve(ctx context.Context) (base, head builds.Commit, repo *buil
 		return base, head, nil, fmt.Errorf("--base and --head are both commit %s (%s): name an earlier one with --base", head.Short(), head.Subject)
 	}
 	return base, head, repo, nil
-}
-
-// teller shows progress: on a terminal one line that is rewritten, elsewhere one line per launch.
-type teller struct {
-	out io.Writer
-	tty bool
-}
-
-func newTeller(out io.Writer) *teller {
-	f, ok := out.(*os.File)
-	return &teller{out: out, tty: ok && term.IsTerminal(int(f.Fd()))}
-}
-
-func (t *teller) show(p trial.Progress) {
-	left := ""
-	if p.SecondsEach > 0 {
-		d := time.Duration(float64(p.Most-p.Done) * p.SecondsEach * float64(time.Second))
-		left = fmt.Sprintf(" (at most about %v left)", d.Round(time.Second))
-	}
-	line := fmt.Sprintf("%d/%d %s, pair %d, %s%s", p.Done, p.Most, p.Step.Phase, p.Step.Pair+1, p.Step.Side, left)
-	if t.tty {
-		fmt.Fprintf(t.out, "\r\x1b[K%s", line)
-		return
-	}
-	fmt.Fprintln(t.out, line)
-}
-
-// end leaves the cursor on an empty line.
-func (t *teller) end() {
-	if t.tty {
-		fmt.Fprint(t.out, "\r\x1b[K")
-	}
 }

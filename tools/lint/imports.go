@@ -32,7 +32,7 @@ var layers = [][]string{
 	{"tools/floor/...", "tools/bench/record", "tools/netlab/...", "tools/waldump/...", "tools/peers/...", "walbench/..."},
 	{"tools/report/...", "dashboards/..."},
 	{"tools/compare/...", "tools/trend"},
-	{"tools/bench/...", "tools/tune/...", "tools/reference/..."},
+	{"tools/bench/...", "tools/tune/...", "tools/reference/...", "tools/plant"},
 	{"tools/lint/..."},
 }
 

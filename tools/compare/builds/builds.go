@@ -65,13 +65,28 @@ func (r *Repo) Dirty(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(strings.Split(out, "\n"), func(s string) bool { return s == "" }), nil
 }
 
+// Patch is what a build has and its commit has not.
+type Patch struct {
+	Name string // names the build's folder beside the commit's
+	Diff string // unified, from the top of the tree, as git apply takes it; "" for none
+}
+
 // Build returns the folder with the programs of a commit, built in cache unless they are there.
 func (r *Repo) Build(ctx context.Context, c Commit, cache string) (bin string, err error) {
+	return r.BuildWith(ctx, c, Patch{}, cache)
+}
+
+// BuildWith is Build of the commit with a patch applied, in the worktree only.
+func (r *Repo) BuildWith(ctx context.Context, c Commit, p Patch, cache string) (bin string, err error) {
 	cache, err = filepath.Abs(cache)
 	if err != nil {
 		return "", err
 	}
-	bin = filepath.Join(cache, c.Short())
+	name := c.Short()
+	if p.Diff != "" {
+		name += "-" + p.Name
+	}
+	bin = filepath.Join(cache, name)
 	if err := hasBench(bin); err == nil {
 		return bin, nil
 	}
@@ -83,11 +98,14 @@ func (r *Repo) Build(ctx context.Context, c Commit, cache string) (bin string, e
 		return "", err
 	}
 	defer lock.Close()
-	tree := filepath.Join(cache, "tree-"+c.Short())
+	tree := filepath.Join(cache, "tree-"+name)
 	r.remove(tree) // of a comparison that was killed
 	defer func() { err = errors.Join(err, r.remove(tree)) }()
 	if _, err := command(ctx, r.Top, "git", "worktree", "add", "--force", "--detach", tree, c.Hash); err != nil {
 		return "", fmt.Errorf("commit %s: %w", c.Short(), err)
+	}
+	if err := p.apply(ctx, tree); err != nil {
+		return "", fmt.Errorf("commit %s (%s) does not take the patch %s: %w", c.Short(), c.Subject, p.Name, err)
 	}
 	if _, err := command(ctx, tree, "make", "build"); err != nil {
 		if ctx.Err() != nil {
@@ -100,6 +118,19 @@ func (r *Repo) Build(ctx context.Context, c Commit, cache string) (bin string, e
 		return "", fmt.Errorf("commit %s (%s) has no bench: %w; compare with a later commit", c.Short(), c.Subject, err)
 	}
 	return bin, errors.Join(os.RemoveAll(bin), os.Rename(made, bin))
+}
+
+// apply changes the worktree. A patch lies beside the tree while git reads it, not in it.
+func (p *Patch) apply(ctx context.Context, tree string) (err error) {
+	if p.Diff == "" {
+		return nil
+	}
+	file := tree + ".patch"
+	if err := os.WriteFile(file, []byte(p.Diff), 0o644); err != nil {
+		return err
+	}
+	_, err = command(ctx, tree, "git", "apply", file)
+	return errors.Join(err, os.Remove(file))
 }
 
 // Hold takes the file for this process, or says that another has it. The kernel lets go of it when the process ends, however it ends.

@@ -28,6 +28,7 @@ import (
 	"ackline/tools/compare/builds"
 	"ackline/tools/compare/trial"
 	"ackline/tools/hostinfo/fingerprint"
+	"ackline/tools/stats"
 )
 
 // Settings are what a session's folder belongs to.
@@ -272,6 +273,23 @@ func (c *Session) Notes() (notes []string) {
 		notes = append(notes, fmt.Sprintf("the builds are of %s / %s", base.GoVersion, head.GoVersion))
 	}
 	return notes
+}
+
+// Host is the digest of the machine's fingerprint; "" before the first launch.
+func (c *Session) Host() string {
+	if c.first == nil {
+		return ""
+	}
+	return c.first.Host.Digest
+}
+
+// Conclude takes the pass from a head whose figures cannot be, and returns why they cannot (Broken).
+func (c *Session) Conclude(o *trial.Outcome) []string {
+	broken := c.Broken()
+	if len(broken) > 0 && o.Verdict != stats.Regressed {
+		o.Verdict = stats.Inconclusive
+	}
+	return broken
 }
 
 // Broken says why the head's figures cannot be: a system that is faster than the least that any program could do is not durable.
