@@ -12,11 +12,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ackline/loadgen/pace"
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/timeline"
 )
 
 // Nodes are what is away and comes back, numbered from 0.
@@ -54,6 +56,8 @@ type Result struct {
 	During time.Duration // and while the node caught up
 	Failed int           // records of the probe that were never acknowledged
 	Moved  bool          // somebody else led in the end
+	// Timeline has nothing between the two runs of the probe, while what the node will lack is written.
+	Timeline *record.Timeline
 }
 
 // poll is how often the leader is asked how far the node is.
@@ -77,6 +81,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	} else {
 		away = (lead + 1) % c.Count
 	}
+	killed := pace.Now()
 	c.Nodes.Kill(away)
 	if r.Bytes, err = c.Write(ctx); err != nil {
 		return nil, err
@@ -84,24 +89,33 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	if err := c.Nodes.Settle(ctx, away); err != nil { // what the others still owe the disk is not part of it
 		return nil, err
 	}
-	if err := c.comeBack(ctx, r, lead, away); err != nil {
+	back, err := c.comeBack(ctx, r, lead, away)
+	if err != nil {
 		return nil, err
 	}
+	r.Timeline = timeline.Of(start, pace.Now(), slices.Concat(usual, back.samples),
+		timeline.Event{What: fmt.Sprintf("node %d is away", away+1), From: killed, To: back.from},
+		timeline.Event{What: fmt.Sprintf("node %d catches up", away+1), From: back.from, To: back.to})
 	end, err := c.Nodes.Leader(ctx)
 	r.Moved = end != lead
 	return r, err
 }
 
+// comingBack is what the probe saw of a node's return: when its process was started, and when it had caught up.
+type comingBack struct {
+	samples  []probe.Sample
+	from, to int64
+}
+
 // comeBack starts the node under load.
-func (c *Config) comeBack(ctx context.Context, r *Result, lead, away int) error {
+func (c *Config) comeBack(ctx context.Context, r *Result, lead, away int) (b comingBack, err error) {
 	c.Step("node %d returns to %d MiB that it lacks", away+1, r.Bytes>>20)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop, ended := make(chan struct{}), make(chan error, 1)
-	var samples []probe.Sample
 	go func() {
 		var err error
-		_, samples, err = c.Probe.Run(ctx, c.Limit+runUp, func(int64, []probe.Sample) bool {
+		_, b.samples, err = c.Probe.Run(ctx, c.Limit+runUp, func(int64, []probe.Sample) bool {
 			select {
 			case <-stop:
 				return true
@@ -114,7 +128,7 @@ func (c *Config) comeBack(ctx context.Context, r *Result, lead, away int) error 
 		}
 		ended <- err
 	}()
-	from, to, err := c.follow(ctx, r, lead, away)
+	b.from, b.to, err = c.follow(ctx, r, lead, away)
 	if err != nil {
 		cancel(err)
 	}
@@ -123,10 +137,10 @@ func (c *Config) comeBack(ctx context.Context, r *Result, lead, away int) error 
 		err = errors.Join(err, e)
 	}
 	if err != nil {
-		return err
+		return b, err
 	}
-	r.During, r.Failed = probe.P99(samples, from, to), r.Failed+probe.Failed(samples)
-	return nil
+	r.During, r.Failed = probe.P99(b.samples, b.from, b.to), r.Failed+probe.Failed(b.samples)
+	return b, nil
 }
 
 // runUp is how long the probe runs before the node is started.

@@ -95,6 +95,10 @@ func TestCatchesUp(t *testing.T) {
 	if r.Before <= 0 || r.During <= 0 || r.During > time.Minute {
 		t.Errorf("p99 before and during: %v and %v", r.Before, r.During)
 	}
+	if s := r.Timeline.Spans; len(s) != 2 || s[0].What != "node 2 is away" || s[1].What != "node 2 catches up" || s[0].ToMs != s[1].FromMs || s[0].FromMs < 95 ||
+		s[1].ToMs-s[1].FromMs < float64(r.Took.Milliseconds())-2 || s[1].WorstUs <= 0 || r.Timeline.P50Us[0] <= 0 {
+		t.Errorf("timeline %+v, want the node away, then coming back for %v, with samples before and after", r.Timeline, r.Took)
+	}
 	found, err := c.Probe.Verify(context.Background())
 	if err != nil || !found.Passed() || found.Acked < 500 {
 		t.Errorf("%+v, %v", found, err)

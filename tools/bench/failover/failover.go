@@ -19,6 +19,7 @@ import (
 	"ackline/loadgen/pace"
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/timeline"
 )
 
 // Nodes are what incidents happen to, numbered from 0.
@@ -61,6 +62,7 @@ type Result struct {
 	Incidents []record.Incident
 	Usual     time.Duration // the longest stretch without an acknowledgement before the first incident
 	Failed    int           // records of the tuned client that were never acknowledged
+	Timeline  *record.Timeline
 }
 
 // poll is how often it is looked whether writes are acknowledged again.
@@ -81,6 +83,7 @@ type run struct {
 	rng      *rand.Rand
 	watchers []*watcher
 	times    []int64 // when each incident began, and the end
+	backs    []int64 // when each incident's node served again
 	out      []record.Incident
 	stop     chan struct{}
 }
@@ -192,7 +195,8 @@ func (r *run) incident(ctx context.Context, i, total int, s record.IncidentSort)
 	if err := r.Nodes.Await(ctx, node); err != nil {
 		return err
 	}
-	r.out = append(r.out, record.Incident{Sort: s, Node: node + 1, Led: led, BackMs: float64(pace.Now()-began) / 1e6})
+	r.backs = append(r.backs, pace.Now())
+	r.out = append(r.out, record.Incident{Sort: s, Node: node + 1, Led: led, BackMs: float64(r.backs[i]-began) / 1e6})
 	if err := sleep(ctx, r.Apart-time.Duration(pace.Now()-back)); err != nil {
 		return err
 	}
@@ -255,7 +259,9 @@ func (r *run) result(began int64) *Result {
 		first = tuned[0]
 	}
 	out := &Result{Usual: probe.Gap(tuned, first, r.times[0]), Failed: probe.Failed(r.watchers[0].samples)}
+	var events []timeline.Event
 	for i := range r.out {
+		events = append(events, timeline.Event{What: fmt.Sprintf("%s of node %d", r.out[i].Sort, r.out[i].Node), From: r.times[i], To: r.backs[i]})
 		from, to := r.times[i], r.times[i+1]
 		r.out[i].GapMs = float64(probe.Gap(tuned, from, to)) / 1e6
 		if r.Library != nil {
@@ -263,5 +269,6 @@ func (r *run) result(began int64) *Result {
 		}
 	}
 	out.Incidents = r.out
+	out.Timeline = timeline.Of(began, r.times[len(r.times)-1], r.watchers[0].samples, events...)
 	return out
 }

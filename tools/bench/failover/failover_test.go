@@ -123,6 +123,7 @@ func TestGapsAreAsLongAsNobodyLeads(t *testing.T) {
 	if len(r.Incidents) != 6 || sorts[record.Kill] != 2 || sorts[record.Pause] != 1 || sorts[record.Cut] != 1 || sorts[record.Stop] != 2 || r.Failed != 0 || r.Usual <= 0 {
 		t.Errorf("%+v", r)
 	}
+	timelineFits(t, r)
 	starts := slices.DeleteFunc(slices.Clone(f.calls), func(s string) bool { return !strings.HasPrefix(s, "start") })
 	resumed := slices.DeleteFunc(slices.Clone(f.calls), func(s string) bool { return !strings.HasPrefix(s, "resume") })
 	if len(starts) != 4 || len(resumed) != 2 {
@@ -151,6 +152,23 @@ func TestWhom(t *testing.T) {
 	}
 	if want := []string{"other-region 2", "resume 2"}; !slices.Equal(f.calls, want) {
 		t.Errorf("calls %v, want %v", f.calls, want)
+	}
+}
+
+// timelineFits wants each incident as a span, in which somebody waited for about as long as the gap is.
+func timelineFits(t *testing.T, r *Result) {
+	t.Helper()
+	if len(r.Timeline.Spans) != len(r.Incidents) {
+		t.Fatalf("%d spans for %d incidents", len(r.Timeline.Spans), len(r.Incidents))
+	}
+	for i, s := range r.Timeline.Spans {
+		x := r.Incidents[i]
+		if want := fmt.Sprintf("%s of node %d", x.Sort, x.Node); s.What != want || s.ToMs-s.FromMs < x.BackMs-2 || s.ToMs-s.FromMs > x.BackMs+2 || s.ToMs > r.Timeline.LengthMs() {
+			t.Errorf("span %d is %+v of %v ms, want %s for %v ms", i, s, r.Timeline.LengthMs(), want, x.BackMs)
+		}
+		if us := s.WorstUs; us < 60_000 {
+			t.Errorf("in span %d the slowest record took %v µs, and nobody led for 120 ms", i, us)
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ func (l *launch) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.Rec.Requests = writer.Acked() + out.Acked()
+		l.Rec.Requests, l.Rec.Timeline = writer.Acked()+out.Acked(), found.Timeline
 		l.caughtUp(found, rate)
 		return errors.Join(l.check(ctx, writer), l.check(ctx, out))
 	})

@@ -60,7 +60,7 @@ func (l *launch) failover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.Rec.Incidents, l.Rec.Requests = found.Incidents, out.Acked()
+		l.Rec.Incidents, l.Rec.Timeline, l.Rec.Requests = found.Incidents, found.Timeline, out.Acked()
 		l.Rec.Figures = append(l.Rec.Figures, record.GapFigures(found.Incidents)...)
 		l.Figure(record.System, "usual_gap_ms_worst", "ms", float64(found.Usual)/1e6)
 		l.Figure(record.System, "records_unacknowledged", "1", float64(found.Failed))

@@ -108,7 +108,7 @@ func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *s
 	b := *broker
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	out.After(watching, b.Addr)
+	out.After(watching, b.Addr, b.Began())
 	caughtUp, err := probe.Ends(ctx, b.Addr, topic, writer.Records()+before, l.Scenario.Workload.Timeout())
 	if err != nil {
 		cancel()
@@ -120,7 +120,7 @@ func (l *launch) comeBack(ctx context.Context, broker **target.Broker, writer *s
 	if err != nil {
 		return cold, times, errors.Join(err, b.Err())
 	}
-	l.Rec.Figures = append(l.Rec.Figures, seen.Figures()...)
+	l.Rec.Figures, l.Rec.Timeline = append(l.Rec.Figures, seen.Figures()...), seen.Timeline
 	if missed := out.Missed(seen); missed != "" {
 		l.Rec.Notes = append(l.Rec.Notes, missed)
 	} else if seen.Watched {

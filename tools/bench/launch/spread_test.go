@@ -51,6 +51,9 @@ func TestFailoverLaunch(t *testing.T) {
 			t.Errorf("%s: worst gap %v, %v", s, v, ok)
 		}
 	}
+	if l.Timeline == nil || len(l.Timeline.Spans) != len(l.Incidents) {
+		t.Errorf("timeline %+v, want a span for each of %d incidents", l.Timeline, len(l.Incidents))
+	}
 	for _, again := range []string{"broker-1-2.log", "broker-1-3.log"} { // the fake's partition stays with node 1
 		if _, err := os.Stat(filepath.Join(p.Out, "launch-03-scenario-"+again)); err != nil {
 			t.Error(err)
@@ -99,6 +102,9 @@ func TestCatchUpLaunch(t *testing.T) {
 	rate, _ := l.Get(record.System, "catch_up_bytes_per_second")
 	if !ok || pair.Floor != 5e9 || pair.System != rate || rate <= 0 || pair.Ratio != 5e9/rate {
 		t.Errorf("caught up at %v bytes/s, %+v", rate, pair)
+	}
+	if l.Timeline == nil || len(l.Timeline.Spans) != 2 {
+		t.Errorf("timeline %+v, want the node away and catching up", l.Timeline)
 	}
 	if v, ok := l.Get(record.System, record.UsersP99); !ok || v <= 0 {
 		t.Errorf("the users' p99 is %v times as long, %v", v, ok)

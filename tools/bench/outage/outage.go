@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ackline/loadgen/client/sock"
@@ -15,6 +16,7 @@ import (
 	"ackline/profiles"
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/timeline"
 )
 
 // Config says where probes write, and who is told what.
@@ -36,12 +38,18 @@ type Outage struct {
 	probes []*probe.Probe
 	normal time.Duration // p99 before the kill
 	seen   chan restored // one, from After
+	start  int64         // of the timeline; this and those that follow are CLOCK_MONOTONIC, ns
+	killed int64         // or about to be
+	began  int64         // the new process
+	back   int64         // it had acknowledged a record
+	before []probe.Sample
 }
 
 // restored is what the probe saw after the first acknowledgement.
 type restored struct {
-	at  time.Time // when p99 was what it had been; zero: not within the limit
-	err error
+	at      time.Time // when p99 was what it had been; zero: not within the limit
+	samples []probe.Sample
+	err     error
 }
 
 // New is an outage that nobody has watched yet.
@@ -72,6 +80,7 @@ func (o *Outage) Before(ctx context.Context, addr string) error {
 	if err = errors.Join(err, p.Close()); err != nil {
 		return err
 	}
+	o.start, o.killed, o.before = start, pace.Now(), samples
 	if o.normal = probe.Before(samples, start+profiles.ProbeIgnored.Nanoseconds()); o.normal == 0 {
 		return fmt.Errorf("the probe has no second of answers from before the kill: %d of %v are there", len(samples), profiles.ProbeBefore)
 	}
@@ -86,11 +95,12 @@ func (o *Outage) Acked() (n int64) {
 	return n
 }
 
-// After begins to watch the broker that is back; Wait says what came of it.
-func (o *Outage) After(ctx context.Context, addr string) {
+// After begins to watch the broker that is back and has acknowledged a record; Wait says what came of it. began is when its process was started.
+func (o *Outage) After(ctx context.Context, addr string, began time.Time) {
 	if o.normal == 0 {
 		return
 	}
+	o.began, o.back = monotonic(began), pace.Now()
 	o.Step("probing until latencies are what they were")
 	go func() { o.seen <- o.watch(ctx, addr) }()
 }
@@ -110,6 +120,7 @@ func (o *Outage) watch(ctx context.Context, addr string) (r restored) {
 		return found
 	}
 	start, samples, err := p.Run(ctx, o.Workload.ProbeLimit(), look)
+	r.samples = samples
 	if r.at.IsZero() { // what was answered after the last look
 		look(start, samples)
 	}
@@ -122,6 +133,7 @@ type Seen struct {
 	Watched  bool          // there was a probe
 	Normal   time.Duration // p99 before the kill
 	Restored time.Time     // when it was like that again; zero: not within the limit
+	Timeline *record.Timeline
 }
 
 // Wait waits for the watch's end.
@@ -130,7 +142,23 @@ func (o *Outage) Wait() (Seen, error) {
 		return Seen{}, nil
 	}
 	r := <-o.seen
-	return Seen{Watched: true, Normal: o.normal, Restored: r.at}, r.err
+	return Seen{Watched: true, Normal: o.normal, Restored: r.at, Timeline: o.timeline(r)}, r.err
+}
+
+// monotonic is the moment by the clock of samples.
+func monotonic(t time.Time) int64 { return pace.Now() - time.Since(t).Nanoseconds() }
+
+// timeline puts both probes on one clock. Between them the broker is dead for as long as its launch likes, and then starts.
+func (o *Outage) timeline(r restored) *record.Timeline {
+	end := o.back // a look at the data may have gone on for longer than the probe
+	if n := len(r.samples); n > 0 {
+		end = r.samples[n-1].Intended + 1
+	}
+	events := []timeline.Event{{What: "killed, the cache is emptied", From: o.killed, To: o.began}, {What: "starts", From: o.began, To: o.back}}
+	if !r.at.IsZero() {
+		events = append(events, timeline.Event{What: "until the p99 is restored", From: o.back, To: max(o.back, monotonic(r.at))})
+	}
+	return timeline.Of(o.start, end, slices.Concat(o.before, r.samples), events...)
 }
 
 // Figures are what a record of the launch keeps of it.

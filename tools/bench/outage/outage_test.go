@@ -1,6 +1,7 @@
 package outage
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -41,10 +42,23 @@ func TestOutage(t *testing.T) {
 	}
 	out.normal = max(out.normal, 200*time.Millisecond) // this test is about who talks to whom, not about the machine
 	began := time.Now()
-	out.After(t.Context(), cluster.Addr())
+	out.After(t.Context(), cluster.Addr(), began)
 	seen, err := out.Wait()
 	if err != nil || !seen.Watched || seen.Restored.Before(began) || out.Missed(seen) != "" || get(seen.Figures(), "p99_restored") != 1 {
 		t.Errorf("%+v, %v, missed %q", seen, err, out.Missed(seen))
+	}
+	var spans []string
+	for _, s := range seen.Timeline.Spans {
+		spans = append(spans, s.What)
+		if s.FromMs < 1000 || s.ToMs < s.FromMs || s.ToMs > seen.Timeline.LengthMs() {
+			t.Errorf("%q is from %v to %v ms of %v, want it after what was watched before", s.What, s.FromMs, s.ToMs, seen.Timeline.LengthMs())
+		}
+	}
+	if got := strings.Join(spans, "; "); got != "killed, the cache is emptied; starts; until the p99 is restored" {
+		t.Errorf("the timeline has %q", got)
+	}
+	if n := len(seen.Timeline.P50Us); seen.Timeline.P50Us[0] == 0 || seen.Timeline.P50Us[n-1] == 0 {
+		t.Errorf("the timeline lacks what was seen before or after: %v", seen.Timeline.P50Us)
 	}
 	if c, err := out.Verify(t.Context()); err != nil || !c.OK || c.Acknowledged != out.Acked() || len(out.probes) != 2 {
 		t.Errorf("check %+v, %v, want all of %d", c, err, out.Acked())
@@ -52,7 +66,7 @@ func TestOutage(t *testing.T) {
 
 	slow := New(out.Config)
 	slow.Workload.ProbeLimitMs, slow.normal = 50, time.Hour // no second is complete in that
-	slow.After(t.Context(), cluster.Addr())
+	slow.After(t.Context(), cluster.Addr(), time.Now())
 	if seen, err := slow.Wait(); err != nil || !seen.Restored.IsZero() || get(seen.Figures(), "p99_restored") != 0 || slow.Missed(seen) == "" {
 		t.Errorf("within 50 ms: %+v, %v, missed %q", seen, err, slow.Missed(seen))
 	}
@@ -77,7 +91,7 @@ func TestNobodyWatches(t *testing.T) {
 	if err := out.Before(t.Context(), cluster.Addr()); err != nil {
 		t.Fatal(err)
 	}
-	out.After(t.Context(), cluster.Addr())
+	out.After(t.Context(), cluster.Addr(), time.Now())
 	if seen, err := out.Wait(); err != nil || seen.Watched || len(seen.Figures()) != 0 || out.Missed(seen) != "" || out.Acked() != 0 {
 		t.Errorf("%+v, %v", seen, err)
 	}

@@ -82,6 +82,11 @@ func (s Sample) Acknowledged() bool { return s.Acked != failed }
 
 const failed = int64(math.MaxInt64)
 
+// Took is from when the record was due until it was acknowledged; not ok when it never was.
+func (s Sample) Took() (d time.Duration, ok bool) {
+	return time.Duration(s.Acked - s.Intended), s.Acked != failed
+}
+
 // Open connects to the topic, which is there.
 func Open(ctx context.Context, cfg Config) (*Probe, error) {
 	p := &Probe{cfg: cfg, payloads: frame.NewPayloads(cfg.RunID, cfg.RecordBytes)}

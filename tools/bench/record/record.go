@@ -114,6 +114,7 @@ type Launch struct {
 	Rungs      []Rung      `json:"rungs,omitempty"`     // of a sweep, in the order they ran
 	Incidents  []Incident  `json:"incidents,omitempty"` // of a failover, in the order they happened
 	Points     []Point     `json:"points,omitempty"`    // of a recovery curve, in the order they ran
+	Timeline   *Timeline   `json:"timeline,omitempty"`  // of a failover, recovery or catch-up; nil without a probe, and in records of older versions
 	Regions    []Region    `json:"regions,omitempty"`   // over an emulated network, by placement in the order they ran
 	Readers    []Reader    `json:"readers,omitempty"`   // over an emulated network too, a consumer in each region
 	Network    *Network    `json:"network,omitempty"`   // that one

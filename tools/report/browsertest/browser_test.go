@@ -5,8 +5,12 @@
 package browsertest
 
 import (
+	"compress/gzip"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -117,11 +121,25 @@ func eval[T any](b *browser, expression string) T {
 	return v
 }
 
-// render makes the page with the command of this tree, into a folder of the test.
-func render(t *testing.T) string {
+// until asks the page until it answers what is wanted; a page draws when it gets to it.
+func (b *browser) until(expression string, wanted func(string) bool, otherwise string) string {
+	b.t.Helper()
+	for {
+		now, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](expression))
+		if err != nil {
+			b.t.Fatalf("%s (%v)", otherwise, err)
+		}
+		if wanted(now) {
+			return now
+		}
+	}
+}
+
+// render makes the page of a record with the command of this tree, into a folder of the test.
+func render(t *testing.T, results string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "report.html")
-	cmd := exec.CommandContext(t.Context(), "go", "run", "./tools/report", "--html", "RESULTS.md", "-o", out)
+	cmd := exec.CommandContext(t.Context(), "go", "run", "./tools/report", "--html", results, "-o", out)
 	cmd.Dir = filepath.Join("..", "..", "..")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, text)
@@ -131,7 +149,7 @@ func render(t *testing.T) string {
 
 func TestPage(t *testing.T) {
 	b := open(t)
-	file := render(t)
+	file := render(t, "RESULTS.md")
 	content, err := os.ReadFile(file)
 	if err != nil || len(content) > maxSize {
 		t.Fatalf("%d bytes, %v: want at most %d", len(content), err, maxSize)
@@ -145,6 +163,96 @@ func TestPage(t *testing.T) {
 		t.Errorf("the browser complained: %q\nand the page asked for %q; want neither", complaints, requests)
 	}
 	b.policy(content)
+}
+
+// happening gives a valid launch of RESULTS.md a timeline, which its scenario then draws, and returns the record's folder and the scenario.
+func happening(t *testing.T) (folder, scenario string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "RESULTS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n```ackline-results-gzip-base64\n")
+	packed, _, _ := strings.Cut(rest, "```")
+	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(packed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document, results map[string]any
+	if err := json.NewDecoder(z).Decode(&document); err != nil {
+		t.Fatal(err)
+	}
+	results, ok := document["results"].(map[string]any)
+	if !ok {
+		t.Fatalf("RESULTS.md's data has no results")
+	}
+	var p50, worst []float64
+	for i := range 240 {
+		p50, worst = append(p50, 300+float64(i%7)), append(worst, 900+float64(i*37%400))
+	}
+	worst[60], worst[180] = 240_000, 90_000
+	launches := results["launches"].([]any)
+	for _, l := range launches {
+		l := l.(map[string]any)
+		if l["verdict"] != "ok" || l["incidents"] == nil {
+			continue
+		}
+		scenario = l["scenario"].(string)
+		l["timeline"] = map[string]any{"step_ms": 500, "us_p50": p50, "us_worst": worst, "spans": []map[string]any{
+			{"what": "kill of node 2", "from_ms": 30_000, "to_ms": 38_500, "us_worst": 240_000}, {"what": "pause of node 1", "from_ms": 90_200, "to_ms": 94_000, "us_worst": 90_000}}}
+		other := maps.Clone(l) // so that one is folded
+		other["number"] = 1000
+		results["launches"] = append(launches, other)
+		break
+	}
+	data, err := json.Marshal(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder = t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "results.json"), data, 0o600); err != nil || scenario == "" {
+		t.Fatalf("%v; RESULTS.md has a valid launch with incidents: %q", err, scenario)
+	}
+	return folder, scenario
+}
+
+// TestBands walks to a row of the table beside a timeline, and wants its band marked as long as the row has the focus.
+func TestBands(t *testing.T) {
+	folder, scenario := happening(t)
+	b := open(t)
+	b.show(render(t, folder))
+	const first = `document.querySelector("[data-band]").closest("figure")`
+	if at := eval[string](b, first+`.closest("section").id`); at != "scenario-"+scenario {
+		t.Fatalf("the first timeline is in section %q, want that of %s", at, scenario)
+	}
+	const drawn = first + `.querySelector("canvas").toDataURL()`
+	const blur = `(document.activeElement.blur(), 0)`
+	plain := eval[string](b, drawn)
+	b.do(chromedp.KeyEvent("\t")) // before the first key the page itself has no focus, and hears of none
+	b.do(chromedp.Focus(chromedp.CSS(`[data-band="0"]`)))
+	marked := b.until(drawn, func(now string) bool { return now != plain }, "the first row has the focus, and its band is as it was")
+	b.do(chromedp.KeyEvent("\t")) // to the next row
+	if on := eval[string](b, `document.activeElement.dataset.band`); on != "1" {
+		t.Errorf("Tab goes from the first row to %q, want the second", on)
+	}
+	b.until(drawn, func(now string) bool { return now != plain && now != marked }, "the second row has the focus, and its band is as it was")
+	eval[int](b, blur)
+	b.until(drawn, func(now string) bool { return now == plain }, "no row has the focus, and a band is marked")
+	// A plot that was folded is as wide as its place when it is opened.
+	wide := eval[bool](b, `(() => { const d = [...document.querySelectorAll("details")].find((d) => d.querySelector("[data-plot]")); d.open = true; return !!d; })()`)
+	if !wide {
+		t.Fatal("no other launch's timeline is folded")
+	}
+	const width = `(() => { const at = document.querySelector("details[open] [data-plot]"); return at.clientWidth + " " + at.querySelector(".uplot").clientWidth; })()`
+	b.until(width, func(now string) bool {
+		place, drawn, _ := strings.Cut(now, " ")
+		return place == drawn && place != "0" && place != "240"
+	}, "the plot that was folded is not as wide as its place")
+	b.do(chromedp.EmulateViewport(390, 844))
+	b.narrow(render(t, folder))
+	if complaints, requests := b.heard(); len(complaints)+len(requests) > 0 {
+		t.Errorf("the browser complained: %q\nand the page asked for %q; want neither", complaints, requests)
+	}
 }
 
 // plots wants ink of the page's own colours on every canvas, and a table behind every plot.

@@ -57,12 +57,16 @@ func inline(s string) string {
 	})
 }
 
-// extra is a column that a table gets beside those of the page: a picture of what stands in the row, for those who see.
+// extra is what a table gets beside what the page has: a column with a picture of what stands in the row, for those who see, or attributes.
 type extra struct {
 	head  string
-	cells []string // markup
-	at    int      // before which column
+	cells []string           // markup
+	at    int                // before which column
+	row   func(k int) string // attributes of a row; nil for none
 }
+
+// nowhere is no column: an extra that has no picture.
+const nowhere = -1
 
 // table writes a table whose numbers are aligned: what stands in brackets behind a number is a column of its own, so that the
 // numbers end below each other.
@@ -99,7 +103,11 @@ func (w *writer) table(head []string, rows [][]string, more *extra) {
 	w.picture(more, len(head), "th", -1)
 	w.WriteString("</tr></thead>\n<tbody>\n")
 	for k, r := range rows {
-		w.WriteString("<tr>")
+		attributes := ""
+		if more != nil && more.row != nil {
+			attributes = more.row(k)
+		}
+		fmt.Fprintf(w, "<tr%s>", attributes)
 		for i, c := range r {
 			w.picture(more, i, "td", k)
 			w.cell(i, c, number[i], split[i])

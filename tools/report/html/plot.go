@@ -15,6 +15,7 @@ type plot struct {
 	Series []series  `json:"series"`
 	Data   [][]value `json:"data"` // x first, then one row for each series
 	Marks  []mark    `json:"marks,omitempty"`
+	Bands  []band    `json:"bands,omitempty"` // the first rows of the table are about them, in this order
 
 	title   string // of the figure, for people
 	caption string
@@ -44,6 +45,7 @@ type series struct {
 	Points bool   `json:"points,omitempty"`
 	Hollow bool   `json:"hollow,omitempty"`
 	Dashed bool   `json:"dashed,omitempty"`
+	Gaps   bool   `json:"gaps,omitempty"` // where there is no point the line is broken
 }
 
 // mark is a line across the plot, at an x or at a y.
@@ -78,6 +80,19 @@ func hasPoints(row []value) bool {
 	return slices.ContainsFunc(row, func(v value) bool { return !math.IsNaN(float64(v)) })
 }
 
+// beside ties the table's rows to the bands of the plot: a row that has the keyboard's focus, or the pointer on it, marks its band.
+func (p plot) beside() *extra {
+	if len(p.Bands) == 0 {
+		return nil
+	}
+	return &extra{at: nowhere, row: func(k int) string {
+		if k >= len(p.Bands) {
+			return ""
+		}
+		return fmt.Sprintf(" tabindex=\"0\" data-band=\"%d\"", k)
+	}}
+}
+
 // figure writes a plot, its caption and the table of its figures.
 func (w *writer) figure(p plot) {
 	for i := len(p.Series) - 1; i >= 0; i-- { // what has no point is not in the legend
@@ -88,10 +103,10 @@ func (w *writer) figure(p plot) {
 	fmt.Fprintf(w, "<figure>\n<figcaption><strong>%s.</strong> %s</figcaption>\n", esc(p.title), inline(p.caption))
 	fmt.Fprintf(w, "<div class=\"plot\" data-plot=\"%d\" role=\"img\" aria-label=\"%s; the table below has its figures\"></div>\n", len(w.plots), esc(p.title))
 	if p.open {
-		w.table(p.head, p.rows, nil)
+		w.table(p.head, p.rows, p.beside())
 	} else {
 		w.WriteString("<details><summary>Figures of this plot</summary>\n")
-		w.table(p.head, p.rows, nil)
+		w.table(p.head, p.rows, p.beside())
 		w.WriteString("</details>\n")
 	}
 	w.WriteString("</figure>\n")

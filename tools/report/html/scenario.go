@@ -94,6 +94,7 @@ func (w *writer) draw(s *render.Published) {
 	if s.Spoilt != "" || len(s.Launches) == 0 {
 		return
 	}
+	defer w.timelines(s)
 	plots := slices.DeleteFunc([]plot{percentiles(s), overTime(s), sweep(s), incidents(s)}, plot.empty)
 	if len(plots) == 0 {
 		return

@@ -62,7 +62,7 @@
   };
 
   const series = (s, y) => ({
-    label: s.name, stroke: colour(s.colour), width: s.line ? 1.75 : 0, dash: s.dashed ? [5, 4] : undefined, spanGaps: true,
+    label: s.name, stroke: colour(s.colour), width: s.line ? 1.75 : 0, dash: s.dashed ? [5, 4] : undefined, spanGaps: !s.gaps,
     paths: s.line ? undefined : () => null,
     points: { show: !!s.points, size: 6, width: 1.25, stroke: colour(s.colour), fill: s.hollow ? colour("paper") : colour(s.colour) },
     value: (u, v) => write(v, y.unit),
@@ -95,6 +95,35 @@
     ctx.restore();
   };
 
+  // Stretches in which something happened. The one whose row of the table has the focus or the pointer stands out.
+  const bands = (list) => (u) => {
+    const { ctx, bbox } = u;
+    const ratio = devicePixelRatio;
+    ctx.save();
+    ctx.font = 11 * ratio + "px " + getComputedStyle(document.body).fontFamily;
+    ctx.textAlign = "center";
+    ctx.textBaseline = "alphabetic";
+    let end = -Infinity;
+    list.forEach((b, i) => {
+      const left = Math.round(u.valToPos(b.from, "x", true));
+      const wide = Math.max(Math.round(u.valToPos(b.to, "x", true)) - left, 2 * ratio);
+      const out = u.marked === i;
+      ctx.fillStyle = ctx.strokeStyle = colour(b.colour);
+      ctx.globalAlpha = out ? 0.4 : 0.16;
+      ctx.fillRect(left, bbox.top, wide, bbox.height);
+      ctx.globalAlpha = 1;
+      ctx.lineWidth = (out ? 2 : 1) * ratio;
+      ctx.strokeRect(left, bbox.top, wide, bbox.height);
+      const half = ctx.measureText(b.text).width / 2;
+      const at = left + wide / 2;
+      if (!out && at - half < end + 3 * ratio) return; // what does not fit stands in the table
+      ctx.fillStyle = colour(out ? "ink" : "soft");
+      ctx.fillText(b.text, at, bbox.top - 4 * ratio);
+      end = at + half;
+    });
+    ctx.restore();
+  };
+
   const described = JSON.parse(document.getElementById("plots").textContent);
   let drawn = [];
   const draw = () => {
@@ -102,16 +131,32 @@
     drawn = [];
     for (const at of document.querySelectorAll("[data-plot]")) {
       const p = described[Number(at.dataset.plot)];
-      drawn.push(new uPlot({
+      const u = new uPlot({
         width: Math.max(at.clientWidth, 240), height: 260, pxAlign: 1,
         scales: { x: { time: false, distr: p.x.log ? 3 : 1, range: ends(p.x) }, y: { distr: p.y.log ? 3 : 1, range: ends(p.y) } },
+        padding: [p.bands ? 16 : null, null, null, null], // room for the bands' numbers
         axes: [axis(p.x, 2), axis(p.y, 3)],
         series: [{ label: p.x.label, value: (u, v) => nearest(p.x, v) }, ...p.series.map((s) => series(s, p.y))],
         cursor: { drag: { x: false, y: false }, points: { size: 8 } },
-        hooks: { drawAxes: [marks(p.marks || [])] },
-      }, p.data, at));
+        hooks: { drawAxes: [bands(p.bands || []), marks(p.marks || [])] },
+      }, p.data, at);
+      drawn.push(u);
     }
   };
+  const mark = (e) => {
+    const row = e.target.closest("[data-band]");
+    for (const u of drawn) {
+      const band = row && row.closest("figure").contains(u.root) ? Number(row.dataset.band) : undefined;
+      if (u.marked === band) continue;
+      u.marked = band;
+      u.redraw(false, false);
+    }
+  };
+  for (const kind of ["focusin", "pointerover"]) document.addEventListener(kind, mark);
+  document.addEventListener("focusout", (e) => { if (!e.relatedTarget) mark({ target: root }); });
+  // What was folded had no width.
+  document.addEventListener("toggle", (e) => { if (e.target.querySelector("[data-plot]")) draw(); }, true);
+
   // In the legend a percentile is written as one, although the axis counts 1/(1-q).
   const nearest = (a, v) => (v == null ? "–" : a.label === "percentile" ? "p" + Number((100 * (1 - 1 / v)).toPrecision(5)) : write(v, a.unit));
 
