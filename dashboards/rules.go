@@ -130,6 +130,11 @@ var Alerts = []Group{
 			"{{ $labels.instance }}: the p99 of a sync is {{ $value | humanizeDuration }}",
 			"Look for what else writes to that disk (iostat, pidstat -d), then for the device's errors (dmesg, smartctl). Move the leaders away meanwhile: " +
 				"broker admin transfer."},
+		{"AcklineDiskHangs", Critical, fmt.Sprintf("%v > 5", metric.WALOutstanding), "10s",
+			"{{ $labels.instance }}: a write to the WAL is on its way for {{ $value | humanizeDuration }}",
+			"The process lives, but nothing that it leads is acknowledged. Look at the kernel's log (dmesg: I/O errors, tasks blocked), then at what is behind the " +
+				"device: a controller, a path, a volume's provider. If it does not come back, end the broker (kill -9), so that others lead; replace the node " +
+				"(broker admin replace) if its disk is lost."},
 		{"AcklineRingFull", Critical, "instance:ackline_wal_ring_used:ratio > 0.8", "5m",
 			"{{ $labels.instance }}: {{ $value | humanizePercentage }} of what entries may use of the WAL ring is in use",
 			"Checkpoints do not free it. Look at AcklineCheckpointFails and at free disk space first; if both are well, the segments' disk is slower than the " +

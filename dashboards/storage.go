@@ -6,6 +6,9 @@ var syncs = Row{"Sync", []Panel{
 	{"Time of a sync", Seconds, quantiles(metric.WALSync),
 		"Time to write one WAL batch and have it on disk. Every acknowledged record waits for one of these on a majority.",
 		"p99 leaves what walbench measured on this disk: something else writes to it, it is nearly full, or it fails."},
+	{"Oldest write under way", Seconds, []Query{{gauge(metric.WALOutstanding), "{{instance}}"}},
+		"For how long the oldest write to the WAL has been on its way to the disk when it was looked. The time of a sync knows only those that came back.",
+		"It grows by a second each second: the disk hangs, and nothing that this node leads is acknowledged, although its process answers."},
 	{"Batches", PerSecond, []Query{{rate(metric.WALBatches), "{{instance}} {{method}}"}},
 		"Batches written and synced per second, by sync method.",
 		"It stands at 1 / sync time: the WAL is busy without a pause, and latency is queueing."},
@@ -53,8 +56,8 @@ var segments = Row{"Checkpoints and segments", []Panel{
 
 var groups = Row{"Groups", []Panel{
 	{"Groups without a leader", Number, []Query{{gauge(metric.RaftLeaderless), "{{instance}}"}},
-		"Groups with a replica on the node that knows of no leader; the metadata group is not counted. An election takes less than a few seconds.",
-		"Above 0 for longer than an election: what these groups hold can be neither written nor read."},
+		"Groups with a replica on the node that knows of no leader, the metadata group included. An election takes less than a few seconds.",
+		"Above 0 for longer than an election: what these groups hold can be neither written nor read; without the metadata's, topics cannot be made."},
 	{"Leaders", Number, []Query{{gauge(metric.RaftLeaders), "{{instance}}"}},
 		"Groups that the node leads.",
 		"One node leads far more than the others for long, or the sum falls without a topic having been deleted."},

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -61,15 +62,21 @@ func (s *Set) Counters(id ID, read func(emit func(value uint64, labels ...string
 
 // Gauge adds a source of a gauge, or of one of its series.
 func (s *Set) Gauge(id ID, read func() int64, labels ...string) {
+	if id.Def().Unit == Seconds {
+		panic(fmt.Sprintf("metric: %s is in seconds, and the source gives integers: want Duration, or Gauges", id))
+	}
 	s.add(id, Gauge, labels, func(emit func(prometheus.Metric)) {
 		emit(s.value(id, prometheus.GaugeValue, float64(read()), labels))
 	})
 }
 
-// Fraction is Gauge where values are not whole numbers in the metric's unit.
-func (s *Set) Fraction(id ID, read func() float64, labels ...string) {
+// Duration adds a source of a gauge in seconds, or of one of its series.
+func (s *Set) Duration(id ID, read func() time.Duration, labels ...string) {
+	if u := id.Def().Unit; u != Seconds {
+		panic(fmt.Sprintf("metric: %s is in %v, the source in seconds", id, u))
+	}
 	s.add(id, Gauge, labels, func(emit func(prometheus.Metric)) {
-		emit(s.value(id, prometheus.GaugeValue, read(), labels))
+		emit(s.value(id, prometheus.GaugeValue, read().Seconds(), labels))
 	})
 }
 

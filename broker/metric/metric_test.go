@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -28,7 +29,11 @@ func wired() *Set {
 		case Counter:
 			s.Counter(id, func() uint64 { return 1 }, labels...)
 		case Gauge:
-			s.Gauge(id, func() int64 { return 1 }, labels...)
+			if d.Unit == Seconds {
+				s.Duration(id, func() time.Duration { return time.Second }, labels...)
+			} else {
+				s.Gauge(id, func() int64 { return 1 }, labels...)
+			}
 		case Histogram:
 			s.Histogram(id, histogram.New(histogram.Latency).Snapshot, labels...)
 		}
@@ -132,6 +137,7 @@ func TestSourcesAreReadWhenScraped(t *testing.T) {
 	s := New()
 	s.Counter(ProduceRequests, requests.Load)
 	s.Gauge(Connections, open.Load)
+	s.Duration(WALOutstanding, func() time.Duration { return time.Duration(requests.Load()) * 1250 * time.Millisecond })
 	s.Counters(ProduceErrors, func(emit func(uint64, ...string)) {
 		for code := range requests.Load() {
 			emit(code+1, fmt.Sprint(code))
@@ -147,7 +153,10 @@ ackline_connections %d
 # HELP ackline_produce_requests_total Produce requests answered, or with acks=0 taken.
 # TYPE ackline_produce_requests_total counter
 ackline_produce_requests_total %d
-`, -int64(n), n)
+# HELP ackline_wal_outstanding_write_seconds How long the oldest write to the WAL has been on its way to the disk; 0 when none is.
+# TYPE ackline_wal_outstanding_write_seconds gauge
+ackline_wal_outstanding_write_seconds %v
+`, -int64(n), n, float64(n)*1.25)
 		if n == 2 {
 			want += `
 # HELP ackline_produce_errors_total Partitions in Produce responses that carry an error, by Kafka's error code.
@@ -225,6 +234,8 @@ func TestWrongWiringPanics(t *testing.T) {
 	counter, gauge := func() uint64 { return 0 }, func() int64 { return 0 }
 	many := func(func(uint64, ...string)) {}
 	for name, wire := range map[string]func(*Set){
+		"whole seconds":         func(s *Set) { s.Gauge(WALOutstanding, gauge) },
+		"an age in bytes":       func(s *Set) { s.Duration(WALRingUsed, func() time.Duration { return 0 }) },
 		"a gauge for a counter": func(s *Set) { s.Gauge(ProduceRequests, gauge) },
 		"a counter for a gauge": func(s *Set) { s.Counter(Connections, counter) },
 		"a label missing":       func(s *Set) { s.Counter(ProduceErrors, counter) },

@@ -32,6 +32,7 @@ const (
 	WALRingSize
 	WALRingUsable
 	WALReclaimed
+	WALOutstanding
 	WALHandOvers
 
 	RaftGroups
@@ -154,13 +155,15 @@ var table = [metrics]Def{
 		"Times that a writer found more to write behind its batch and woke the syncer for it."},
 	WALReclaimed: {"ackline_wal_reclaimed_bytes_total", Counter, Bytes, nil,
 		"Bytes of the WAL ring that were freed for new batches."},
+	WALOutstanding: {"ackline_wal_outstanding_write_seconds", Gauge, Seconds, nil,
+		"How long the oldest write to the WAL has been on its way to the disk; 0 when none is."},
 
 	RaftGroups: {"ackline_raft_groups", Gauge, Count, nil,
 		"Raft groups with a replica on this node."},
 	RaftLeaders: {"ackline_raft_leaders", Gauge, Count, nil,
 		"Raft groups that this node leads."},
 	RaftLeaderless: {"ackline_raft_leaderless_groups", Gauge, Count, nil,
-		"Raft groups with a replica on this node that knows of no leader."},
+		"Raft groups with a replica on this node that knows of no leader, the metadata group included."},
 	RaftBehind: {"ackline_raft_behind_entries", Gauge, Count, nil,
 		"Entries that the replica lacks that is furthest behind, of all groups that this node leads."},
 	RaftMessages: {"ackline_raft_messages_total", Counter, Count, nil,

@@ -10,7 +10,7 @@ import (
 // counters are what metrics are read from.
 func (n *Node) counters() measures.Sources {
 	return measures.Sources{API: &n.handler.Counters, Stages: n.stages, Server: n.server, WAL: n.wal, Method: string(n.method),
-		RingBytes: n.Recovery.RingBytes, Hosts: n.hosts, Links: n.links, Election: n.election, Budget: n.budget, Checkpoints: n.checkpoints, Flushes: n.flushes,
+		RingBytes: n.Recovery.RingBytes, Hosts: n.hosts, Metadata: n.meta.group.Load, Links: n.links, Election: n.election, Budget: n.budget, Checkpoints: n.checkpoints, Flushes: n.flushes,
 		Flushed: &n.flushedBytes, CheckpointErrors: &n.checkpointErrors, InflightLimit: n.cfg.Limits.InflightBytes}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"ackline/broker/id"
 	"ackline/broker/vfs"
@@ -69,7 +70,10 @@ func (w *WAL) writeSuper(head id.LSN, flags uint32) error {
 	w.index.mu.RUnlock()
 	s := w.super
 	s.Seq, s.Head, s.Synced, s.Flags = s.Seq+1, head, end, flags
-	if err := w.file.WriteSuper(&s); err != nil {
+	w.stats.super.begin(time.Now())
+	err := w.file.WriteSuper(&s)
+	w.stats.super.end()
+	if err != nil {
 		w.fail(err)
 		return err
 	}

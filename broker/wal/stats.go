@@ -2,6 +2,7 @@ package wal
 
 import (
 	"sync/atomic"
+	"time"
 
 	"ackline/broker/metric/histogram"
 )
@@ -14,6 +15,28 @@ type Stats struct {
 	Sync      *histogram.Histogram // ns, to write a batch and have it on disk
 	HandOvers atomic.Uint64        // batches that the syncer wrote because something had gathered: a wake-up each
 	Reclaimed atomic.Uint64        // bytes of the ring that were freed
+	batch     underWay             // written by whoever has the writer's role
+	super     underWay             // written with WAL.reclaiming held
+}
+
+// underWay is since when one writer waits for the disk: nanoseconds since epoch, 0 for not at all.
+type underWay struct{ since atomic.Int64 }
+
+// epoch is what writes are timed from, by a clock that nobody sets.
+var epoch = time.Now().Add(-1)
+
+func (u *underWay) begin(at time.Time) { u.since.Store(at.Sub(epoch).Nanoseconds()) }
+func (u *underWay) end()               { u.since.Store(0) }
+
+// Outstanding is for how long the oldest write has been on its way to the disk, of batches and superblocks; 0 when none is. Sync has nothing of
+// a disk that hangs, since it counts what has come back.
+func (s *Stats) Outstanding() (age time.Duration) {
+	for _, since := range []int64{s.batch.since.Load(), s.super.since.Load()} {
+		if since != 0 {
+			age = max(age, time.Since(epoch)-time.Duration(since))
+		}
+	}
+	return age
 }
 
 func newStats() *Stats {

@@ -309,7 +309,10 @@ func (w *WAL) commit(b *Batch) bool {
 		return false
 	}
 	began := time.Now()
-	if err := w.file.Write(blocks, h.LSN); err != nil {
+	w.stats.batch.begin(began)
+	err := w.file.Write(blocks, h.LSN)
+	w.stats.batch.end()
+	if err != nil {
 		w.fail(err)
 		return false
 	}

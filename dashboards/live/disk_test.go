@@ -1,12 +1,15 @@
 package live
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // smallDiskMiB has room for what the test writes while nobody fills it.
@@ -40,6 +43,31 @@ func mount(t *testing.T, dir string) {
 	})
 	if err := os.Remove(filepath.Join(dir, "lost+found")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What freezes a file system, and what thaws it: FIFREEZE and FITHAW of linux/fs.h.
+const (
+	fiFreeze = 0xc0045877
+	fiThaw   = 0xc0045878
+)
+
+// freeze has the third node's file system take no write, as a disk does that hangs: whoever writes waits.
+func (s *stack) freeze() (heal func()) {
+	s.t.Helper()
+	dir, err := os.Open(s.nodes[2].dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	tell := func(what uint) error { return unix.IoctlSetInt(int(dir.Fd()), what, 0) }
+	if err := tell(fiFreeze); err != nil {
+		s.t.Fatalf("freezing the file system of %s: %v", dir.Name(), err)
+	}
+	return func() {
+		if err := errors.Join(tell(fiThaw), dir.Close()); err != nil {
+			s.t.Errorf("thawing the file system of %s: %v", dir.Name(), err)
+		}
+		s.ready(s.nodes...)
 	}
 }
 

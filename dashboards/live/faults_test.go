@@ -91,6 +91,9 @@ var incidents = []incident{
 		return fill(s.t, s.nodes[2].dir, smallDiskMiB<<20/20)
 	}, sights: []sight{{"AcklineDiskAlmostFull", "Disk space left", below(0.1)}, {"AcklineDiskFills", "Disk space left", below(0.1)}}},
 
+	{name: "a disk hangs", inject: (*stack).freeze,
+		sights: []sight{{"AcklineDiskHangs", "Oldest write under way", above(5)}}},
+
 	{name: "a disk is full", inject: func(s *stack) func() {
 		free := fill(s.t, s.nodes[2].dir, 0)
 		end := s.flood("full", 3)

@@ -11,6 +11,7 @@ import (
 	"ackline/broker/metric"
 	"ackline/broker/metric/histogram"
 	"ackline/broker/node/hosting"
+	"ackline/broker/replica"
 	"ackline/broker/replica/raftlog"
 	"ackline/broker/server"
 	"ackline/broker/stage"
@@ -28,8 +29,9 @@ type Sources struct {
 	Method    string // how it syncs
 	RingBytes int64
 	Hosts     *hosting.Hosts
-	Links     *transport.Transport // nil without peers
-	Election  func() time.Duration // the time-out as it is now
+	Metadata  func() *replica.Group // nil until it is open
+	Links     *transport.Transport  // nil without peers
+	Election  func() time.Duration  // the time-out as it is now
 	Budget    *raftlog.Budget
 	// What is done in the background.
 	Checkpoints, Flushes      *histogram.Histogram
@@ -78,6 +80,7 @@ func (m Sources) walMetrics(s *metric.Set) {
 	s.Histogram(metric.WALBatchRecords, st.Entries.Snapshot, method)
 	s.Counter(metric.WALHandOvers, st.HandOvers.Load)
 	s.Counter(metric.WALReclaimed, st.Reclaimed.Load)
+	s.Duration(metric.WALOutstanding, st.Outstanding)
 	s.Gauge(metric.WALRingUsed, func() int64 { used, _ := m.WAL.Usage(); return used })
 	s.Gauge(metric.WALRingUsable, func() int64 { _, usable := m.WAL.Usage(); return usable })
 	s.Gauge(metric.WALRingSize, func() int64 { return m.RingBytes })
@@ -94,6 +97,9 @@ func (m Sources) groupMetrics(s *metric.Set) {
 		return led
 	})
 	s.Gauge(metric.RaftLeaderless, func() (groups int64) {
+		if g := m.Metadata(); g == nil || g.Status().Leader == 0 {
+			groups++
+		}
 		for _, r := range m.Hosts.All() {
 			if r.Group.Status().Leader == 0 {
 				groups++
@@ -132,7 +138,7 @@ func (m Sources) linkMetrics(s *metric.Set) {
 		}
 		return m.Links.Stats().HeartbeatsIn
 	})
-	s.Fraction(metric.RaftElection, func() float64 { return m.Election().Seconds() })
+	s.Duration(metric.RaftElection, m.Election)
 	s.Gauges(metric.RaftRoundTrip, func(emit func(float64, ...string)) {
 		if m.Links == nil {
 			return

@@ -40,8 +40,8 @@ func (s *Series) folder() (string, error) {
 type Trial struct {
 	Series  Series        `json:"series"`
 	Kind    Kind          `json:"kind"`
-	Number  int           `json:"number"` // from 1, of its kind
-	Started time.Time     `json:"started"`
+	Number  int           `json:"number"`  // from 1, of its kind
+	Started time.Time     `json:"started"` // or gone on with, the last time
 	Ended   time.Time     `json:"ended"`
 	Host    string        `json:"host"`              // digest of the machine's fingerprint
 	Seed    uint64        `json:"seed,string"`       // of the comparison
