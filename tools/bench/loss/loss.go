@@ -135,7 +135,7 @@ func (l *trip) conclude(found *failover.Result, out *outage.Outage) {
 	for i := range found.Incidents { // asked before each of them
 		found.Incidents[i].ElectionMs = float64(l.nodes.elections[i+1]) / 1e6
 	}
-	l.Rec.Incidents, l.Rec.Requests = found.Incidents, out.Acked()
+	l.Rec.Incidents, l.Rec.Timeline, l.Rec.Requests = found.Incidents, found.Timeline, out.Acked()
 	l.Rec.Figures = append(l.Rec.Figures, record.GapFigures(found.Incidents)...)
 	longest := 0.0
 	for _, x := range l.Rec.Network.Links {

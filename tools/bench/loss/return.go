@@ -63,7 +63,7 @@ func (l *trip) measureReturn(ctx context.Context) (err error) {
 	if found.Moved {
 		l.Invalid("somebody else led in the end: an election came between")
 	}
-	l.Rec.Requests = writer.Acked() + out.Acked()
+	l.Rec.Requests, l.Rec.Timeline = writer.Acked()+out.Acked(), found.Timeline
 	for _, f := range found.Figures() {
 		if f.Name != "node_listens_ms" { // its processes ran all the time
 			l.Figure(record.System, f.Name, f.Unit, f.Value)
