@@ -20,6 +20,7 @@ import (
 
 	"ackline/loadgen/pace"
 	"ackline/profiles"
+	"ackline/profiles/region"
 	"ackline/tools/bench/hosts"
 	"ackline/tools/bench/launch"
 	"ackline/tools/bench/record"
@@ -47,7 +48,7 @@ const (
 )
 
 type cli struct {
-	Profile  string           `default:"quick" placeholder:"NAME|FILE.toml" help:"Suite to run: ${suites}, or a file of your own (${default})."`
+	Profile  string           `default:"${quick}" placeholder:"NAME|FILE.toml" help:"Suite to run: ${suites}, or a file of your own (${default})."`
 	Hosts    string           `placeholder:"FILE.toml" help:"Measure brokers that run already, on other machines: the file names them, and a floor beside them if there is one (profiles/deploy/hosts.toml explains its keys). Nothing is started; topics are made and deleted."`
 	Dir      string           `default:"out" placeholder:"DIR" help:"Directory on the disk to measure; data lie in it only while the run lasts (${default})."`
 	Out      string           `default:"out" placeholder:"DIR" help:"Where results go: DIR/<time>/ and DIR/latest (${default})."`
@@ -57,6 +58,8 @@ type cli struct {
 	Seed     uint64           `placeholder:"N" help:"Seed of all arrivals and payloads (default: drawn and printed)."`
 	Show     bool             `help:"Print what would be run and for how long, and leave."`
 	Version  kong.VersionFlag `help:"Print the commit and leave."`
+
+	adviseFlags
 }
 
 const description = `Runs a suite of scenarios, each on fresh broker processes beside a fresh floor (the bare durable echo), in turns.
@@ -67,22 +70,34 @@ const description = `Runs a suite of scenarios, each on fresh broker processes b
   bench --scenario latency-1 --launches 2  a look, without an interval
   bench --hosts hosts.toml --show          what of the suite can be run on brokers that are there already
   bench --hosts hosts.toml                 and run it, from this machine as the client
+  bench --advise world-3                   where should the leader be? theory, and what was measured beside it
+  bench --advise world-5 --producers frankfurt=3,tokyo=1 --sync 100us
 
 The broker and the floor are taken from the directory that bench lies in. With --hosts nothing is started: scenarios that
-kill processes or look into them are left out, and what cannot be seen from here is said to be unknown. Exit codes: 0 measured, 1 failed, 2 wrong
+kill processes or look into them are left out, and what cannot be seen from here is said to be unknown. With --advise nothing is
+run either: every host has a replica, the sync is measured in --dir, and measured latencies come from --result; netlab advise is the
+arithmetic alone, and chooses which of many hosts have replicas. Exit codes: 0 measured, 1 failed, 2 wrong
 arguments, 3 measured but INVALID by the rules (the reasons are printed), 130 interrupted.`
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
 	exit := -1
 	p := kong.Must(&c, kong.Name("bench"), kong.Writers(stdout, stderr), kong.Exit(func(code int) { exit = code }),
-		kong.Description(description), kong.Vars{"version": version.String(), "suites": strings.Join(profiles.Names(), ", ")})
+		kong.Description(description), kong.Vars{"version": version.String(), "suites": strings.Join(profiles.Names(), ", "),
+			"topologies": strings.Join(region.Names(), ", "), "quick": defaultProfile}, kong.ExplicitGroups([]kong.Group{{Key: "advise", Title: "Where to place the leader:"}}))
 	_, err := p.Parse(args)
 	if exit >= 0 {
 		return exit
 	}
 	var cfg suite.Config
 	var there *hosts.Config
+	advised := false
+	if err == nil {
+		advised, err = c.advised()
+	}
+	if advised && err == nil {
+		return c.advise(ctx, stdout, stderr)
+	}
 	if err == nil {
 		cfg, there, err = c.config()
 	}

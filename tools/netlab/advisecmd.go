@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"ackline/profiles/region"
@@ -29,7 +28,8 @@ func (*adviseCmd) Help() string {
 		"floor: queues, jitter, loss, links' limits and programs' time come on top.\n\n" +
 		"Which three of five regions, when most records come from Frankfurt?\n\n" +
 		"  netlab advise world-5 --replicas 3 --producers frankfurt=70%,tokyo=30%\n\n" +
-		"Then see how near a real cluster comes to it, with netlab run."
+		"Then see how near a real cluster comes to it, with netlab run. bench --advise has the same for a cluster with a replica on every host, with a sync that it " +
+		"measures, and puts measured latencies beside."
 }
 
 // Run compares the placements.
@@ -45,9 +45,9 @@ func (c *adviseCmd) Run(s *streams) error {
 		}
 	}
 	for _, text := range c.Producers {
-		p, err := parseProducer(text)
+		p, err := advise.ParseProducer(text)
 		if err != nil {
-			return err
+			return fmt.Errorf("--producers %w", err)
 		}
 		cfg.Producers = append(cfg.Producers, p)
 	}
@@ -59,18 +59,4 @@ func (c *adviseCmd) Run(s *streams) error {
 		return s.json(r)
 	}
 	return r.Print(s.out)
-}
-
-// parseProducer reads frankfurt=0.7 or frankfurt=70%.
-func parseProducer(text string) (advise.Producer, error) {
-	where, value, _ := strings.Cut(text, "=")
-	number, percent := strings.CutSuffix(value, "%")
-	share, err := strconv.ParseFloat(number, 64)
-	if err != nil || where == "" {
-		return advise.Producer{}, fmt.Errorf("--producers %q: want REGION=SHARE, such as frankfurt=0.7 or frankfurt=70%%", text)
-	}
-	if percent {
-		share /= 100
-	}
-	return advise.Producer{Where: where, Share: share}, nil
 }

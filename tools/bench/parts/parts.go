@@ -65,24 +65,32 @@ func Lane(name, method string, valueBytes int) (*syncmethod.Lane, error) {
 }
 
 // Sync writes for about length, on the given CPUs unless they are nil, and returns the median in µs.
-func Sync(lane *syncmethod.Lane, gap, length time.Duration, on *unix.CPUSet) (_ float64, err error) {
-	p, err := syncmethod.NewPacer() // which locks the thread
+func Sync(lane *syncmethod.Lane, gap, length time.Duration, on *unix.CPUSet) (float64, error) {
+	us, err := Syncs(lane, gap, length, on)
 	if err != nil {
 		return 0, err
+	}
+	return stats.Median(us), nil
+}
+
+// Syncs is Sync that returns what each write took, in µs, in the order of the writes.
+func Syncs(lane *syncmethod.Lane, gap, length time.Duration, on *unix.CPUSet) (us []float64, err error) {
+	p, err := syncmethod.NewPacer() // which locks the thread
+	if err != nil {
+		return nil, err
 	}
 	defer p.Close()
 	if on != nil {
 		var before unix.CPUSet
 		if err := errors.Join(unix.SchedGetaffinity(0, &before), unix.SchedSetaffinity(0, on)); err != nil {
-			return 0, fmt.Errorf("raw sync: affinity: %w", err)
+			return nil, fmt.Errorf("raw sync: affinity: %w", err)
 		}
 		defer func() { err = errors.Join(err, unix.SchedSetaffinity(0, &before)) }()
 	}
-	var us []float64
 	for end := p.Now() + length.Nanoseconds(); p.Now() < end; {
 		if err := lane.Slice(p, 16, gap, func(ns int64) { us = append(us, float64(ns)/1e3) }); err != nil {
-			return 0, fmt.Errorf("raw sync: %w", err)
+			return nil, fmt.Errorf("raw sync: %w", err)
 		}
 	}
-	return stats.Median(us), nil
+	return us, nil
 }

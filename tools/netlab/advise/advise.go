@@ -117,8 +117,11 @@ type Loss struct {
 	Slowest string        `json:"slowest,omitempty"`
 	Commit  time.Duration `json:"commit_ns,omitempty"`
 	Mean    time.Duration `json:"mean_ns,omitempty"` // over the producers that are left
-	// Producers tells whether any is left; if not, Mean is 0.
+	Was     time.Duration `json:"was_ns,omitempty"`  // the same producers' mean before
+	// Producers tells whether any is left; if not, Mean and Was are 0.
 	Producers bool `json:"producers_left"`
+
+	places map[int]bool // that went
 }
 
 // Advise compares the placements. Errors say what of the topology or of cfg cannot be.

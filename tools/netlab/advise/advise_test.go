@@ -52,10 +52,11 @@ func rows(r *Result) (out []string) {
 	return out
 }
 
-// losses are "gone: leader commit slowest mean" of a placement.
+// losses are "gone: leader commit slowest mean was" of a placement.
 func losses(p Placement) (out []string) {
 	for _, l := range p.Losses {
-		out = append(out, fmt.Sprintf("%s: %s %v %s %v", l.Gone, l.Leader, l.Commit.Seconds()*1e3, l.Slowest, l.Mean.Seconds()*1e3))
+		out = append(out, fmt.Sprintf("%s: %s %v %s %v was %v", l.Gone, l.Leader, l.Commit.Seconds()*1e3, l.Slowest, l.Mean.Seconds()*1e3,
+			l.Was.Seconds()*1e3))
 	}
 	return out
 }
@@ -79,8 +80,8 @@ func TestThreeRegionsByHand(t *testing.T) {
 		"n2: 21 n1 | 41 21 71 | 44 c 71",
 		"n3: 41 n1 | 81 91 41 | 71 b 91",
 	})
-	// Without a, b and c commit in 51, and the one is as far from the other as the other from the one.
-	same(t, losses(r.Placements[0]), []string{"a: n2 51 n3 76", "b: n1 41 n3 61", "c: n1 21 n2 31"})
+	// Without a, b and c commit in 51, and the one is as far from the other as the other from the one. They had 41 and 61.
+	same(t, losses(r.Placements[0]), []string{"a: n2 51 n3 76 was 51", "b: n1 41 n3 61 was 41", "c: n1 21 n2 31 was 31"})
 	if p := r.Placements[0]; p.RTTOnly != 40*time.Millisecond || p.Slow != 44*time.Millisecond || r.RTTOnly != p.RTTOnly || r.Looked != 3 || r.Majority != 2 {
 		t.Errorf("by RTT %v (least %v), slow %v, %d looked at, majority %d; want 40ms, 44ms, 3, 2", p.RTTOnly, r.RTTOnly, p.Slow, r.Looked, r.Majority)
 	}
@@ -96,7 +97,7 @@ func TestThreeRegionsByHand(t *testing.T) {
 		"n1: 21 n2 | 21 41 61 | 36 b 41",
 		"n3: 41 n1 | 81 91 41 | 89 b 91",
 	})
-	if l := advise(t, top, Config{Producers: []Producer{{"a", 1}}}).Placements[0].Losses[0]; l.Producers || l.Leader != "n2" || l.Mean != 0 {
+	if l := advise(t, top, Config{Producers: []Producer{{"a", 1}}}).Placements[0].Losses[0]; l.Producers || l.Leader != "n2" || l.Mean != 0 || l.Was != 0 {
 		t.Errorf("without all producers: %+v", l)
 	}
 }
@@ -182,7 +183,7 @@ func TestSets(t *testing.T) {
 	if p.Leader != "n1" || !slices.Equal(p.Voters, []string{"n1", "n2", "n3"}) || p.Mean != 6*time.Millisecond || r.Looked != 12 {
 		t.Errorf("%s of %v in %v, %d looked at; want n1 of n1, n2, n3 in 6ms, 12", p.Leader, p.Voters, p.Mean, r.Looked)
 	}
-	same(t, losses(p), []string{"a:  0  0", "a/x: n2 20 n3 26", "a/y: n1 20 n3 24", "b: n1 2 n2 6"})
+	same(t, losses(p), []string{"a:  0  0 was 0", "a/x: n2 20 n3 26 was 6", "a/y: n1 20 n3 24 was 6", "b: n1 2 n2 6 was 6"})
 	if want := "put replicas on n1, n2, n3 and the leader on n1 (a/x): writes commit from a/z in 6.000 ms; n2 (a/y) is the slowest"; !strings.HasPrefix(r.Advice, want) {
 		t.Errorf("advice %q", r.Advice)
 	}

@@ -153,7 +153,7 @@ func (m *model) losses(voters []int) (out []Loss) {
 		if len(left) == len(voters) {
 			continue
 		}
-		loss := Loss{Gone: d.name, Region: d.region, Left: len(left)}
+		loss := Loss{Gone: d.name, Region: d.region, Left: len(left), places: d.places}
 		for _, l := range left {
 			if len(left) < m.majority {
 				break
@@ -195,6 +195,11 @@ func (m *model) describe(leader int, voters []int) Placement {
 	rtt, _ := m.commit(m.rtt, leader, voters)
 	slow, _ := m.commit(m.slow, leader, voters)
 	p.Mean, p.RTTOnly, p.Slow = way+p.Commit, way+rtt, way+slow
+	for i := range p.Losses {
+		if was, any := m.mean(leader, p.Losses[i].places); any {
+			p.Losses[i].Was = was + p.Commit
+		}
+	}
 	return p
 }
 

@@ -51,7 +51,8 @@ func (r *Result) Print(w io.Writer) error {
 	r.table(&b)
 	fmt.Fprintf(&b, "\nNone of these placements can have a mean below %s ms by round trips alone.\n", ms(r.RTTOnly))
 	p := r.Placements[0]
-	fmt.Fprintf(&b, "\nIf a region or zone goes away, with the clients there, from %s led by %s:\n", strings.Join(p.Voters, ", "), p.Leader)
+	fmt.Fprintf(&b, "\nIf a region or zone goes away, with the clients there, from %s led by %s\n(in brackets: what that costs the "+
+		"producers that are left):\n", strings.Join(p.Voters, ", "), p.Leader)
 	for _, l := range p.Losses {
 		fmt.Fprintf(&b, "  %-20s", l.Gone)
 		switch {
@@ -62,7 +63,8 @@ func (r *Result) Print(w io.Writer) error {
 		case !l.Producers:
 			fmt.Fprintf(&b, "%s leads at best, commits in %s ms (slowest that counts: %s); no producer is left\n", l.Leader, ms(l.Commit), l.Slowest)
 		default:
-			fmt.Fprintf(&b, "%s leads at best, commits in %s ms (slowest that counts: %s); mean %s ms\n", l.Leader, ms(l.Commit), l.Slowest, ms(l.Mean))
+			fmt.Fprintf(&b, "%s leads at best, commits in %s ms (slowest that counts: %s); mean %s ms (%+.3f)\n", l.Leader, ms(l.Commit), l.Slowest, ms(l.Mean),
+				(l.Mean-l.Was).Seconds()*1e3)
 		}
 	}
 	for _, n := range r.Notes {
