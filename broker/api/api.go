@@ -73,7 +73,7 @@ type Config struct {
 	DefaultPartitions int32
 	// MaxFetchBytes bounds one Fetch response, in bytes; 0 means 55 MiB, as in Kafka.
 	MaxFetchBytes int
-	// Limits bounds what CreateTopics may ask for, and its MaxMessageBytes what Produce may send whatever the topic allows; 0 there: no bound.
+	// Limits bounds what CreateTopics and alterations may ask for, and its MaxMessageBytes what Produce may send whatever the topic allows; 0 there: no bound.
 	Limits meta.Limits
 	// Forward gives a node that leads a partition what Forwarded takes there. Nil: produces are not forwarded, the client is told who
 	// leads. NotDone of an error says that nothing was done there.
@@ -196,6 +196,10 @@ func (h *Handler) Serve(r *server.Request) {
 		h.reply(r, h.describeCluster(q))
 	case *kmsg.DescribeConfigsRequest:
 		h.wait(r, 0, func(ctx context.Context) kmsg.Response { return h.describeConfigs(ctx, q) })
+	case *kmsg.AlterConfigsRequest:
+		h.wait(r, 0, func(ctx context.Context) kmsg.Response { return h.alterations().Replace(ctx, q) })
+	case *kmsg.IncrementalAlterConfigsRequest:
+		h.wait(r, 0, func(ctx context.Context) kmsg.Response { return h.alterations().Incremental(ctx, q) })
 	default:
 		// The table of served requests and this switch differ: a defect, not a client's mistake.
 		panic(fmt.Sprintf("api: request key %d version %d is advertised and not handled", r.Header.Key, r.Header.Version))

@@ -4,18 +4,20 @@ import "github.com/twmb/franz-go/pkg/kmsg"
 
 // Keys of the requests that the table serves.
 const (
-	KeyProduce              int16 = 0
-	KeyFetch                int16 = 1
-	KeyListOffsets          int16 = 2
-	KeyMetadata             int16 = 3
-	KeyFindCoordinator      int16 = 10
-	KeyApiVersions          int16 = 18
-	KeyCreateTopics         int16 = 19
-	KeyDeleteTopics         int16 = 20
-	KeyInitProducerID       int16 = 22
-	KeyOffsetForLeaderEpoch int16 = 23
-	KeyDescribeConfigs      int16 = 32
-	KeyDescribeCluster      int16 = 60
+	KeyProduce                 int16 = 0
+	KeyFetch                   int16 = 1
+	KeyListOffsets             int16 = 2
+	KeyMetadata                int16 = 3
+	KeyFindCoordinator         int16 = 10
+	KeyApiVersions             int16 = 18
+	KeyCreateTopics            int16 = 19
+	KeyDeleteTopics            int16 = 20
+	KeyInitProducerID          int16 = 22
+	KeyOffsetForLeaderEpoch    int16 = 23
+	KeyDescribeConfigs         int16 = 32
+	KeyAlterConfigs            int16 = 33
+	KeyIncrementalAlterConfigs int16 = 44
+	KeyDescribeCluster         int16 = 60
 )
 
 // API is one kind of request that this broker answers.
@@ -83,6 +85,14 @@ var table = [...]API{
 	{Key: KeyDescribeConfigs, Name: "DescribeConfigs", Min: 0, Max: 4, Served: 0, Flexible: 4, layout: []field{
 		structs(int8F, str, list(str)), // resources: type, name, config names
 		int8F.from(1), int8F.from(3),   // synonyms, documentation
+	}},
+	{Key: KeyAlterConfigs, Name: "AlterConfigs", Min: 0, Max: 2, Served: 0, Flexible: 2, layout: []field{
+		structs(int8F, str, structs(str, str)), // resources: type, name, configs: name, value
+		int8F,                                  // validate only
+	}},
+	{Key: KeyIncrementalAlterConfigs, Name: "IncrementalAlterConfigs", Min: 0, Max: 1, Served: 0, Flexible: 1, layout: []field{
+		structs(int8F, str, structs(str, int8F, str)), // resources: type, name, configs: name, operation, value
+		int8F, // validate only
 	}},
 	{Key: KeyDescribeCluster, Name: "DescribeCluster", Min: 0, Max: 1, Served: 0, Flexible: 0, layout: []field{
 		int8F, int8F.from(1), // cluster operations, endpoint type

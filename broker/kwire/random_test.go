@@ -152,7 +152,7 @@ func TestTableAgreesWithKmsg(t *testing.T) {
 			t.Errorf("%s: %d <= %d <= %d <= %d does not hold", a.Name, a.Min, a.Served, a.Max, r.MaxVersion())
 		}
 	}
-	if len(table) != 12 {
+	if len(table) != 14 {
 		t.Errorf("%d requests in the table", len(table))
 	}
 }

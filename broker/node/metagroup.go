@@ -21,7 +21,7 @@ type metaGroup struct {
 	machine *meta.Machine
 	group   atomic.Pointer[replica.Group] // nil until a fresh node has met its peers
 	files   *metasnap.Dir
-	look    func() // the nodes may have changed
+	look    func() // the nodes, or where leaders are to be, may have changed
 	dirty   func() // there is something for a checkpoint
 	*petition.Desk
 	*barrier.Barrier
@@ -80,6 +80,9 @@ func (m *metaGroup) Apply(es []replica.Entry) error {
 		m.lastTerm = e.Term
 		if r, ok := result.(meta.Result); ok {
 			m.Settle(r)
+			if r.Topic != nil {
+				m.look() // it may name another leader.region
+			}
 		}
 	}
 	return nil
