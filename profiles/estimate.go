@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"slices"
 	"time"
 
 	"ackline/profiles/region"
@@ -123,6 +124,8 @@ const (
 	placementTrips       = 25 // making the topic, electing and handing over, opening sessions
 	CalibrationTrips     = 13
 	calibrationTime      = 300 * time.Millisecond
+	choiceTime           = 8 * time.Second
+	choiceTrips          = 10
 	discardTrips         = 8 // connections that have rested begin with a small window
 	warmTrips, sliceEnds = 2, 2
 )
@@ -133,6 +136,10 @@ func (s *Suite) GeoSlice(sc Scenario, longest time.Duration) (length, discard ti
 	discard = max(ms(s.DiscardMs), discardTrips*longest)
 	return ms(sc.SliceMs) + discard, discard
 }
+
+// GeoChoice is how long brokers get to move a leader to where its producers are, or to leave it: looks, and what is asked of other nodes for
+// each, with a hold of three seconds.
+func GeoChoice(longest time.Duration) time.Duration { return choiceTime + choiceTrips*longest }
 
 // GeoWarmWindow is WarmWindowOf, or longer where round trips are.
 func (s *Suite) GeoWarmWindow(sc Scenario, longest time.Duration) time.Duration {
@@ -145,7 +152,11 @@ func (s *Suite) estimateGeo(sc Scenario) time.Duration {
 	slice, _ := s.GeoSlice(sc, longest)
 	each := placementOverhead + placementTrips*longest + 2*5*(s.GeoWarmWindow(sc, longest)+longest) +
 		time.Duration(4*sc.Cycles)*(slice+sliceOverhead+sliceEnds*longest)
-	return 2*max(calibrationTime, CalibrationTrips*longest) + time.Duration(len(sc.Workload.Placements))*each
+	total := 2*max(calibrationTime, CalibrationTrips*longest) + time.Duration(len(sc.Workload.Placements))*each
+	if slices.Contains(sc.Workload.Placements, Automatic) {
+		total += 2 * GeoChoice(longest) // it is moved, and looked at again
+	}
+	return total
 }
 
 // LongestTrip is the longest round trip between two nodes of an emulated network, 0 on any other topology.

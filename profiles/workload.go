@@ -31,7 +31,7 @@ const (
 const (
 	Best      = "best"      // where producers in all regions are acknowledged soonest on average, by the distances
 	Worst     = "worst"     // where latest
-	Automatic = "automatic" // where the brokers put it
+	Automatic = "automatic" // where the brokers take it, by round trips and by where producers say that they are
 )
 
 // Workload is the load on one broker. It is the same on the floor.

@@ -134,6 +134,8 @@ type Config struct {
 	// Stages makes the wire driver ask, with every produce request, how long its stages took within the broker (see frame.Stages).
 	// Brokers that do not know the question pass over it. A floor gets the same frames and does not answer it.
 	Stages bool
+	// Place is where the producers say that they are, a region or zone of the cluster's nodes (see frame.ClientOf); "": nowhere.
+	Place string `json:",omitempty"`
 	// Way is how the wire driver reaches a floor; towards brokers that of the cluster counts. nil: as addresses say.
 	Way sock.Way `json:"-"`
 }

@@ -117,6 +117,7 @@ func (w *Wire) producers(topic string, p *frame.Payloads) (func(produceCodec) (c
 		if err != nil {
 			return nil, err
 		}
+		r.From(w.cfg.Place)
 		r.SetAcks(w.cfg.RequiredAcks())
 		if w.cfg.Stages {
 			r.AskStages()
@@ -127,7 +128,7 @@ func (w *Wire) producers(topic string, p *frame.Payloads) (func(produceCodec) (c
 		}, w.fits(r.Len())
 	}
 	asked := frame.Asked{Records: w.cfg.RecordsPerRequest, TimeoutMS: timeoutMS, Acks: w.cfg.RequiredAcks(), Codec: w.cfg.Codec(),
-		Stages: w.cfg.Stages}
+		Stages: w.cfg.Stages, Place: w.cfg.Place}
 	first, err := frame.NewShaped(topic, asked, p)
 	if err != nil {
 		return nil, err

@@ -46,6 +46,7 @@ const (
 type Produce struct {
 	payloads    *Payloads
 	template    []byte
+	acksAt      int
 	partitionAt int
 	batchAt     int
 	batchEnd    int
@@ -55,8 +56,17 @@ type Produce struct {
 // ClientID is what the generator calls itself.
 const ClientID = "loadgen"
 
-// acksAt is where a frame holds acks.
-const acksAt = 12 + 2 + len(ClientID) + 2
+// ClientOf is what a generator calls itself that says where it is: behind an @ the name of a region or zone of the cluster's nodes. Brokers that
+// do not look for it take it for a name like any other. "" says nothing.
+func ClientOf(place string) string {
+	if place == "" {
+		return ClientID
+	}
+	return ClientID + "@" + place
+}
+
+// clientAt is where a frame holds the client id's length.
+const clientAt = 12
 
 // NewProduce lays out a request for records records of p's size each. timeoutMS is how long the broker may wait for
 // its replicas.
@@ -80,14 +90,15 @@ func NewProduce(topic string, records int, timeoutMS int32, p *Payloads) (*Produ
 	b = append(b, 0, 0, 0, 0) // correlation id
 	b = binary.BigEndian.AppendUint16(b, uint16(len(ClientID)))
 	b = append(b, ClientID...)
-	b = append(b, 0, 0)                              // tags, transactional id
+	b = append(b, 0, 0) // tags, transactional id
+	pr := &Produce{payloads: p, acksAt: len(b)}
 	b = binary.BigEndian.AppendUint16(b, ^uint16(0)) // acks
 	b = binary.BigEndian.AppendUint32(b, uint32(timeoutMS))
 	b = append(b, 2) // one topic
 	b = binary.AppendUvarint(b, uint64(len(topic)+1))
 	b = append(b, topic...)
 	b = append(b, 2) // one partition
-	pr := &Produce{payloads: p, partitionAt: len(b)}
+	pr.partitionAt = len(b)
 	b = append(b, 0, 0, 0, 0)
 	b = binary.AppendUvarint(b, uint64(len(batch)+1))
 	pr.batchAt = len(b)
@@ -107,6 +118,23 @@ func (p *Produce) AskStages() {
 	b := appendStagesQuestion(p.template[: len(p.template)-1 : len(p.template)-1])
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	p.template = b
+}
+
+// From makes every request say where it comes from (see ClientOf). Call it once, before frames are laid out.
+func (p *Produce) From(place string) {
+	name := ClientOf(place)
+	rest := p.template[clientAt+2+len(ClientID):]
+	b := binary.BigEndian.AppendUint16(p.template[:clientAt:clientAt], uint16(len(name)))
+	b = append(append(b, name...), rest...)
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	p.template = b
+	longer := len(name) - len(ClientID)
+	for _, at := range []*int{&p.acksAt, &p.partitionAt, &p.batchAt, &p.batchEnd} {
+		*at += longer
+	}
+	for i := range p.valueAt {
+		p.valueAt[i] += longer
+	}
 }
 
 // Records is the number of records of each request.
@@ -133,7 +161,7 @@ func (p *Produce) Identify(frame []byte, who Producer) {
 // SetAcks says how many replicas must have the records before the answer: -1 (all in sync, unless it is called), 1 (the leader) or 0 (none, and there is no
 // answer). For frames that are initialised later.
 func (p *Produce) SetAcks(acks int16) {
-	binary.BigEndian.PutUint16(p.template[acksAt:], uint16(acks))
+	binary.BigEndian.PutUint16(p.template[p.acksAt:], uint16(acks))
 }
 
 // Patch makes an initialised frame the request of records seq, seq+1, … of a stream.

@@ -54,7 +54,8 @@ type Asked struct {
 	TimeoutMS int32 // how long the broker may wait for its replicas
 	Acks      int16 // -1: of all replicas in sync; 1: of the leader; 0: none, and no answer
 	Codec     Codec
-	Stages    bool // see Stages
+	Stages    bool   // see Stages
+	Place     string // see ClientOf
 }
 
 // NewShaped returns a maker of requests to one topic, or to several (see place.Parse): each request is to one of them.
@@ -66,6 +67,7 @@ func NewShaped(topics string, a Asked, p *Payloads) (s *Shaped, err error) {
 		if err != nil {
 			return nil, err
 		}
+		pr.From(a.Place)
 		pr.SetAcks(a.Acks)
 		s.heads = append(s.heads, pr.template[:pr.partitionAt])
 		longest = max(longest, pr.partitionAt)

@@ -89,6 +89,40 @@ func TestAskStages(t *testing.T) {
 	})
 }
 
+// A request that says where it comes from is the one that does not, but for its client id, whatever else it asks for.
+func TestFrom(t *testing.T) {
+	const extra = "@eu-central-1"
+	frames := [2][]byte{}
+	for i, place := range []string{"", "eu-central-1"} {
+		pr, err := NewProduce("topic-a", 2, 1234, NewPayloads(9, 100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pr.From(place)
+		pr.SetAcks(1)
+		pr.AskStages()
+		frames[i] = make([]byte, pr.Len())
+		pr.Init(frames[i])
+		pr.Identify(frames[i], Producer{ID: 5, Epoch: 6})
+		pr.Patch(frames[i], 77, 6, 42, 1000, 5)
+	}
+	plain, from := frames[0], frames[1]
+	end := clientAt + 2 + len(ClientID)
+	if got, want := string(from[clientAt:end+len(extra)]), "\x00\x14"+ClientID+extra; got != want || ClientOf("eu-central-1") != ClientID+extra {
+		t.Errorf("the client id is %q, want %q", got, want)
+	}
+	if !bytes.Equal(from[4:clientAt], plain[4:clientAt]) || !bytes.Equal(from[end+len(extra):], plain[end:]) || int(from[3]) != int(plain[3])+len(extra) {
+		t.Errorf("beside the client id they differ:\n% x\n% x", plain, from)
+	}
+	if string(plain[clientAt:end]) != "\x00\x07"+ClientID {
+		t.Errorf("from nowhere: % x", plain[:end])
+	}
+	s, err := NewShaped("topic-a", Asked{Records: 1, TimeoutMS: 1, Acks: -1, Place: "eu-central-1"}, NewPayloads(9, 100))
+	if err != nil || !bytes.Contains(s.heads[0], []byte(ClientID+extra)) {
+		t.Errorf("shaped: %v, % x", err, s.heads[0])
+	}
+}
+
 // FuzzParseStages: whatever the tags hold, the rest of the answer is read as kmsg reads it, and so is the field.
 func FuzzParseStages(f *testing.F) {
 	f.Add([]byte{0})

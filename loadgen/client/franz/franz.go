@@ -79,7 +79,7 @@ func Open(cfg client.Config, cl *cluster.Cluster, topic cluster.Topic, p *frame.
 	k := &Driver{cfg: cfg, name: "kgo", size: p.Size(), shape: p.Shape()}
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(cl.Seeds()...),
-		kgo.ClientID(frame.ClientID),
+		kgo.ClientID(frame.ClientOf(cfg.Place)),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RecordDeliveryTimeout(max(cfg.Timeout, time.Second)), // the least that the library accepts
 		kgo.AllowIdempotentProduceCancellation(),

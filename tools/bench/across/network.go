@@ -123,7 +123,7 @@ func (n *Network) startBrokers(ctx context.Context, p target.Programs, racks boo
 		own.NodeID, own.HTTP, own.Enter = i+1, n.http, n.enter(host)
 		own.DataDir, own.File, own.Log = filepath.Join(c.DataDir, host), c.File+"-"+host+".toml", c.Log+"-"+host+".log"
 		if racks {
-			own.Region = n.T.Hosts[i].Region
+			own.Region, own.Zone = n.T.Hosts[i].Region, n.T.Hosts[i].Zone
 		}
 		nodes = append(nodes, own)
 	}
@@ -140,6 +140,23 @@ func (n *Network) startBrokers(ctx context.Context, p target.Programs, racks boo
 		}
 	}
 	return p.StartNodes(ctx, nodes)
+}
+
+// Place is what the brokers call the place of a host: of its zone and its region the name that fewer hosts answer to.
+func (n *Network) Place(host int) string {
+	answer := func(name string) (count int) {
+		for _, h := range n.T.Hosts {
+			if h.Region == name || h.Zone == name {
+				count++
+			}
+		}
+		return count
+	}
+	h := n.T.Hosts[host]
+	if h.Zone != "" && answer(h.Zone) < answer(h.Region) {
+		return h.Zone
+	}
+	return h.Region
 }
 
 func (n *Network) enter(host string) func(func() error) error {

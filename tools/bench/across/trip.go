@@ -29,8 +29,10 @@ type Trip struct {
 	launch.Plan
 	verdict.Book
 	Began time.Time
-	Racks bool   // brokers know their region: consumers that say theirs are served there
-	Work  string // fresh directory on the disk
+	Racks bool // brokers know their region: consumers that say theirs are served there
+	// Placing is how leaders follow producers; zero: they do not. Brokers that choose know their regions (Racks).
+	Placing target.Placing
+	Work    string // fresh directory on the disk
 
 	Net     *Network
 	Longest time.Duration // round trip, by the profile
@@ -90,7 +92,7 @@ func (l *Trip) around(ctx context.Context, measure func(ctx context.Context) err
 	}
 	l.Step("starting a broker on each of %d hosts", len(t.Hosts))
 	l.Brokers, err = l.Net.startBrokers(ctx, l.Programs, l.Racks, target.BrokerConfig{DataDir: filepath.Join(l.Work, "broker"), RingBytes: l.Scenario.Workload.RingBytes,
-		SyncMethod: l.Method, Tuning: l.Suite.Tuning, File: filepath.Join(l.Work, "broker"), Log: l.Path("broker")})
+		SyncMethod: l.Method, Tuning: l.Suite.Tuning, Placing: l.Placing, File: filepath.Join(l.Work, "broker"), Log: l.Path("broker")})
 	if err != nil {
 		return err
 	}

@@ -40,8 +40,14 @@ region = "c"
 // Plan is a launch of a workload on Near.
 func Plan(t *testing.T, mode lab.Mode, w profiles.Workload) launch.Plan {
 	t.Helper()
+	return PlanOn(t, Near, mode, w)
+}
+
+// PlanOn is a launch of a workload on a network of three hosts.
+func PlanOn(t *testing.T, network string, mode lab.Mode, w profiles.Workload) launch.Plan {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "near.toml")
-	if err := os.WriteFile(file, []byte(Near), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(network), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	top := profiles.Topology{Name: "near", Nodes: 3, Region: file, Network: string(mode)}

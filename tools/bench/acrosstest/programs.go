@@ -51,13 +51,15 @@ func Main(m *testing.M) {
 }
 
 func actAsBroker(ctx context.Context, flags map[string]string) error {
-	cfg := config.Default()
+	cfg, err := config.Load(flags["--config"])
+	if err != nil {
+		return err
+	}
 	id, err := strconv.Atoi(flags["--node-id"])
 	if err != nil {
 		return err
 	}
 	cfg.Node.ID, cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = int32(id), flags["--data-dir"], flags["--listen-addr"], flags["--http-addr"]
-	cfg.Node.Region = flags["--region"]
 	cfg.WAL.SyncMethod, cfg.WAL.RingBytes = string(syncmethod.BufferedDsync), Ring
 	cfg.Cluster.Name, cfg.Cluster.RaftAddr = "test", flags["--raft-addr"]
 	for p := range strings.SplitSeq(flags["--peers"], ",") {

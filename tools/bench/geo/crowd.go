@@ -20,6 +20,7 @@ import (
 // client is where producers of one region are.
 type client struct {
 	name, host string
+	place      string        // what they say of where they are
 	theory     time.Duration // until one of them is acknowledged, with the leader that is measured
 	near       *atomic.Bool  // connections that are made from now on cross no distance: they are for reading back
 	way        sock.Way
@@ -52,7 +53,7 @@ func toBrokers(ctx context.Context, clients []client, w profiles.Workload, at se
 	writers := make([]*session.Writer, len(clients))
 	c, err := gather(clients, w, func(i int, w profiles.Workload) (*session.Session, error) {
 		at := at
-		at.Way = clients[i].way
+		at.Way, at.From = clients[i].way, clients[i].place
 		s, err := session.OpenAgain(ctx, w, at, launch.Mix(seed+uint64(i)), run.DriverWire, false)
 		if err != nil {
 			return nil, err
@@ -67,7 +68,7 @@ func toBrokers(ctx context.Context, clients []client, w profiles.Workload, at se
 // toFloor opens the same to a floor.
 func toFloor(ctx context.Context, clients []client, w profiles.Workload, addr, topic string, seed uint64) (*crowd, error) {
 	return gather(clients, w, func(i int, w profiles.Workload) (*session.Session, error) {
-		return session.OpenFloorAt(ctx, w, addr, session.Place{Topic: topic, Way: clients[i].way}, launch.Mix(seed+uint64(i)))
+		return session.OpenFloorAt(ctx, w, addr, session.Place{Topic: topic, Way: clients[i].way, From: clients[i].place}, launch.Mix(seed+uint64(i)))
 	})
 }
 

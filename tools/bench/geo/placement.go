@@ -11,6 +11,7 @@ import (
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/hist"
 	"ackline/loadgen/pace"
+	"ackline/profiles"
 	"ackline/tools/bench/across"
 	"ackline/tools/bench/meter"
 	"ackline/tools/bench/proc"
@@ -55,7 +56,7 @@ func (l *trip) placement(ctx context.Context, where string, first, last bool) er
 		return err
 	}
 	p.tell("making the topic")
-	if err := c.Through(l.Net.Near()).CreateTopic(ctx, where, 1, int16(len(l.Brokers.Nodes)), nil); err != nil {
+	if err := c.Through(l.Net.Near()).CreateTopic(ctx, where, 1, int16(len(l.Brokers.Nodes)), p.topicConfig()); err != nil {
 		return err
 	}
 	defer func() {
@@ -74,13 +75,21 @@ func (l *trip) placement(ctx context.Context, where string, first, last bool) er
 	return p.besideFloor(ctx, last)
 }
 
+// topicConfig keeps the leader where it is put: otherwise the brokers would take it to its producers.
+func (p *placement) topicConfig() map[string]string {
+	if host, given := p.host(p.where); given {
+		return map[string]string{"leader.region": p.Net.Place(host)}
+	}
+	return nil
+}
+
 // settled is how often the brokers may move a leader before it is where they want it.
-const settled = 3
+const settled = 4
 
 // openSystem puts the leader where it belongs, opens a producer in every region and warms the brokers up. Whether it stays there is told.
 func (p *placement) openSystem(ctx context.Context) (stays bool, err error) {
 	host, given := p.host(p.where)
-	for range settled {
+	for attempt := range uint64(settled) {
 		p.lead = host
 		if given {
 			err = p.nodes.Transfer(ctx, host)
@@ -90,22 +99,44 @@ func (p *placement) openSystem(ctx context.Context) (stays bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		p.loads[record.System], err = toBrokers(ctx, p.clients(p.lead), p.Scenario.Workload, session.Place{Brokers: p.Brokers.Addrs(), Topic: p.where}, p.Sub(1))
+		p.loads[record.System], err = toBrokers(ctx, p.clients(p.lead), p.Scenario.Workload, session.Place{Brokers: p.Brokers.Addrs(), Topic: p.where}, p.Sub(1+3000*attempt))
 		if err != nil {
 			return false, err
 		}
-		if err := p.warmUp(ctx, record.System); err != nil {
-			return false, err
+		if !given {
+			if stays, err = p.letThemChoose(ctx, attempt); err != nil {
+				return false, err
+			}
 		}
-		lead, err := p.nodes.Leader(ctx)
-		if err != nil || lead == p.lead {
-			return true, err
+		if given || stays {
+			if err := p.warmUp(ctx, record.System); err != nil {
+				return false, err
+			}
+			lead, err := p.nodes.Leader(ctx)
+			if err != nil || lead == p.lead {
+				return true, err
+			}
 		}
 		p.loads[record.System].close()
 		delete(p.loads, record.System)
 	}
-	p.Invalid("leader %s: the brokers moved it in each of %d warm-ups", p.where, settled)
+	p.Invalid("leader %s: the brokers moved it while the load was put on, %d times", p.where, settled)
 	return false, nil
+}
+
+// letThemChoose puts load on until the brokers have moved the leader, or have had time to and left it.
+func (p *placement) letThemChoose(ctx context.Context, attempt uint64) (stays bool, err error) {
+	p.tell("letting the brokers choose")
+	limit := profiles.GeoChoice(p.Longest)
+	for began, n := time.Now(), uint64(0); time.Since(began) < limit; n++ {
+		if _, _, err := p.loads[record.System].slice(ctx, session.Stretch{Length: loaded, Seed: p.Sub(4000 + 3000*attempt + n)}); err != nil {
+			return false, p.explain(record.System, err)
+		}
+		if lead, err := p.nodes.Leader(ctx); err != nil || lead != p.lead {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // besideFloor starts a floor that is led from the same host, lets the two take turns and reads everything back.

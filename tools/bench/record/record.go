@@ -118,6 +118,7 @@ type Launch struct {
 	Regions    []Region    `json:"regions,omitempty"`   // over an emulated network, by placement in the order they ran
 	Readers    []Reader    `json:"readers,omitempty"`   // over an emulated network too, a consumer in each region
 	Network    *Network    `json:"network,omitempty"`   // that one
+	Chosen     *Chosen     `json:"chosen,omitempty"`    // over one, where the brokers chose a place for the leader; nil: they did not, or it could not be compared
 	Pairs      []Pair      `json:"pairs,omitempty"`
 	Figures    []Figure    `json:"figures,omitempty"`
 	Stages     []Stage     `json:"stages,omitempty"`

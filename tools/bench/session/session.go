@@ -31,6 +31,8 @@ type Place struct {
 	Copies int
 	// Way is how connections get there; nil: as addresses say.
 	Way sock.Way
+	// From is where the producers say that they are (client.Config.Place), to the floor too, whose frames are to be as long.
+	From string
 	// Keep leaves a topic that was made: its brokers' directories go, and it with them.
 	Keep bool
 }
@@ -61,7 +63,7 @@ func clientConfig(w profiles.Workload) client.Config {
 func (p Place) config(w profiles.Workload, runID uint64) run.Config {
 	c := run.Default()
 	c.Brokers, c.Security, c.Topic, c.ValueBytes, c.Client, c.RunID = p.Brokers, p.Security, p.Topic, w.RecordBytes, clientConfig(w), runID
-	c.Client.Way = p.Way
+	c.Client.Way, c.Client.Place = p.Way, p.From
 	return c
 }
 

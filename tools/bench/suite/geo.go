@@ -12,6 +12,7 @@ import (
 	"ackline/tools/bench/loss"
 	"ackline/tools/bench/readers"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/target"
 )
 
 // one runs a launch in the package that knows its kind of workload.
@@ -38,6 +39,9 @@ func describeAcross(out *record.Scenario, t profiles.Topology, w *profiles.Workl
 	case profiles.Geo:
 		out.Operation, out.FloorIs = "Produce", fmt.Sprintf("durable quorum echo of %d nodes, led from the same host", t.Nodes)
 		out.Configuration["placements"] = strings.Join(w.Placements, " ")
+		if p := geo.Placing(w.Placements); p != (target.Placing{}) {
+			out.Configuration["leader_placement"] = fmt.Sprintf("latency, hold %d s, every %d s", p.HoldS, p.EveryS)
+		}
 	case profiles.RegionLoss:
 		out.Operation = "RegionLoss"
 	case profiles.Return:

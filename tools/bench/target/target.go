@@ -70,8 +70,10 @@ type BrokerConfig struct {
 	NodeID     int      // of several; 0: a single node
 	RaftAddr   string   // of several: where the others connect
 	Peers      []string // the others, each ID@HOST:PORT
-	Region     string   // where it is; "" = it does not know
 	Links      Links    // of several: what lies between them; nil: nothing
+	Region     string   // where it is; "" = it does not know
+	Zone       string
+	Placing    Placing // of several: who is to lead
 	RingBytes  int64
 	SyncMethod string
 	Tuning     profiles.Tuning
@@ -79,6 +81,11 @@ type BrokerConfig struct {
 	Log        string
 	Enter      func(start func() error) error // as proc.Spec has it
 	HTTP       *http.Client                   // that reaches HTTPAddr; nil: any does
+}
+
+// Placing is how leaders follow producers (cluster.leader_placement = "latency"). Zero: they do not.
+type Placing struct {
+	HoldS, EveryS int // cluster.leader_hold_s and leader_every_s
 }
 
 // Links carry what nodes say to one another.
@@ -97,6 +104,12 @@ func (c BrokerConfig) toml() string {
 	if c.Tuning.TimerSlackUs != 0 {
 		fmt.Fprintf(&b, "[limits]\ntimer_slack_us = %d\n", c.Tuning.TimerSlackUs)
 	}
+	if c.Region != "" {
+		fmt.Fprintf(&b, "[node]\nregion = %q\nzone = %q\n", c.Region, c.Zone)
+	}
+	if c.Placing != (Placing{}) {
+		fmt.Fprintf(&b, "[cluster]\nleader_placement = \"latency\"\nleader_hold_s = %d\nleader_every_s = %d\n", c.Placing.HoldS, c.Placing.EveryS)
+	}
 	return b.String()
 }
 
@@ -104,9 +117,6 @@ func (c BrokerConfig) args() []string {
 	common := []string{"--config", c.File, "--data-dir", c.DataDir, "--listen-addr", c.ListenAddr, "--http-addr", c.HTTPAddr}
 	if c.NodeID == 0 {
 		return append([]string{"start"}, common...)
-	}
-	if c.Region != "" {
-		common = append(common, "--region", c.Region)
 	}
 	return append(append([]string{"cluster"}, common...), "--node-id", strconv.Itoa(c.NodeID), "--raft-addr", c.RaftAddr, "--peers", strings.Join(c.Peers, ","))
 }

@@ -70,6 +70,19 @@ func TestStartBroker(t *testing.T) {
 	}
 }
 
+// A node of a cluster across regions is told where it is, and who is to lead.
+func TestConfigurationAcrossRegions(t *testing.T) {
+	c := BrokerConfig{RingBytes: 4096, SyncMethod: "m", Region: "eu", Zone: "a", Placing: Placing{HoldS: 3, EveryS: 1}}
+	const want = "[wal]\nring_bytes = 4096\nsync_method = \"m\"\n[node]\nregion = \"eu\"\nzone = \"a\"\n" +
+		"[cluster]\nleader_placement = \"latency\"\nleader_hold_s = 3\nleader_every_s = 1\n"
+	if got := c.toml(); got != want {
+		t.Errorf("configured with %q, want %q", got, want)
+	}
+	if c.Placing = (Placing{}); strings.Contains(c.toml(), "[cluster]") {
+		t.Errorf("configured with %q: nobody is to choose", c.toml())
+	}
+}
+
 func TestBrokerLinesThatAreRefused(t *testing.T) {
 	for _, line := range []string{"broker ready: http 127.0.0.1:1 sync x", "broker ready: kafka 127.0.0.1:1", "broker ready: kafka a:1 sync x recovered many bytes in 1ms",
 		"broker ready: kafka a:1 sync x recovered 1 bytes in a while"} {

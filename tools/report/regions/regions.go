@@ -24,6 +24,7 @@ type row struct {
 func Write(p *page.Page, launches []record.Launch) {
 	if rows := gather(launches); len(rows) > 0 {
 		writeRegions(p, rows)
+		writeChoice(p, launches)
 	}
 	writeReaders(p, launches)
 	writeNetwork(p, launches)
@@ -42,6 +43,38 @@ func writeRegions(p *page.Page, rows []row) {
 		cells = append(cells, cell)
 	}
 	p.Table([]string{"leader", "producers in", "theory", "system p50", "floor p50", "excess", "system p99", "floor p99", "excess"}, cells)
+}
+
+// writeChoice says where the leader was when the brokers chose, and what that costs.
+func writeChoice(p *page.Page, launches []record.Launch) {
+	var leaders []string
+	var beyond, theory []float64
+	times, met := map[string]int{}, 0
+	for _, l := range launches {
+		c := l.Chosen
+		if c == nil {
+			continue
+		}
+		if times[c.Leader]++; times[c.Leader] == 1 {
+			leaders = append(leaders, c.Leader)
+		}
+		beyond, theory = append(beyond, c.BeyondUs), append(theory, c.TheoryUs)
+		if c.Verdict == stats.Met {
+			met++
+		}
+	}
+	if len(beyond) == 0 {
+		return
+	}
+	slices.Sort(leaders)
+	for i, leader := range leaders {
+		leaders[i] = fmt.Sprintf("%s in %d", leader, times[leader])
+	}
+	p.Text("*automatic* is where the brokers themselves took the leader, by round trips and by where producers say that they are (`cluster.leader_placement = "+
+		"\"latency\"`). Of %d launches it was on %s. Its p50s, mean over the regions, were %s beyond those of the best place (%s to %s), by the distances alone, with all "+
+		"hosts tried, at most %s; within %g ms in %d of %d launches.", len(beyond), strings.Join(leaders, ", "), number.Quantity(stats.Median(beyond), "us"),
+		number.Quantity(slices.Min(beyond), "us"), number.Quantity(slices.Max(beyond), "us"), number.Quantity(slices.Max(theory), "us"),
+		record.ChosenBarUs/1e3, met, len(beyond))
 }
 
 // gather puts the launches' regions together: placements in the order of record.Placements, regions as the first launch has them.

@@ -29,6 +29,7 @@ type Bar struct {
 	later  bool                             // runs without its scenario, older ones among them, do not show it
 	worst  bool                             // of the incidents the worst one is judged, else their median
 	every  bool                             // value is judged in all launches, those included that publish nothing: the largest, as it is
+	said   func(l *record.Launch) bool      // runs of which no launch says it, older ones among them, do not show it; nil: all do
 }
 
 // enoughIncidents is how many there must be for a verdict.
@@ -121,7 +122,7 @@ func gapShares(sorts ...record.IncidentSort) func(l *record.Launch) []float64 {
 	return func(l *record.Launch) []float64 { return record.GapShares(l, sorts...) }
 }
 
-// acrossRegions are the bars of clusters across regions, for the best and the worst place that a leader may have.
+// acrossRegions are the bars of clusters across regions: for the best and the worst place that a leader may have, and for the one that the brokers choose.
 func acrossRegions() (out []Bar) {
 	for _, t := range []struct{ topology, name string }{{"multi-dc-3", "3 regions"}, {"world-dc-3", "3 regions, world"}, {"multi-dc-5", "5 regions, world"}} {
 		for _, at := range record.Placements[:2] {
@@ -134,6 +135,8 @@ func acrossRegions() (out []Bar) {
 					Topology: t.topology, Pair: pair, Unit: "us", Limit: l.us, value: beyond(pair, 1), excess: true, later: true})
 			}
 		}
+		out = append(out, Bar{Name: t.name + ", the brokers' own leader: p50 beyond the best's", Operation: "Produce", Workload: "geo", Topology: t.topology,
+			Unit: "us", Limit: record.ChosenBarUs, value: chosen, later: true, said: func(l *record.Launch) bool { return l.Chosen != nil }})
 	}
 	return out
 }
@@ -171,6 +174,14 @@ func beyond(name string, factor float64) measure {
 
 func figure(side record.Side, name string) measure {
 	return func(_ *scenario, l *record.Launch) (float64, bool) { return l.Get(side, name) }
+}
+
+// chosen is what the place that the brokers chose costs beyond the best one.
+func chosen(_ *scenario, l *record.Launch) (float64, bool) {
+	if l.Chosen == nil {
+		return 0, false
+	}
+	return l.Chosen.BeyondUs, true
 }
 
 // worstPoint is the largest that any point of a launch's curve says: a bar holds at every size.
@@ -216,6 +227,13 @@ const (
 
 func (b *Bar) fits(c *scenario) bool {
 	return c.Operation == b.Operation && c.Workload == b.Workload && c.Topology == b.Topology
+}
+
+// shown tells whether a page has the bar.
+func (b *Bar) shown(v *view) bool {
+	return !b.later || slices.ContainsFunc(v.scenarios, func(c scenario) bool {
+		return b.fits(&c) && (b.said == nil || slices.ContainsFunc(c.all, func(l record.Launch) bool { return b.said(&l) }))
+	})
 }
 
 // judge looks for the first scenario that the bar is about.

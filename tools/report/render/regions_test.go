@@ -7,6 +7,7 @@ import (
 
 	"ackline/loadgen/hist"
 	"ackline/tools/bench/record"
+	"ackline/tools/stats"
 )
 
 // acrossThree is sample with a cluster across regions: six launches in which the system takes beyondUs more than the floor, and one whose network
@@ -65,6 +66,53 @@ func TestRegionsGolden(t *testing.T) {
 		}
 		if again := render(t, r, nil); !strings.Contains(string(again), "| best: n2 (london) | frankfurt | 13.10 ms | 13.36 ms | 13.16 ms | ") {
 			t.Errorf("without %s the table of regions is gone", step.what)
+		}
+	}
+}
+
+// The brokers' own choice is judged where launches say it, and is on no other page.
+func TestChoiceIsJudged(t *testing.T) {
+	const text = "Of 6 launches it was on n1 (frankfurt) in 5, n2 (london) in 1. Its p50s, mean over the regions, were 550 µs beyond those of the best place"
+	for _, c := range []struct {
+		beyondUs []float64 // of the valid launches
+		want     string
+		within   string
+	}{
+		{[]float64{500, 510, 520, 580, 590, 600}, "met", "within 1 ms in 6 of 6 launches"},
+		{[]float64{1500, 1510, 1520, 1530, 1540, 1550}, "missed", "within 1 ms in 0 of 6 launches"},
+		{nil, "", ""},
+	} {
+		r := acrossThree(200)
+		n := 0
+		for i := range r.Launches {
+			l := &r.Launches[i]
+			if l.Scenario != "multi-dc-3" || n >= len(c.beyondUs) {
+				continue
+			}
+			l.Chosen = &record.Chosen{Leader: "n1 (frankfurt)", Best: "n2 (london)", BeyondUs: c.beyondUs[n], TheoryUs: 667, Verdict: stats.Met}
+			if c.beyondUs[n] > record.ChosenBarUs {
+				l.Chosen.Verdict = stats.Missed
+			}
+			if n == 0 {
+				l.Chosen.Leader = "n2 (london)"
+			}
+			n++
+		}
+		got := ""
+		for _, j := range newView(&Document{Results: r}).bars {
+			if j.said != nil {
+				got += j.verdict
+			}
+		}
+		file := strings.Join(strings.Fields(string(render(t, r, nil))), " ")
+		if got != c.want || !strings.Contains(file, c.within) || strings.Contains(file, "brokers' own leader") != (c.want != "") {
+			t.Errorf("%v: %q, want %q and %q", c.beyondUs, got, c.want, c.within)
+		}
+		if c.want == "met" && !strings.Contains(file, text) {
+			t.Errorf("no %q", text)
+		}
+		if c.want == "" && strings.Contains(file, "themselves took the leader") {
+			t.Error("a page without a choice tells of it")
 		}
 	}
 }

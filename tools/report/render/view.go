@@ -81,7 +81,7 @@ func newView(d *Document) *view {
 		v.scenarios = append(v.scenarios, c)
 	}
 	for _, b := range Bars {
-		if !b.later || slices.ContainsFunc(v.scenarios, func(c scenario) bool { return b.fits(&c) }) {
+		if b.shown(v) {
 			v.bars = append(v.bars, b.judge(v))
 		}
 	}
