@@ -244,9 +244,10 @@ func (c Config) validateRequests() error {
 
 // Why operations fail, beside Kafka's error codes.
 var (
-	ErrTimeout   = errors.New("no answer within the time-out")
-	ErrAbandoned = errors.New("unanswered at the end of the run")
-	ErrBehind    = errors.New("a batch of the same producer failed before it")
+	ErrTimeout    = errors.New("no answer within the time-out")
+	ErrAbandoned  = errors.New("unanswered at the end of the run")
+	ErrBehind     = errors.New("a batch of the same producer failed before it")
+	errStillLeads = errors.New("the partition is led by the same node as before")
 )
 
 // tickNS bounds every blocking wait, so that time-outs and the end of a run are noticed by a thread that hears nothing.

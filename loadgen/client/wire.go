@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -220,8 +219,6 @@ const upgradeTimeout = 5 * dialTimeout
 
 // noNode is the id of none.
 const noNode = -1
-
-var errStillLeads = errors.New("the partition is led by the same node as before")
 
 // dial connects to whoever leads the first of the assigned partitions now, unless that is node but.
 func (w *Wire) dial(ctx context.Context, assigned []int32, but int32) dialed {

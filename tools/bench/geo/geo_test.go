@@ -94,8 +94,12 @@ func TestAcrossRegions(t *testing.T) {
 }
 
 // The brokers take a leader that is far from its producers to them, who say where they are. With the leader in a they wait 10.7 ms on average, in b
-// 7.3 and in c 13.3. Of those who do not say it only the way to a majority would count, which is the same from a and b.
+// 7.3 and in c 13.3. Of those who do not say it only the way to a majority would count, which is the same from a and b. The brokers go by what they
+// measure, which on a busy machine is tens of milliseconds more, so this is for one that is not, and left out of short runs.
 func TestBrokersChoose(t *testing.T) {
+	if os.Getenv("ACKLINE_NIGHTLY") == "" && testing.Short() {
+		return
+	}
 	t.Parallel()
 	far := strings.NewReplacer(`"a", "c"], delay_ms = 5`, `"a", "c"], delay_ms = 8`, `"b", "c"], delay_ms = 4`, `"b", "c"], delay_ms = 3`).Replace(acrosstest.Near)
 	// The topic of the first has its leader in b, so that the next one's begins in a.
