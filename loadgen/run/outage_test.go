@@ -59,19 +59,23 @@ func TestStallOfASecond(t *testing.T) {
 				}
 				return
 			}
-			// On a busy machine the stall takes longer than it should, what has gathered takes a while to be answered, and there may be shorter
-			// stalls beside it, which p95 does not see.
+			// On a busy machine the stall takes longer than it should, what has gathered takes a while to be answered, and there are shorter
+			// stalls beside it, which p95 does not see. One that is not has no other.
+			longest, early, late95, beside := 1.4, 0.1, 0.05, 0.4
+			if len(v.Reasons) > 0 || len(out.Outages) > 1 {
+				longest, early, late95, beside = 1.6, 0.6, 0.5, 0.7
+			}
 			o := slices.MaxFunc(append(out.Outages, result.Outage{}), func(a, b result.Outage) int { return cmp.Compare(a.Seconds, b.Seconds) })
-			if o.Seconds < 0.9 || o.Seconds > 1.6 || o.StartSeconds < 3.4 || o.StartSeconds > 4.6 || o.Open {
+			if o.Seconds < 0.9 || o.Seconds > longest || o.StartSeconds < 4-early || o.StartSeconds > 4.2+early || o.Open {
 				t.Fatalf("outages %+v, want one of a second at 4 s", out.Outages)
 			}
 			for want, got := range map[float64]time.Duration{o.Seconds - 0.5: p(95), o.Seconds - 0.1: p(99)} {
-				if late := got.Seconds() - want; late < -0.1 || late > 0.5 { // more is the answering of what has gathered
+				if off := got.Seconds() - want; off < -0.05 || off > late95 {
 					t.Errorf("p95 %v, p99 %v; of a stall of %.3f s in ten, 5%% wait for all but half a second of it, and 1%% for all but a tenth", p(95), p(99), o.Seconds)
 				}
 			}
 			for _, other := range out.Outages {
-				if other.Seconds > 0.7 && other.StartSeconds != o.StartSeconds {
+				if other.Seconds > beside && other.StartSeconds != o.StartSeconds {
 					t.Errorf("another outage: %+v", other)
 				}
 			}
