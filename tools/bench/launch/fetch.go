@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"ackline/tools/bench/record"
 	"ackline/tools/bench/session"
 	"ackline/tools/bench/target"
+	"ackline/tools/bench/verdict"
 )
 
 // bareEcho is the opponent of everything that reads: its answers are as long, and nothing is made durable.
@@ -48,26 +48,10 @@ func (l *launch) fetch(ctx context.Context) error {
 	})
 }
 
-// checker can read back what it wrote.
-type checker interface {
-	Verify(ctx context.Context) (*record.DataCheck, error)
-}
-
-// check reads everything back that was acknowledged to c, and adds it to what has been read back before.
-func (l *launch) check(ctx context.Context, c checker) error {
+// check reads everything back that was acknowledged to c.
+func (l *launch) check(ctx context.Context, c verdict.Checker) error {
 	l.step("reading the data back")
-	found, err := c.Verify(ctx)
-	if err != nil {
-		return fmt.Errorf("data check: %w", err)
-	}
-	if !found.OK {
-		l.Fail("data check: %s", found.Detail)
-	}
-	if before := l.Rec.Check; before != nil {
-		found = before.Plus(found)
-	}
-	l.Rec.Check = found
-	return nil
+	return l.Check(ctx, c)
 }
 
 // preload writes until the workload's PreloadBytes are acknowledged.

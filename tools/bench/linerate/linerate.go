@@ -8,8 +8,6 @@ package linerate
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"ackline/loadgen/cluster"
 	"ackline/loadgen/run"
@@ -153,13 +151,5 @@ func (l *trip) conclude() {
 // check reads everything back that was acknowledged.
 func (l *trip) check(ctx context.Context) error {
 	l.Step("reading the data back")
-	found, err := l.writer.Verify(ctx)
-	if err != nil {
-		return errors.Join(fmt.Errorf("data check: %w", err), l.Brokers.Err())
-	}
-	if !found.OK {
-		l.Fail("data check: %s", found.Detail)
-	}
-	l.Rec.Check = found
-	return nil
+	return l.Check(ctx, l.writer)
 }

@@ -28,6 +28,7 @@ import (
 	"ackline/tools/bench/probe"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/target"
+	"ackline/tools/bench/verdict"
 )
 
 // topic is written to.
@@ -147,26 +148,10 @@ func (l *trip) conclude(found *failover.Result, out *outage.Outage) {
 	l.Figure(record.System, "records_unacknowledged", "1", float64(found.Failed))
 }
 
-// checker can read back what it wrote.
-type checker interface {
-	Verify(ctx context.Context) (*record.DataCheck, error)
-}
-
-// check reads everything back that c was promised, and adds it to what has been read back before.
-func (l *trip) check(ctx context.Context, c checker) error {
+// check reads everything back that c was promised.
+func (l *trip) check(ctx context.Context, c verdict.Checker) error {
 	l.Step("reading the data back")
-	found, err := c.Verify(ctx)
-	if err != nil {
-		return fmt.Errorf("data check: %w", err)
-	}
-	if !found.OK {
-		l.Fail("data check: %s", found.Detail)
-	}
-	if before := l.Rec.Check; before != nil {
-		found = before.Plus(found)
-	}
-	l.Rec.Check = found
-	return nil
+	return l.Check(ctx, c)
 }
 
 // nodes are the brokers as package failover has them: what happens to one happens to its region.

@@ -6,6 +6,7 @@
 package verdict
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -58,4 +59,25 @@ func (b *Book) Figure(s record.Side, name, unit string, v float64) {
 		return
 	}
 	b.Rec.Figures = append(b.Rec.Figures, record.Figure{Name: name, Unit: unit, Side: s, Value: v})
+}
+
+// Checker can read back what it wrote.
+type Checker interface {
+	Verify(ctx context.Context) (*record.DataCheck, error)
+}
+
+// Check notes whether everything that was acknowledged to c is there, beside what has been read back before. The error says that it could not be read.
+func (b *Book) Check(ctx context.Context, c Checker) error {
+	found, err := c.Verify(ctx)
+	if err != nil {
+		return fmt.Errorf("data check: %w", err)
+	}
+	if !found.OK {
+		b.Fail("data check: %s", found.Detail)
+	}
+	if before := b.Rec.Check; before != nil {
+		found = before.Plus(found)
+	}
+	b.Rec.Check = found
+	return nil
 }
