@@ -266,7 +266,7 @@ func (r *Reader) connect(ctx context.Context, partition int32) error {
 	if at := r.known[i].Addr; r.conn == nil || r.addr != at {
 		known := r.known
 		r.Close()
-		fd, sealed, err := sock.Open(r.cl.Way(), at, dialTimeout, upgradeTimeout, r.cl.Papers().Secure)
+		fd, sealed, err := sock.Open(r.cl.Way(), at, sock.DialTimeout(false), sock.UpgradeTimeout, r.cl.Papers().Secure)
 		if err != nil {
 			return err
 		}

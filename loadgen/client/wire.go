@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"time"
 
 	"ackline/loadgen/client/sock"
 	"ackline/loadgen/client/spread"
@@ -201,21 +200,14 @@ func (w *Wire) connectAll(ctx context.Context, ww *wireWorker) error {
 
 // restore reconnects on a goroutine of its own, so that the other connections of the worker go on.
 func (w *Wire) restore(assigned []int32, but int32, out chan<- dialed) {
-	limit := 2 * dialTimeout
+	limit := 2 * sock.DialTimeout(false)
 	if w.cl != nil && w.cl.Papers() != nil {
-		limit += upgradeTimeout
+		limit += sock.UpgradeTimeout
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	out <- w.dial(ctx, assigned, but)
 }
-
-// dialTimeout bounds one attempt to connect: over the longest links, and yet short enough that a leader which was cut off and
-// has a successor by now is not waited for.
-const dialTimeout = time.Second
-
-// upgradeTimeout bounds TLS and SASL on a connection: as many as five round trips.
-const upgradeTimeout = 5 * dialTimeout
 
 // noNode is the id of none.
 const noNode = -1
@@ -223,7 +215,7 @@ const noNode = -1
 // dial connects to whoever leads the first of the assigned partitions now, unless that is node but.
 func (w *Wire) dial(ctx context.Context, assigned []int32, but int32) dialed {
 	if w.cl == nil {
-		fd, err := w.cfg.Way.Dial(w.floor, dialTimeout)
+		fd, err := w.cfg.Way.Dial(w.floor, sock.DialTimeout(false))
 		if err != nil {
 			err = fmt.Errorf("floor: %w: is tools/floor listening there?", err)
 		}
@@ -260,7 +252,7 @@ func (w *Wire) dial(ctx context.Context, assigned []int32, but int32) dialed {
 		}
 		d.who = &who
 	}
-	d.fd, d.sealed, d.err = sock.Open(w.cl.Way(), first.Addr, dialTimeout, upgradeTimeout, w.cl.Papers().Secure)
+	d.fd, d.sealed, d.err = sock.Open(w.cl.Way(), first.Addr, sock.DialTimeout(w.cfg.Resend), sock.UpgradeTimeout, w.cl.Papers().Secure)
 	return d
 }
 

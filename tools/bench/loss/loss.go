@@ -1,7 +1,7 @@
 // Package loss runs one launch in which a cluster across regions loses one of them, again and again (Run), or once for long (RunReturn).
 //
 // Between regions nobody says that a node is gone: packets end somewhere, and only the silence tells. How long it has to last before another
-// leader is elected follows from the distances (at least five round trips), so a cluster that is far apart is slower to help itself, and a
+// leader is elected follows from the distances (nearly five round trips), so a cluster that is far apart is slower to help itself, and a
 // time-out that is longer than it must be is an outage that is. What users see is the gap in acknowledged writes: a client that is set up for
 // failovers writes at an even rate from a region that survives, finds the new leader across the distance, and must not lose what it was promised.
 //
@@ -76,7 +76,7 @@ func (l *trip) open(ctx context.Context) (err error) {
 	}
 	l.Rec.Notes = append(l.Rec.Notes, fmt.Sprintf("the leader is on %s, the region that follows and is lost is that of %s, the client is on %s",
 		l.Net.Called(l.seats.lead), l.Net.Called(l.seats.follow), l.Net.Called(l.seats.client)))
-	l.nodes = &nodes{Nodes: l.Nodes(topic), net: l.Net, seats: l.seats}
+	l.nodes = &nodes{Nodes: l.Nodes(topic), net: l.Net, seats: l.seats, settle: l.Scenario.Workload.Rest() / 2}
 	c, err := cluster.New(l.Brokers.Addrs(), l.Scenario.Workload.Timeout())
 	if err != nil {
 		return err
@@ -159,13 +159,21 @@ type nodes struct {
 	target.Nodes
 	net       *across.Network
 	seats     seats
+	settle    time.Duration   // after the lead has moved: what happens next is to happen to clients that know it
 	elections []time.Duration // the time-outs that were in force whenever the leader was asked for
 }
 
 // Leader makes the partition be led where it belongs, and says where that is.
 func (n *nodes) Leader(ctx context.Context) (int, error) {
-	if err := n.Transfer(ctx, n.seats.lead); err != nil {
-		return 0, err
+	if lead, err := n.Leads(ctx); err != nil || lead != n.seats.lead {
+		if err := n.Transfer(ctx, n.seats.lead); err != nil {
+			return 0, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-time.After(n.settle):
+		}
 	}
 	election, err := n.Election(ctx)
 	n.elections = append(n.elections, election)
