@@ -87,5 +87,5 @@ var links = Row{"Links between nodes", []Panel{
 		"One pair is far from what its distance takes: the way, or a reader at one of its ends, is slow. A pair is missing: one does not hear the other."},
 	{"Election time-out", Seconds, []Query{{gauge(metric.RaftElection), "{{instance}}"}},
 		"How long a group that hears nothing of its leader waits at least before it elects another.",
-		"It is more than cluster.election_ms: a node is so far away that five round trips take longer, and an outage lasts as much longer."},
+		"It is more than cluster.election_ms: a node is so far away that 4.75 round trips take longer, and an outage lasts as much longer."},
 }}

@@ -177,7 +177,7 @@ var table = [metrics]Def{
 	RaftRoundTrip: {"ackline_raft_round_trip_seconds", Gauge, Seconds, []string{"peer"},
 		"How long a heartbeat takes to a node that lives and back, smoothed."},
 	RaftElection: {"ackline_raft_election_timeout_seconds", Gauge, Seconds, nil,
-		"How long a group that hears nothing of its leader waits at least before it elects another: cluster.election_ms, or what five round trips make of it."},
+		"How long a group that hears nothing of its leader waits at least before it elects another: cluster.election_ms, or what the round trips make of it."},
 
 	SeglogFlushed: {"ackline_seglog_flushed_bytes_total", Counter, Bytes, nil,
 		"Bytes of committed records written to segments and synced."},

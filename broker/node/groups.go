@@ -182,7 +182,7 @@ func (n *Node) groupConfig(g id.GroupID, self id.ReplicaID, founders []id.Replic
 	}
 }
 
-// tick is how long a tick is now: with it every group's election time-out, at least five round trips to the farthest node that lives,
+// tick is how long a tick is now: with it every group's election time-out, at least rtt.Patience round trips to the farthest node that lives,
 // and so to any majority. Heartbeats and leases are counted in ticks too.
 func (n *Node) tick() time.Duration {
 	return rtt.Stretch(ms(n.cfg.Cluster.TickMs), ms(n.cfg.Cluster.ElectionMs), n.links.Farthest())

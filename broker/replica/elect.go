@@ -104,6 +104,28 @@ func (g *Group) PeersDown(dead []id.ReplicaID) {
 	case g.status.Leader == 0 && len(news) > 0, slices.Contains(g.dead, g.status.Leader):
 		g.forgetLeader()
 		g.stand(0)
+		g.answerEarly()
+	}
+}
+
+// note remembers a request for pre-votes that raft passes over, because the leader is not known to be dead here. Survivors hear of a death at
+// times of their own; who asks first would ask in vain, and again only when answers could have come from afar.
+func (g *Group) note(m *pb.Message) {
+	switch {
+	case m.Type == pb.MsgPreVote && g.status.Leader != 0 && !g.status.IsLead:
+		early := *m
+		g.early = &early
+	case g.early != nil && (leads(m.Type) || m.Type == pb.MsgVote):
+		g.early = nil
+	}
+}
+
+// answerEarly answers it once the leader is known to be dead. It promises nothing, and comes late at worst.
+func (g *Group) answerEarly() {
+	if m := g.early; m != nil && g.stopped == nil {
+		g.early = nil
+		g.step(m) // counts it if it refuses
+		g.stepped()
 	}
 }
 

@@ -83,18 +83,20 @@ func TestFailoverFromAfar(t *testing.T) {
 	for _, voters := range []int{3, 5} {
 		for old := 1; old <= voters; old++ {
 			for first := 1; first <= voters; first++ {
-				if first != old {
-					t.Run(fmt.Sprintf("%d of %d, %d hears first", old, voters, first), func(t *testing.T) {
-						f := newFarNet(t, voters, func() int { return farTrip })
-						f.failover(id.ReplicaID(old), id.ReplicaID(first))
-					})
+				for _, ahead := range []int{0, farTrip / 2, farTrip * 3 / 4} {
+					if first != old {
+						t.Run(fmt.Sprintf("%d of %d, %d hears %d ticks before the others", old, voters, first, ahead), func(t *testing.T) {
+							f := newFarNet(t, voters, func() int { return farTrip })
+							f.failover(id.ReplicaID(old), id.ReplicaID(first), ahead)
+						})
+					}
 				}
 			}
 		}
 	}
 }
 
-func (f *farNet) failover(old, first id.ReplicaID) {
+func (f *farNet) failover(old, first id.ReplicaID, ahead int) {
 	p := f.elect(old)
 	for range 3 * farTrip {
 		f.tick()
@@ -102,7 +104,7 @@ func (f *farNet) failover(old, first id.ReplicaID) {
 	term := p.group.Status().Term
 	f.cut[old] = true
 	f.peers[first].group.PeersDown([]id.ReplicaID{old})
-	for range farTrip / 2 {
+	for range ahead {
 		f.tick()
 	}
 	for _, q := range f.all() {

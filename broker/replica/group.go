@@ -49,9 +49,10 @@ type Group struct {
 	restoring  int      // snapshots stored and not restored yet
 
 	clock      candidacy.Clock
-	yield      bool // do not stand: the node is about to stop
-	provoked   bool // a candidate with a shorter log was refused: stand for election
-	moving     bool // leadership is being handed over: no proposals
+	yield      bool        // do not stand: the node is about to stop
+	provoked   bool        // a candidate with a shorter log was refused: stand for election
+	early      *pb.Message // a request for pre-votes against a leader that was not known to be dead
+	moving     bool        // leadership is being handed over: no proposals
 	stopped    error
 	enlisted   []Entry // apply's scratch
 	collecting bool    // Collect runs

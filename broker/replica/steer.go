@@ -71,6 +71,7 @@ func (g *Group) step(m *pb.Message) error {
 		return nil
 	}
 	g.peers.Received(m)
+	g.note(m)
 	err := g.rn.Step(*m)
 	if m.Type == pb.MsgPreVote || m.Type == pb.MsgVote {
 		g.handleReady()

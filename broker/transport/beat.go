@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -94,7 +95,9 @@ func (t *Transport) beatPeer(p *peer) {
 	l := p.links[frame.Control]
 	for more := true; more; {
 		more = t.leaders.send(p, func(h *frame.Heartbeat) bool {
-			h.Sent, h.Echo = p.rtt.Say(t.cfg.Now())
+			if h.Sent, h.Echo, h.Held = p.rtt.Say(t.cfg.Now()); p.busy.Load() {
+				h.Held = 0 // the peer is not to blame for what waits to be read
+			}
 			return l.Heartbeat(h)
 		})
 	}
@@ -131,34 +134,39 @@ func (a *table) send(p *peer, emit func(*frame.Heartbeat) bool) (more bool) {
 func (t *Transport) beat() {
 	tick := time.NewTicker(t.cfg.HeartbeatInterval)
 	defer tick.Stop()
+	silent := time.NewTimer(math.MaxInt64)
+	defer silent.Stop()
 	for {
 		select {
 		case <-tick.C:
+			silent.Reset(t.look())
+			for _, p := range *t.peers.Load() {
+				t.beatPeer(p)
+			}
+		case <-silent.C: // between two ticks, so that nobody is dead a tick late
+			silent.Reset(t.look())
 		case <-t.ctx.Done():
 			return
-		}
-		t.look()
-		for _, p := range *t.peers.Load() {
-			t.beatPeer(p)
 		}
 	}
 }
 
-// look finds silent peers.
-func (t *Transport) look() {
+// look finds silent peers, and says in how long to look again.
+func (t *Transport) look() (again time.Duration) {
 	peers := *t.peers.Load()
 	events := t.watch.do(func(d *detect.Detector, now int64) {
 		for n, p := range peers {
-			d.Patient(n, rtt.Patience*p.rtt.Estimate().Smoothed)
+			d.Patient(n, rtt.Silence*p.rtt.Estimate().Smoothed)
 			if p.busy.Load() {
 				d.Excuse(n, now)
 			}
 		}
-		d.Tick(now)
+		again = time.Duration(d.Tick(now) - now)
 	})
 	for _, e := range events {
 		if p := peers[e.Peer]; p != nil && e.Kind == detect.Down {
 			p.hangUp()
 		}
 	}
+	return again
 }

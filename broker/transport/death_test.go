@@ -110,6 +110,30 @@ func TestSilentDeath(t *testing.T) {
 	until(t, "node 2 to be up again", func() bool { return a.told("up 2") > ups })
 }
 
+// A node that is not heard any more, and hears all, is told so: to both the other is dead, and both live again.
+func TestDeafIsDead(t *testing.T) {
+	nodes := [2]*node{}
+	for i := range nodes {
+		cfg := testConfig(id.NodeID(i + 1))
+		cfg.DeadAfter = 500 * time.Millisecond
+		nodes[i] = newNode(t, cfg).start(anywhere)
+	}
+	a, b := nodes[0], nodes[1]
+	p := newProxy(t, a.addr) // from b to a
+	a.AddPeer(2, b.addr)
+	b.AddPeer(1, p.ln.Addr().String())
+	a.await("up 2")
+	b.await("up 1")
+	p.held.Store(true)
+	until(t, "each to be dead to the other", func() bool {
+		return a.told("down 2 silent") == a.told("up 2") && b.told("down 1 silent") == b.told("up 1")
+	})
+	ups := b.told("up 1")
+	p.closeAll()
+	p.held.Store(false)
+	until(t, "node 1 to be up again", func() bool { return b.told("up 1") > ups })
+}
+
 // What is connected with a process is hung up when another takes its place, even if the first never closes anything.
 func TestHangingUpOnWhoWasReplaced(t *testing.T) {
 	var ahead atomic.Int64
@@ -259,7 +283,7 @@ func TestAnotherFormatVersion(t *testing.T) {
 		t.Fatalf("%v, %v", h.Kind, err)
 	}
 	w, err := frame.DecodeWelcome(body)
-	if err != nil || w.Reason != frame.OtherVersion || w.Version != frame.Version || !strings.Contains(w.Text, "the other side speaks format 9, this node 2") {
+	if err != nil || w.Reason != frame.OtherVersion || w.Version != frame.Version || !strings.Contains(w.Text, "the other side speaks format 9, this node 3") {
 		t.Errorf("%+v, %v", w, err)
 	}
 	a.await("refused -1 node 1 refuses the connection (other version)")
@@ -272,7 +296,7 @@ func TestAnotherFormatVersion(t *testing.T) {
 	defer ln.Close()
 	a.AddPeer(3, ln.Addr().String())
 	go answer(ln, frame.Welcome{Version: 9, Node: 3})
-	a.await("refused 3 node 1 refuses the connection (other version): node 3 speaks format 9, this node 2")
+	a.await("refused 3 node 1 refuses the connection (other version): node 3 speaks format 9, this node 3")
 	a.RemovePeer(3)
 	a.AddPeer(4, ln.Addr().String())
 	a.await("refused 4 node 1 refuses the connection (other version)")

@@ -86,9 +86,9 @@ func (r *reader) take(h frame.Header, body []byte) (err error) {
 		var at int64
 		r.t.watch.do(func(d *detect.Detector, now int64) {
 			at = now
-			d.Heartbeat(r.peer.id, r.line, now)
+			deaf := r.peer.rtt.Hear(r.beat.Sent, r.beat.Echo, r.beat.Held, now)
+			d.Heartbeat(r.peer.id, r.line, now, max(0, deaf-r.t.cfg.HeartbeatInterval)) // as long may lie between two of them
 		})
-		r.peer.rtt.Hear(r.beat.Sent, r.beat.Echo, at)
 		r.t.counters.in.heartbeats.Add(1)
 		r.peer.busy.Store(true)
 		r.t.handler.Heartbeat(r.peer.id, r.hello.Identity, &r.beat, at)

@@ -19,12 +19,13 @@ type Cluster struct {
 	// without work are not ticked. 0: 10.
 	TickMs int `toml:"tick_ms"`
 	// ElectionMs is how long a group that hears nothing of its leader waits before it elects another, at most twice as long, and at
-	// least five measured round trips to the farthest node that lives: where that is more, ticks become longer. The
+	// least 4.75 measured round trips to the farthest node that lives: where that is more, ticks become longer. The
 	// death of a process is noticed sooner, when its connections close. 0: 1000.
 	ElectionMs int `toml:"election_ms"`
 	// HeartbeatIntervalMs lies between two heartbeats to each node. 0: 100.
 	HeartbeatIntervalMs int `toml:"heartbeat_interval_ms"`
-	// DeadAfterMs of silence, and at least five round trips to it, mean that a node is dead. 0: 1000.
+	// DeadAfterMs in which nothing is heard of a node, or it hears nothing, and at least four round trips to it, mean that it is dead. 0: 700, seven
+	// heartbeats.
 	DeadAfterMs int `toml:"dead_after_ms"`
 	// QuietMs is how long a group does nothing before it sends no heartbeats of its own, if a replica has not agreed at once. 0: 1000.
 	QuietMs int `toml:"quiet_ms"`
@@ -101,7 +102,7 @@ func (c Cluster) withDefaults() Cluster {
 	setDefault(&c.TickMs, 10)
 	setDefault(&c.ElectionMs, 1000)
 	setDefault(&c.HeartbeatIntervalMs, 100)
-	setDefault(&c.DeadAfterMs, 1000)
+	setDefault(&c.DeadAfterMs, 700)
 	setDefault(&c.QuietMs, 1000)
 	setDefault(&c.BalanceAfterS, 300)
 	setDefault(&c.LeaderPlacement, Spread)

@@ -8,6 +8,8 @@
 //	death            both control connections with the peer are closed, ours and the one from it, and a redial was
 //	                 refused: the machine answers, the process is gone. Takes as long as a redial.
 //	silent death     no heartbeat for the time-out: the machine is gone, or hangs, or cannot be reached.
+//	deafness         the peer's heartbeats say that it has not heard this node for as long. A cut in one direction is no better than one
+//	                 in both: a leader that hears no answers commits nothing. It is dead to this node as this one is to it, at the same time.
 //	another process  a process with the peer's node id, and another incarnation or boot, opens a connection: the one that
 //	                 was known is dead. Unless that one was heard from within the time-out and still has a connection:
 //	                 then there are two of them, and the newcomer is refused.
@@ -20,6 +22,7 @@ package detect
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -105,7 +108,7 @@ type peer struct {
 	up      bool
 	open    [2]Line // by direction: the newest open connection with known
 	refused bool    // the last dial was, and none has succeeded since
-	heard   int64   // last heartbeat, or when known was first met
+	heard   int64   // when both heard the other last, as far as this node knows, or when known was first met
 	patient int64   // how long it may be silent, if that is more than the time-out
 }
 
@@ -197,14 +200,14 @@ func (d *Detector) Refused(n id.NodeID, now int64) {
 	}
 }
 
-// Heartbeat tells that a heartbeat came on a connection from the peer.
-func (d *Detector) Heartbeat(n id.NodeID, s Line, now int64) {
+// Heartbeat tells that a heartbeat came on a connection from the peer, which has been deaf to this node for so long.
+func (d *Detector) Heartbeat(n id.NodeID, s Line, now int64, deaf time.Duration) {
 	p := d.peers[n]
 	if p == nil || p.open[In] != s {
 		return // from a process that another has replaced
 	}
-	p.heard = now
-	if !p.up {
+	p.heard = max(p.heard, now-int64(deaf))
+	if !p.up && int64(deaf) <= d.limit(p) {
 		p.up = true
 		d.events = append(d.events, Event{Peer: n, Kind: Up, Identity: p.known})
 	}
@@ -226,20 +229,28 @@ func (d *Detector) Patient(n id.NodeID, silence time.Duration) {
 	}
 }
 
-// Tick looks for silent peers. Call it about once per interval of the heartbeat.
-func (d *Detector) Tick(now int64) {
+func (d *Detector) limit(p *peer) int64 { return max(d.timeout, p.patient) }
+
+// Tick looks for silent peers. Call it about once per interval of the heartbeat, and when it says: next is when a peer will have been silent
+// for too long, if nothing is heard of it till then; the largest number if none is up.
+func (d *Detector) Tick(now int64) (next int64) {
 	gap := now - d.lastTick
 	slept := d.lastTick != 0 && gap > d.timeout/2
-	d.lastTick = now
+	d.lastTick, next = now, math.MaxInt64
 	for _, n := range d.order {
-		switch p := d.peers[n]; {
+		p := d.peers[n]
+		switch {
 		case !p.up:
 		case slept:
 			p.heard = max(p.heard, now)
-		case now-p.heard > max(d.timeout, p.patient):
+		case now-p.heard > d.limit(p):
 			d.down(n, p, Silent, now)
 		}
+		if p.up {
+			next = min(next, p.heard+d.limit(p)+1)
+		}
 	}
+	return next
 }
 
 func (d *Detector) judge(n id.NodeID, p *peer, now int64) {

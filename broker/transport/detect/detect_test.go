@@ -3,6 +3,7 @@ package detect
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +19,8 @@ import (
 //	10 open in s           a control connection opens, to be called s; with the process of the last meet
 //	20 close in s
 //	30 refused
-//	40 beat s
-//	50 tick
+//	40 beat s [MS]         a heartbeat; the peer has been deaf for MS milliseconds
+//	50 tick [next]         with next it returns when to tick again
 type transcript struct {
 	t     *testing.T
 	d     *Detector
@@ -71,11 +72,15 @@ func (s *transcript) line(text string) {
 	case "refused":
 		s.d.Refused(peerID, now)
 	case "beat":
-		s.d.Heartbeat(peerID, s.lines[a], now)
+		deaf, _ := strconv.Atoi(b)
+		s.d.Heartbeat(peerID, s.lines[a], now, time.Duration(deaf)*time.Millisecond)
 	case "busy":
 		s.d.Excuse(peerID, now)
 	case "tick":
-		s.d.Tick(now)
+		next := s.d.Tick(now)
+		if a == "next" {
+			got = append(got, fmt.Sprintf("at %v", time.Duration(next)))
+		}
 	case "add":
 		s.d.Add(peerID)
 	case "remove":
@@ -180,6 +185,33 @@ func TestDeathAndLife(t *testing.T) {
 			1700 tick
 			2098 tick
 			2100 tick -> down a1 silent after 1001ms`,
+		"who hears nothing is as dead as who says nothing, and at the same time": alive + `
+			500 tick
+			600 beat i 400
+			900 tick
+			1000 beat i 800
+			1200 tick
+			1201 tick -> down a1 silent after 1001ms
+			1300 beat i 1100
+			1500 tick
+			1600 beat i 1400
+			1700 beat i 20 -> up a1
+			2100 tick
+			2600 tick`,
+		"a heartbeat that was late on its way takes nothing back": alive + `
+			500 tick
+			600 beat i
+			610 beat i 550
+			1000 tick
+			1300 tick
+			1600 tick
+			1601 tick -> down a1 silent after 1001ms`,
+		"the next look is when somebody could be dead": alive + `
+			500 tick next -> at 1.100000001s
+			900 beat i 300
+			950 tick next -> at 1.600000001s
+			1400 tick
+			1601 tick next -> at 2562047h47m16.854775807s, down a1 silent after 1001ms`,
 		"who slept does not blame others": alive + `
 			200 tick
 			5000 tick
@@ -283,7 +315,7 @@ func TestSilenceOfManyIsInOrder(t *testing.T) {
 	for _, n := range []id.NodeID{9, 3, 7, 1} {
 		d.Add(n)
 		d.Meet(n, who, 0)
-		d.Heartbeat(n, d.Open(n, who, In), 1)
+		d.Heartbeat(n, d.Open(n, who, In), 1, 0)
 		d.Add(n)
 	}
 	d.Take()
@@ -315,7 +347,7 @@ func TestPatience(t *testing.T) {
 	d := New(time.Second)
 	d.Add(peerID)
 	d.Meet(peerID, process("a1"), s)
-	d.Heartbeat(peerID, d.Open(peerID, process("a1"), In), s)
+	d.Heartbeat(peerID, d.Open(peerID, process("a1"), In), s, 0)
 	d.Patient(peerID, 3*time.Second)
 	d.Patient(9, time.Second) // nobody
 	for at := s; at <= 4*s; at += s / 4 {

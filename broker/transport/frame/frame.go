@@ -34,7 +34,7 @@ import (
 )
 
 // Version is the format of everything between nodes.
-const Version = 2
+const Version = 3
 
 // The sizes of a frame's header and where its checksum is.
 const (

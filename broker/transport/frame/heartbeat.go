@@ -13,7 +13,8 @@ import (
 //	 4  4  number of reads
 //	 8  8  when it was sent, by the sender's clock (package rtt)
 //	16  8  the receiver's newest heartbeat's such field, moved on by how long the sender has had it; 0 = none
-//	24     the leaders, the reads
+//	24  8  how long the sender has had that one, in nanoseconds: how long it has been deaf
+//	32     the leaders, the reads
 //
 // A leader, which the sender announces as soft state; the highest term wins:
 //
@@ -28,7 +29,7 @@ import (
 //	16  8  context, which the answer repeats
 //	24  8  flags: 1 = answer
 const (
-	heartbeatSize = 24
+	heartbeatSize = 32
 	leaderSize    = 24
 	readSize      = 32
 
@@ -55,9 +56,9 @@ type Read struct {
 
 // Heartbeat is what a node tells another at intervals.
 type Heartbeat struct {
-	Sent, Echo uint64
-	Leaders    []Leader
-	Reads      []Read
+	Sent, Echo, Held uint64
+	Leaders          []Leader
+	Reads            []Read
 }
 
 func (h *Heartbeat) append(b []byte) []byte {
@@ -68,6 +69,7 @@ func (h *Heartbeat) append(b []byte) []byte {
 	b = le.AppendUint32(b, uint32(len(h.Reads)))
 	b = le.AppendUint64(b, h.Sent)
 	b = le.AppendUint64(b, h.Echo)
+	b = le.AppendUint64(b, h.Held)
 	for _, l := range h.Leaders {
 		b = le.AppendUint64(b, uint64(l.Group))
 		b = le.AppendUint64(b, uint64(l.Term))
@@ -95,7 +97,7 @@ func (h *Heartbeat) Decode(body []byte) error {
 	if leaders+reads > MaxBeatItems || uint64(len(body)) != heartbeatSize+leaders*leaderSize+reads*readSize {
 		return fmt.Errorf("%w: heartbeat of %d bytes with %d leaders and %d reads", ErrFormat, len(body), leaders, reads)
 	}
-	h.Sent, h.Echo = le.Uint64(body[8:]), le.Uint64(body[16:])
+	h.Sent, h.Echo, h.Held = le.Uint64(body[8:]), le.Uint64(body[16:]), le.Uint64(body[24:])
 	h.Leaders, h.Reads = h.Leaders[:0], h.Reads[:0]
 	body = body[heartbeatSize:]
 	for range leaders {

@@ -57,7 +57,7 @@ func TestOffsetTables(t *testing.T) {
 	hello := (&Hello{Version: 0x101, Class: Snapshot, Features: 0x202, From: 3, To: 4, Identity: Identity{5, 6}, Cluster: "cluster"}).Frame()
 	welcome := (&Welcome{Version: 0x101, Reason: Busy, Features: 0x202, Node: 3, Identity: Identity{5, 6}, Text: "text"}).Frame()
 	beat := NewBatch(1<<20, 1<<20)
-	beat.Heartbeat(&Heartbeat{Sent: 7, Echo: 8, Leaders: []Leader{{1, 2, 3}}, Reads: []Read{{4, 5, 6, true}, {}}})
+	beat.Heartbeat(&Heartbeat{Sent: 7, Echo: 8, Held: 9, Leaders: []Leader{{1, 2, 3}}, Reads: []Read{{4, 5, 6, true}, {}}})
 	beat.Seal()
 	heartbeat := bytesOf(beat)[HeaderSize:]
 	chunk := SealChunk(append(make([]byte, ChunkHead), "data"...), 0x77)
@@ -83,7 +83,7 @@ func TestOffsetTables(t *testing.T) {
 		{"snapshot", appendSnapshot(nil, snap), "message.go", 2, []uint64{0x11, 0x22, flagLeave, 1, 2, 3, 4, 4, rest}, snapshotSize},
 		{"hello", hello[HeaderSize:], "hello.go", 0, []uint64{0x101, uint64(Snapshot), 0, 0x202, 3, 4, 5, 6, rest}, helloSize},
 		{"welcome", welcome[HeaderSize:], "hello.go", 1, []uint64{0x101, uint64(Busy), 0x202, 3, 0, 5, 6, rest}, welcomeSize},
-		{"heartbeat", heartbeat, "heartbeat.go", 0, []uint64{1, 2, 7, 8, rest}, heartbeatSize},
+		{"heartbeat", heartbeat, "heartbeat.go", 0, []uint64{1, 2, 7, 8, 9, rest}, heartbeatSize},
 		{"leader", heartbeat[heartbeatSize:], "heartbeat.go", 1, []uint64{1, 2, 3}, leaderSize},
 		{"read", heartbeat[heartbeatSize+leaderSize:], "heartbeat.go", 2, []uint64{4, 5, 6, flagAnswer}, readSize},
 		{"chunk", chunk[HeaderSize:], "snapshot.go", 0, []uint64{0x77, rest}, ChunkHead - HeaderSize},

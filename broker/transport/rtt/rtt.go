@@ -12,6 +12,7 @@
 package rtt
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -19,19 +20,28 @@ import (
 // Longest is the longest round trip that is believed. What looks longer answers another process: clocks begin anywhere.
 const Longest = time.Minute
 
-// Patience is how many round trips whoever waits for an answer waits at least, before it takes the other for dead: a segment that is
-// lost is sent again after little more than two, and the second time after four.
-const Patience = 5
+// Patience is how many round trips a group waits for its leader at least before it elects another. The usual five are an upper bound to
+// users, who wait as long; what is measured here is a little more than the network's own round trip, so it is a little less.
+const Patience = 4.75
+
+// Silence is how many round trips a node may be silent at least before it is taken for dead. A heartbeat that is lost is sent again when
+// three have come behind it, or after little more than two round trips. It is less than Patience: when a leader's node is dead, those who
+// survive stand one after the other, instead of each when its own time is over.
+const Silence = 4
 
 // Stretch returns how long a tick must be for so many ticks as make a time-out to be Patience times a round trip; it is tick where
-// that is enough, and ten times as long at most. What is counted in ticks, heartbeats and leases too, stretches alike.
+// that is enough, and ten times as long at most. What is counted in ticks, heartbeats and leases too, stretches alike, by steps of so small
+// a part of a tick as nobody notices, or it would be a new one with each sample.
 func Stretch(tick, timeout, trip time.Duration) time.Duration {
-	if need := Patience * trip; need > timeout {
-		stretched := time.Duration(float64(tick) * float64(need) / float64(timeout))
-		return min((stretched + time.Millisecond - 1).Truncate(time.Millisecond), 10*tick)
+	if need := Patience * float64(trip); need > float64(timeout) {
+		stretched := time.Duration(float64(tick) * need / float64(timeout))
+		return min(max(stretched.Truncate(tick/step), tick), 10*tick)
 	}
 	return tick
 }
+
+// step is what part of a tick ticks are stretched by.
+const step = 100
 
 // Estimate is what was measured of one pair of nodes. The zero value: nothing yet.
 type Estimate struct {
@@ -67,24 +77,28 @@ type Meter struct {
 // the process, the echo of what an earlier one said is too far off to be believed.
 func New(origin uint64) *Meter { return &Meter{origin: origin} }
 
-// Say returns what a heartbeat that is sent now is to carry. now is nanoseconds of a monotonic clock.
-func (m *Meter) Say(now int64) (sent, echo uint64) {
+// Say returns what a heartbeat that is sent now is to carry: besides what is returned to the peer, how long nothing was heard of it. now is
+// nanoseconds of a monotonic clock.
+func (m *Meter) Say(now int64) (sent, echo, held uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.sent != 0 {
-		echo = m.sent + uint64(now-m.taken)
+		held = uint64(now - m.taken)
+		echo = m.sent + held
 	}
-	return m.origin + uint64(now), echo
+	return m.origin + uint64(now), echo, held
 }
 
-// Hear takes what a heartbeat carried that is handled now.
-func (m *Meter) Hear(sent, echo uint64, now int64) {
+// Hear takes what a heartbeat carried that is handled now, and returns for how long the peer has not heard this process; 0 if it never has.
+func (m *Meter) Hear(sent, echo, held uint64, now int64) (deaf time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sent, m.taken = sent, now
 	if d := m.origin + uint64(now) - echo; echo != 0 && d <= uint64(Longest) {
 		m.est.Add(time.Duration(d))
+		deaf = time.Duration(min(held, math.MaxInt64))
 	}
+	return deaf
 }
 
 // Estimate returns what was measured so far.

@@ -13,18 +13,20 @@ type pair struct {
 	now    int64
 }
 
-func (p *pair) say(i int) (sent, echo uint64)  { return p.meters[i].Say(p.now + p.skew[i]) }
-func (p *pair) hear(i int, sent, echo uint64)  { p.meters[i].Hear(sent, echo, p.now+p.skew[i]) }
+func (p *pair) say(i int) (sent, echo, held uint64) { return p.meters[i].Say(p.now + p.skew[i]) }
+func (p *pair) hear(i int, sent, echo, held uint64) time.Duration {
+	return p.meters[i].Hear(sent, echo, held, p.now+p.skew[i])
+}
 func (p *pair) pass(d time.Duration)           { p.now += int64(d) }
 func (p *pair) beat(from int, d time.Duration) { p.overlap(from, d, func() {}) }
 
 // overlap sends a heartbeat that arrives after d, while something else happens.
 func (p *pair) overlap(from int, d time.Duration, meanwhile func()) {
-	sent, echo := p.say(from)
+	sent, echo, held := p.say(from)
 	at := p.now + int64(d)
 	meanwhile()
 	p.now = max(p.now, at)
-	p.hear(1-from, sent, echo)
+	p.hear(1-from, sent, echo, held)
 }
 
 func newPair() *pair {
@@ -55,9 +57,9 @@ func TestCrossing(t *testing.T) {
 	p.beat(0, 50*time.Millisecond)
 	p.beat(1, 50*time.Millisecond)
 	p.overlap(0, 50*time.Millisecond, func() {
-		sent, echo := p.say(1)
+		sent, echo, held := p.say(1)
 		p.pass(50 * time.Millisecond)
-		p.hear(0, sent, echo)
+		p.hear(0, sent, echo, held)
 	})
 	for i, m := range p.meters {
 		if e := m.Estimate(); e.Last != 100*time.Millisecond || e.Samples == 0 {
@@ -104,8 +106,8 @@ func TestSmoothing(t *testing.T) {
 
 func TestStretch(t *testing.T) {
 	const tick, election = 10 * time.Millisecond, time.Second
-	for trip, want := range map[time.Duration]time.Duration{0: tick, time.Millisecond: tick, 200 * time.Millisecond: tick,
-		201 * time.Millisecond: 11 * time.Millisecond, 300 * time.Millisecond: 15 * time.Millisecond, time.Second: 50 * time.Millisecond,
+	for trip, want := range map[time.Duration]time.Duration{0: tick, time.Millisecond: tick, 210 * time.Millisecond: tick,
+		212 * time.Millisecond: tick, 213 * time.Millisecond: 10100 * time.Microsecond, 300 * time.Millisecond: 14200 * time.Microsecond, time.Second: 47500 * time.Microsecond,
 		time.Minute: 100 * time.Millisecond} {
 		if got := Stretch(tick, election, trip); got != want {
 			t.Errorf("a round trip of %v makes a tick of %v, want %v", trip, got, want)
@@ -113,12 +115,35 @@ func TestStretch(t *testing.T) {
 	}
 }
 
+// A peer tells for how long it has heard nothing, and only this process believes it: what an earlier one said, it cannot answer for.
+func TestDeaf(t *testing.T) {
+	p := newPair()
+	deaf := func() time.Duration {
+		sent, echo, held := p.say(1)
+		p.pass(30 * time.Millisecond)
+		return p.hear(0, sent, echo, held)
+	}
+	if d := deaf(); d != 0 {
+		t.Errorf("deaf for %v before it heard anything", d)
+	}
+	p.beat(0, 10*time.Millisecond)
+	p.pass(700 * time.Millisecond)
+	if d := deaf(); d != 700*time.Millisecond {
+		t.Errorf("deaf for %v, want 700ms", d)
+	}
+	p.pass(time.Second)
+	p.meters[0] = New(rand.Uint64())
+	if d := deaf(); d != 0 {
+		t.Errorf("a new process is told of %v", d)
+	}
+}
+
 // A heartbeat costs no memory.
 func TestAllocs(t *testing.T) {
 	m := New(1)
 	if n := testing.AllocsPerRun(100, func() {
-		sent, _ := m.Say(5)
-		m.Hear(sent, sent, 7)
+		sent, _, _ := m.Say(5)
+		m.Hear(sent, sent, 0, 7)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
