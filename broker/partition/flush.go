@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"ackline/broker/id"
+	"ackline/broker/partition/rows"
 	"ackline/broker/seglog"
 )
 
@@ -126,14 +127,17 @@ func decodeState(b []byte) (Base, error) {
 }
 
 // flushChunk is how much data one call to the segments takes, in bytes: enough for large writes, little enough that what
-// was evicted from memory can be read back for it.
-const flushChunk = 4 << 20
+// was evicted from memory can be read back for it. And no more than rowsPerFlush entries.
+const (
+	flushChunk   = 4 << 20
+	rowsPerFlush = 4096
+)
 
 // Pending is the bytes of applied records that no segment holds yet.
 func (p *Partition) Pending() (rows int, bytes int64) {
 	p.cfg.Group.Lock()
 	defer p.cfg.Group.Unlock()
-	return p.rows.n, p.rowBytes
+	return p.rows.Len(), p.rowBytes
 }
 
 // Flush moves applied records into the segments, without making them durable there. It returns the bytes moved.
@@ -161,6 +165,7 @@ var errSuperseded = errors.New("partition: a snapshot came")
 
 // flushBuffers is what one chunk needs beside the data; the next chunk, of any partition, uses it again.
 type flushBuffers struct {
+	rows    []rows.Row
 	entries []Entry
 	records []seglog.Record
 	rolls   [][]byte // of the rows that start a segment, in order
@@ -180,27 +185,23 @@ func (p *Partition) flushTo(s *segments, end id.Index) (int64, error) {
 			p.cfg.Group.Unlock()
 			return total, errSuperseded
 		}
-		rows, n, size := p.rows.front(), 0, 0
-		for n < len(rows) && rows[n].index <= end && size < flushChunk {
-			size += int(rows[n].length)
-			n++
-		}
-		rows = rows[:n:n]
+		rows := p.rows.AppendFront(buf.rows[:0], end, rowsPerFlush, flushChunk)
+		buf.rows = rows
 		buf.entries, buf.rolls = buf.entries[:0], buf.rolls[:0]
 		for i := range rows {
-			if rows[i].roll {
-				buf.rolls = append(buf.rolls, withConf(p.rolls[rows[i].index], p.confAt(rows[i].index-1)))
+			if rows[i].Roll {
+				buf.rolls = append(buf.rolls, withConf(p.rolls[rows[i].Index], p.confAt(rows[i].Index-1)))
 			}
 		}
 		buf.first = nil
 		if p.start != nil && p.start.index == s.log.LastIndex() {
 			buf.first = p.start.base
 		}
-		if n > 0 {
-			buf.entries = p.cfg.Group.CachedLocked(buf.entries, rows[0].index, rows[n-1].index+1)
+		if n := len(rows); n > 0 {
+			buf.entries = p.cfg.Group.CachedLocked(buf.entries, rows[0].Index, rows[n-1].Index+1)
 		}
 		p.cfg.Group.Unlock()
-		if n == 0 {
+		if len(rows) == 0 {
 			return total, nil
 		}
 		moved, err := p.flushRows(s, rows, buf.entries, buf)
@@ -214,41 +215,41 @@ func (p *Partition) flushTo(s *segments, end id.Index) (int64, error) {
 }
 
 // flushRows writes rows, whose first entries may be given, and then forgets them here: the segments hold them now.
-func (p *Partition) flushRows(s *segments, rows []row, es []Entry, buf *flushBuffers) (int64, error) {
+func (p *Partition) flushRows(s *segments, rows []rows.Row, es []Entry, buf *flushBuffers) (int64, error) {
 	if len(es) == 0 {
 		var err error
-		if es, err = p.cfg.Group.Entries(rows[0].index, rows[len(rows)-1].index+1, flushChunk); err != nil {
+		if es, err = p.cfg.Group.Entries(rows[0].Index, rows[len(rows)-1].Index+1, flushChunk); err != nil {
 			if p.superseded(s) {
 				return 0, errSuperseded
 			}
-			return 0, fmt.Errorf("partition: reading entry %d back to flush it: %w", rows[0].index, err)
+			return 0, fmt.Errorf("partition: reading entry %d back to flush it: %w", rows[0].Index, err)
 		}
 	}
 	rows = rows[:len(es)]
 	recs := buf.records[:0]
 	for i := range es {
 		r := &rows[i]
-		if es[i].Index != r.index || es[i].Term != r.term {
-			panic(fmt.Sprintf("partition: entry %d of term %d where %d of term %d is applied", es[i].Index, es[i].Term, r.index, r.term))
+		if es[i].Index != r.Index || es[i].Term != r.Term {
+			panic(fmt.Sprintf("partition: entry %d of term %d where %d of term %d is applied", es[i].Index, es[i].Term, r.Index, r.Term))
 		}
 		var roll []byte
-		if r.roll {
+		if r.Roll {
 			roll, buf.rolls = buf.rolls[0], buf.rolls[1:]
 		} else if i == 0 {
 			roll = buf.first
 		}
-		recs = append(recs, seglog.Record{Index: r.index, Term: r.term, Type: r.typ, Base: r.base, LastDelta: r.delta,
-			MaxTimestamp: r.maxMs, Data: es[i].Data, CRC: dataCRC(&es[i]), Roll: roll})
+		recs = append(recs, seglog.Record{Index: r.Index, Term: r.Term, Type: r.Type, Base: r.Base, LastDelta: r.Delta,
+			MaxTimestamp: r.MaxMs, Data: es[i].Data, CRC: dataCRC(&es[i]), Roll: roll})
 	}
 	buf.records = recs
 	err := s.log.Append(recs)
-	taken := int(s.log.LastIndex() + 1 - rows[0].index) // fewer than given when the disk is full
+	taken := int(s.log.LastIndex() + 1 - rows[0].Index) // fewer than given when the disk is full
 	p.cfg.Group.Lock()
 	defer p.cfg.Group.Unlock()
 	if p.segs.Load() != s {
 		return 0, cmp.Or(err, errSuperseded)
 	}
-	last := rows[0].index + id.Index(taken) - 1
+	last := rows[0].Index + id.Index(taken) - 1
 	p.cfg.Group.SpareLocked(last)
 	return p.dropRows(last), err
 }

@@ -5,6 +5,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/kwire"
+	"ackline/broker/partition/rows"
 	"ackline/broker/seglog"
 )
 
@@ -175,39 +176,39 @@ func (p *Partition) Apply(es []Entry) error {
 }
 
 // take moves the applied state over one entry. data is that of a command, and may be nil for others.
-func (p *Partition) take(r row, info kwire.BatchInfo, data []byte) error {
-	if r.delta == seglog.Control {
-		r.base = p.appliedNext
+func (p *Partition) take(r rows.Row, info kwire.BatchInfo, data []byte) error {
+	if r.Delta == seglog.Control {
+		r.Base = p.appliedNext
 		if err := p.command(data); err != nil {
-			return fmt.Errorf("partition: entry %d: %w", r.index, err)
+			return fmt.Errorf("partition: entry %d: %w", r.Index, err)
 		}
-	} else if r.base != p.appliedNext {
-		return fmt.Errorf("partition: entry %d has base offset %d, its predecessors end at %d", r.index, r.base, p.appliedNext)
+	} else if r.Base != p.appliedNext {
+		return fmt.Errorf("partition: entry %d has base offset %d, its predecessors end at %d", r.Index, r.Base, p.appliedNext)
 	} else {
-		if p.segBytes > 0 && p.segBytes+int64(r.length) > p.segmentBytes {
-			r.roll = true
-			p.rolls[r.index] = p.encodeBase()
+		if p.segBytes > 0 && p.segBytes+int64(r.Length) > p.segmentBytes {
+			r.Roll = true
+			p.rolls[r.Index] = p.encodeBase()
 			p.segBytes = 0
 		}
-		p.segBytes += int64(r.length)
-		p.appliedNext = r.next()
+		p.segBytes += int64(r.Length)
+		p.appliedNext = r.Next()
 		if info.ProducerID >= 0 {
-			p.producers.note(info, r.index, r.base, r.index)
+			p.producers.note(info, r.Index, r.Base, r.Index)
 		}
 	}
-	p.applied, p.appliedTerm = r.index, r.term
+	p.applied, p.appliedTerm = r.Index, r.Term
 	if p.high < p.appliedNext {
 		p.high = p.appliedNext
 	}
 	if p.committed < p.applied {
 		p.committed = p.applied
 	}
-	if p.rows.n == 0 {
+	if p.rows.Len() == 0 {
 		p.cfg.Dirty()
 	}
-	p.rows.push(r)
+	p.rows.Push(r)
 	before := p.rowBytes
-	p.rowBytes += int64(r.length)
+	p.rowBytes += int64(r.Length)
 	if before < p.cfg.FlushBytes && p.rowBytes >= p.cfg.FlushBytes {
 		p.cfg.Large()
 	}
@@ -215,8 +216,8 @@ func (p *Partition) take(r row, info kwire.BatchInfo, data []byte) error {
 }
 
 // describe reads what the partition needs to know of an entry.
-func (p *Partition) describe(e *Entry) (row, kwire.BatchInfo, error) {
-	r := row{index: e.Index, term: e.Term, typ: e.Type, length: int32(len(e.Data)), delta: seglog.Control, maxMs: seglog.NoTimestamp}
+func (p *Partition) describe(e *Entry) (rows.Row, kwire.BatchInfo, error) {
+	r := rows.Row{Index: e.Index, Term: e.Term, Type: e.Type, Length: int32(len(e.Data)), Delta: seglog.Control, MaxMs: seglog.NoTimestamp}
 	if !isData(e) {
 		return r, kwire.BatchInfo{ProducerID: -1}, nil
 	}
@@ -224,7 +225,7 @@ func (p *Partition) describe(e *Entry) (row, kwire.BatchInfo, error) {
 		return r, kwire.BatchInfo{}, fmt.Errorf("partition: entry %d is a record batch of %d bytes, shorter than its header", e.Index, len(e.Data))
 	}
 	info := kwire.PeekBatch(e.Data)
-	r.base, r.delta, r.maxMs = id.Offset(info.Base), info.LastDelta, info.MaxTimestamp
+	r.Base, r.Delta, r.MaxMs = id.Offset(info.Base), info.LastDelta, info.MaxTimestamp
 	return r, info, nil
 }
 

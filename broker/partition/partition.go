@@ -20,6 +20,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/kwire"
+	"ackline/broker/partition/rows"
 	"ackline/broker/partition/waiter"
 	"ackline/broker/wal"
 )
@@ -118,7 +119,7 @@ type Partition struct {
 	waiting     []*Ack     // in index order
 	late        []*Ack     // duplicates that wait for their original, in any order
 
-	rows     rowList // applied and not flushed, from flushed+1
+	rows     rows.List // applied and not flushed, from flushed+1
 	rowBytes int64
 	rolls    map[id.Index][]byte // base states of rows at which a segment starts
 	flushed  id.Index
@@ -144,20 +145,6 @@ type decision struct {
 	base  id.Offset
 	next  id.Offset
 }
-
-// row is what is kept of an applied entry until it is flushed; its data is in the group's log.
-type row struct {
-	index  id.Index
-	term   id.Term
-	typ    uint8
-	base   id.Offset // of a control entry: the next offset
-	delta  int32     // seglog.Control for a control entry
-	maxMs  int64
-	length int32
-	roll   bool // a segment starts here, with the base state that rolls has
-}
-
-func (r *row) next() id.Offset { return r.base + id.Offset(r.delta) + 1 }
 
 // Ack is a producer's wait for one batch. It belongs to the partition from Append until Deliver.
 type Ack struct {

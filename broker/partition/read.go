@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"ackline/broker/id"
+	"ackline/broker/partition/rows"
 	"ackline/broker/partition/waiter"
 	"ackline/broker/seglog"
 )
@@ -64,20 +65,20 @@ func (p *Partition) readOnce(dst []byte, from id.Offset, maxBytes int, strict bo
 		dst, err := p.readSegments(dst, segs, from, maxBytes, strict)
 		return dst, b, err
 	}
-	j, size := i, 0
-	for ; j < p.rows.n; j++ {
-		n := p.rows.at(j).dataBytes()
+	lo := p.rows.At(i).Index
+	hi, size := lo, 0
+	for r := range p.rows.From(i) {
+		n := r.DataBytes()
 		if size+n > maxBytes && (size > 0 || strict) {
 			break
 		}
-		size += n
+		hi, size = r.Index+1, size+n
 	}
-	if i == j {
+	if lo == hi {
 		p.cfg.Group.Unlock()
 		return dst, b, nil
 	}
-	lo, hi := p.rows.at(i).index, p.rows.at(j-1).index+1
-	es := p.cfg.Group.CachedLocked(make([]Entry, 0, min(j-i, 1024)), lo, hi)
+	es := p.cfg.Group.CachedLocked(make([]Entry, 0, min(hi-lo, 1024)), lo, hi)
 	p.cfg.Group.Unlock()
 	if len(es) == 0 {
 		var err error
@@ -127,18 +128,11 @@ func (p *Partition) readSegments(dst []byte, s *segments, from id.Offset, maxByt
 
 // rowOf finds the row whose batch holds an offset; false when it is below all rows.
 func (p *Partition) rowOf(o id.Offset) (int, bool) {
-	if p.rows.n == 0 || o < p.rows.at(0).base {
+	if p.rows.Len() == 0 || o < p.rows.At(0).Base {
 		return 0, false
 	}
-	i := p.rows.search(func(r *row) bool { return r.next() > o })
-	return i, i < p.rows.n
-}
-
-func (r *row) dataBytes() int {
-	if r.delta == seglog.Control {
-		return 0
-	}
-	return int(r.length)
+	i := p.rows.Search(func(r rows.Row) bool { return r.Next() > o })
+	return i, i < p.rows.Len()
 }
 
 // OffsetForTime returns the base offset and the greatest timestamp of the first readable batch that holds a timestamp of
@@ -150,7 +144,7 @@ func (p *Partition) OffsetForTime(ms int64) (id.Offset, int64, bool, error) {
 		p.cfg.Group.Unlock()
 		return 0, 0, false, checkBounds(b, b.Start, Leader)
 	}
-	rows, segs := p.rows.snapshot(), p.segs.Load()
+	rows, segs := p.rows.Snapshot(), p.segs.Load()
 	p.cfg.Group.Unlock()
 	if segs.log != nil {
 		o, t, ok, err := segs.log.OffsetForTimeFrom(b.Start, ms)
@@ -162,8 +156,8 @@ func (p *Partition) OffsetForTime(ms int64) (id.Offset, int64, bool, error) {
 		}
 	}
 	for r := range rows {
-		if r.delta != seglog.Control && r.maxMs >= ms && r.next() > b.Start {
-			return r.base, r.maxMs, true, nil
+		if r.Delta != seglog.Control && r.MaxMs >= ms && r.Next() > b.Start {
+			return r.Base, r.MaxMs, true, nil
 		}
 	}
 	return 0, 0, false, nil
@@ -172,14 +166,14 @@ func (p *Partition) OffsetForTime(ms int64) (id.Offset, int64, bool, error) {
 // MaxTimestamp returns the greatest timestamp of the readable batches and the base offset of the first batch that has it.
 func (p *Partition) MaxTimestamp() (id.Offset, int64, bool, error) {
 	p.cfg.Group.Lock()
-	rows, segs := p.rows.snapshot(), p.segs.Load()
+	rows, segs := p.rows.Snapshot(), p.segs.Load()
 	p.cfg.Group.Unlock()
 	greatest := seglog.NoTimestamp
 	if segs.log != nil {
 		greatest = segs.log.MaxTimestamp()
 	}
 	for r := range rows {
-		greatest = max(greatest, r.maxMs)
+		greatest = max(greatest, r.MaxMs)
 	}
 	if greatest == seglog.NoTimestamp {
 		return 0, 0, false, nil
@@ -192,11 +186,11 @@ func (p *Partition) MaxTimestamp() (id.Offset, int64, bool, error) {
 func (p *Partition) EndOfTerm(t id.Term) (term id.Term, end id.Offset, known bool, err error) {
 	p.cfg.Group.Lock()
 	b, segs := p.boundsLocked(), p.segs.Load()
-	i := p.rows.search(func(r *row) bool { return r.term > t })
+	i := p.rows.Search(func(r rows.Row) bool { return r.Term > t })
 	if i > 0 {
-		term, end = p.rows.at(i-1).term, p.appliedNext
-		if i < p.rows.n {
-			end = p.rows.at(i).base
+		term, end = p.rows.At(i-1).Term, p.appliedNext
+		if i < p.rows.Len() {
+			end = p.rows.At(i).Base
 		}
 	}
 	p.cfg.Group.Unlock()

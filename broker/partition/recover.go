@@ -5,6 +5,7 @@ import (
 
 	"ackline/broker/id"
 	"ackline/broker/kwire"
+	"ackline/broker/partition/rows"
 	"ackline/broker/seglog"
 )
 
@@ -32,7 +33,7 @@ func (r *recovering) changed(e *Entry) {
 }
 
 type recovered struct {
-	row  row
+	row  rows.Row
 	info kwire.BatchInfo
 	data []byte // of a command
 }
@@ -56,12 +57,12 @@ func (p *Partition) Recover(es []Entry) error {
 		}
 		at := 0
 		if len(rec.entries) > 0 {
-			at = int(e.Index) - int(rec.entries[0].row.index)
+			at = int(e.Index) - int(rec.entries[0].row.Index)
 		}
 		// Below what came before: of the group's records only the newer had been left, and now come Reclaim's copies of all.
 		if at = max(at, 0); at > len(rec.entries) {
 			return fmt.Errorf("partition: the WAL passes entry %d where %d to %d came before", e.Index,
-				rec.entries[0].row.index, int(rec.entries[0].row.index)+len(rec.entries)-1)
+				rec.entries[0].row.Index, int(rec.entries[0].row.Index)+len(rec.entries)-1)
 		}
 		rec.entries = append(rec.entries[:at], d)
 	}
@@ -74,7 +75,7 @@ func (p *Partition) Recover(es []Entry) error {
 func (p *Partition) RecoverCommit(commit id.Index) error {
 	rec := &p.recovering
 	n := 0
-	for n < len(rec.entries) && rec.entries[n].row.index == p.applied+1 && rec.entries[n].row.index <= commit {
+	for n < len(rec.entries) && rec.entries[n].row.Index == p.applied+1 && rec.entries[n].row.Index <= commit {
 		d := &rec.entries[n]
 		if err := p.take(d.row, d.info, d.data); err != nil {
 			return err
@@ -96,7 +97,7 @@ func (p *Partition) RecoverCheckpoint(payload []byte) error {
 		return fmt.Errorf("partition: a checkpoint at %d behind one at %d", base.Index, p.flushed)
 	}
 	n := 0
-	for n < len(rec.entries) && rec.entries[n].row.index <= base.Index {
+	for n < len(rec.entries) && rec.entries[n].row.Index <= base.Index {
 		n++
 	}
 	rec.entries = rec.entries[:copy(rec.entries, rec.entries[n:])]
@@ -119,16 +120,13 @@ func (p *Partition) RecoverCheckpoint(payload []byte) error {
 
 // dropRows forgets the rows up to an index: the segments hold them.
 func (p *Partition) dropRows(upTo id.Index) (bytes int64) {
-	n := p.rows.upTo(upTo)
-	for i := range n {
-		r := p.rows.at(i)
-		bytes += int64(r.length)
-		if r.roll {
-			delete(p.rolls, r.index)
+	p.rows.Drop(p.rows.UpTo(upTo), func(r rows.Row) {
+		bytes += int64(r.Length)
+		if r.Roll {
+			delete(p.rolls, r.Index)
 		}
-	}
+	})
 	p.rowBytes -= bytes
-	p.rows.drop(n)
 	return bytes
 }
 
@@ -148,8 +146,8 @@ func (p *Partition) Open(log *seglog.Log) error {
 	if last := log.LastIndex(); last != p.flushed {
 		return fmt.Errorf("partition: the segments end at index %d, the checkpoint at %d", last, p.flushed)
 	}
-	if rest := p.recovering.entries; len(rest) > 0 && rest[0].row.index != p.applied+1 {
-		return fmt.Errorf("partition: the WAL goes on with entry %d behind the applied index %d", rest[0].row.index, p.applied)
+	if rest := p.recovering.entries; len(rest) > 0 && rest[0].row.Index != p.applied+1 {
+		return fmt.Errorf("partition: the WAL goes on with entry %d behind the applied index %d", rest[0].row.Index, p.applied)
 	}
 	st, err := startOf(log)
 	if err == nil && p.flushed > 0 && log.FirstIndex() > p.flushed {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"ackline/broker/id"
+	"ackline/broker/partition/rows"
 	"ackline/broker/seglog"
 )
 
@@ -119,7 +120,7 @@ func (p *Partition) RestoreLocked(index id.Index, term id.Term, conf, payload []
 	p.applied, p.appliedTerm, p.appliedNext, p.logStart = index, term, base.Next, max(base.LogStart, base.Next)
 	p.committed, p.high, p.segmentBytes, p.segBytes = index, base.Next, base.SegmentBytes, 0
 	p.decided, p.decidedNext, p.decidedSize = p.decided[:0], base.Next, 0
-	p.rows, p.rowBytes, p.rolls = rowList{}, 0, map[id.Index][]byte{}
+	p.rows, p.rowBytes, p.rolls = rows.List{}, 0, map[id.Index][]byte{}
 	p.flushed, p.start, p.again = index, st, 0
 	later := slices.IndexFunc(p.confs, func(c confAt) bool { return c.at > index }) // of a snapshot that is on its way
 	if later < 0 {

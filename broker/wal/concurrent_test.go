@@ -121,6 +121,9 @@ func (c *client) run(t *testing.T, n int) {
 		c.append(append(fmt.Appendf(nil, "group %d entry %d ", c.group, i+1), bulk...))
 		if i%7 == 6 {
 			from := c.w.First(c.group)
+			if from > c.next {
+				continue // it waited for long, and the last checkpoint covers its entry
+			}
 			es, err := c.w.Entries(c.group, from, c.next+1, 1<<20)
 			if err != nil || es[0].Index != from || len(es) != int(c.next+1-from) {
 				t.Errorf("group %d: %d entries from %d to %d: %v", c.group, len(es), from, c.next, err)

@@ -23,6 +23,7 @@ var (
 type index struct {
 	mu     sync.RWMutex
 	groups map[id.GroupID]*group
+	spare  spareSpans
 	last   id.LSN // of the last batch that was applied
 	end    id.LSN // behind it
 	// replaying is set while recovery applies batches: the first records that it sees of a group may refer to ones that
@@ -39,9 +40,8 @@ type group struct {
 	base    base
 	baseLSN id.LSN
 
-	first   id.Index // of entries[0]; when there are none, of the one to come
-	entries []location
-	bytes   int64 // of the entries' data
+	first   id.Index // of entries; when there are none, of the one to come
+	entries places
 
 	tombstone id.LSN // not 0: the group was deleted, and nothing else is set
 	changed   id.LSN // the last batch that had a record of the group
@@ -55,17 +55,7 @@ type base struct {
 	payload  []byte
 }
 
-// location is where one entry lies.
-type location struct {
-	batch  id.LSN
-	term   id.Term
-	off    uint32 // of the data, in the batch
-	length uint32
-	crc    uint32
-	typ    uint8
-}
-
-func (g *group) last() id.Index { return g.first + id.Index(len(g.entries)) - 1 }
+func (g *group) last() id.Index { return g.first + id.Index(g.entries.n) - 1 }
 
 // oldest is the LSN of the first batch that the group still needs.
 func (g *group) oldest() id.LSN {
@@ -75,9 +65,8 @@ func (g *group) oldest() id.LSN {
 			o = min(o, l)
 		}
 	}
-	// A suffix is replaced by later records, so that the first entry is the oldest.
-	if len(g.entries) > 0 {
-		o = min(o, g.entries[0].batch)
+	if g.entries.n > 0 {
+		o = min(o, g.entries.oldest())
 	}
 	return o
 }
@@ -128,7 +117,8 @@ func (x *index) record(lsn id.LSN, r *ring.Record) error {
 		return x.checkpoint(g, lsn, r)
 	case ring.Snapshot:
 		g.setBase(lsn, r)
-		g.entries, g.bytes, g.first = g.entries[:0], 0, r.Index+1
+		g.entries.cut(0, &x.spare)
+		g.first = r.Index + 1
 	}
 	return nil
 }
@@ -152,24 +142,17 @@ func (x *index) checkpoint(g *group, lsn id.LSN, r *ring.Record) error {
 	if r.Index < g.base.index {
 		return fmt.Errorf("group %d: checkpoint at %d behind one at %d", r.Group, r.Index, g.base.index)
 	}
-	if r.Index > g.last() && !x.replaying && len(g.entries) > 0 {
+	if r.Index > g.last() && !x.replaying && g.entries.n > 0 {
 		return fmt.Errorf("group %d: checkpoint at %d of a log that ends at %d", r.Group, r.Index, g.last())
 	}
 	g.setBase(lsn, r)
 	if r.Index < g.first {
-		if len(g.entries) == 0 {
+		if g.entries.n == 0 {
 			g.first = r.Index + 1
 		}
 		return nil
 	}
-	n := min(int(r.Index-g.first)+1, len(g.entries))
-	for i := range g.entries[:n] {
-		g.bytes -= int64(g.entries[i].length)
-	}
-	g.entries = g.entries[:copy(g.entries, g.entries[n:])]
-	if cap(g.entries) > 1024 && len(g.entries) < cap(g.entries)/8 {
-		g.entries = slices.Clone(g.entries) // the peak of one group must not stay for good, times a thousand groups
-	}
+	g.entries.drop(min(int(r.Index-g.first)+1, g.entries.n), &x.spare)
 	g.first = r.Index + 1
 	return nil
 }
@@ -178,16 +161,13 @@ func (x *index) addEntries(g *group, lsn id.LSN, r *ring.Record) error {
 	switch first, next := r.Index, g.last()+1; {
 	case first <= g.base.index:
 		return fmt.Errorf("group %d: entry %d at or below the checkpoint at %d", r.Group, first, g.base.index)
-	case first > next && (!x.replaying || len(g.entries) > 0):
+	case first > next && (!x.replaying || g.entries.n > 0):
 		return fmt.Errorf("group %d: entry %d where %d belongs", r.Group, first, next)
 	case first > next, first < g.first:
-		g.entries, g.bytes, g.first = g.entries[:0], 0, first
+		g.entries.cut(0, &x.spare)
+		g.first = first
 	case first < next:
-		keep := int(first - g.first)
-		for i := range g.entries[keep:] {
-			g.bytes -= int64(g.entries[keep+i].length)
-		}
-		g.entries = g.entries[:keep]
+		g.entries.cut(int(first-g.first), &x.spare)
 	}
 	w := r.Entries()
 	for {
@@ -195,8 +175,7 @@ func (x *index) addEntries(g *group, lsn id.LSN, r *ring.Record) error {
 		if err != nil || !ok {
 			return err
 		}
-		g.entries = append(g.entries, location{lsn, e.Term, uint32(e.Off), uint32(len(e.Data)), e.CRC, e.Type})
-		g.bytes += int64(len(e.Data))
+		g.entries.push(e.Index, location{lsn, e.Term, uint32(e.Off), uint32(len(e.Data)), e.CRC, e.Type}, &x.spare)
 	}
 }
 
@@ -285,5 +264,5 @@ func (w *WAL) Term(g id.GroupID, i id.Index) (id.Term, error) {
 	case i < gr.first:
 		return 0, fmt.Errorf("%w: group %d, entry %d", ErrCompacted, g, i)
 	}
-	return gr.entries[i-gr.first].term, nil
+	return gr.entries.get(i).term, nil
 }

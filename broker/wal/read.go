@@ -48,13 +48,7 @@ func (x *index) locate(g id.GroupID, lo, hi id.Index, maxBytes int) ([]location,
 	case lo < gr.first:
 		return nil, fmt.Errorf("%w: group %d, entry %d < %d", ErrCompacted, g, lo, gr.first)
 	}
-	all := gr.entries[lo-gr.first : hi-gr.first]
-	n, size := 1, int64(all[0].length)
-	for n < len(all) && size+int64(all[n].length) <= int64(maxBytes) {
-		size += int64(all[n].length)
-		n++
-	}
-	return slices.Clone(all[:n]), nil
+	return gr.entries.collect(lo, int(hi-lo), int64(maxBytes)), nil
 }
 
 // A read takes the entries that lie within runBytes of each other, what is between them included.

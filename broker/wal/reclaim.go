@@ -3,6 +3,7 @@ package wal
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -155,7 +156,7 @@ func (x *index) pins() []pin {
 // cost bounds the bytes of a batch that holds the group's live records and nothing else.
 func (g *group) cost() int64 {
 	const fixed = ring.HeaderSize + 3*(ring.RecordHeaderSize+64)
-	return fixed + int64(len(g.base.payload)) + g.bytes + int64(len(g.entries))*(ring.EntryHeaderSize+8)
+	return fixed + int64(len(g.base.payload)) + g.entries.bytes + int64(g.entries.n)*(ring.EntryHeaderSize+8)
 }
 
 // move writes the records of the first groups of pins again, as many as make an ordinary batch, and returns how many. A group
@@ -213,10 +214,11 @@ func (w *WAL) load(n id.GroupID) (moved, error) {
 			return moved{group: n}, nil
 		}
 		m := moved{group: n, changed: g.changed, state: *g}
-		m.state.entries = slices.Clone(g.entries)
+		m.state.entries.spans = nil // the lock's
+		locs := g.entries.collect(g.first, g.entries.n, math.MaxInt64)
 		w.index.mu.RUnlock()
 		var err error
-		m.entries, err = readEntries(w.file, n, m.state.first, m.state.entries)
+		m.entries, err = readEntries(w.file, n, m.state.first, locs)
 		if err == nil || w.index.unchanged(&m) {
 			return m, err
 		}

@@ -13,13 +13,14 @@ import (
 
 // filler appends entries of one record batch each, some to a WAL batch.
 type filler struct {
+	group id.GroupID
 	next  id.Index
 	batch []byte
 	each  int
 }
 
 func (f *filler) Collect(b *wal.Batch) {
-	b.HardState(2, 2, wal.HardState{Term: 1, Vote: 2, Commit: f.next - 1})
+	b.HardState(f.group, 2, wal.HardState{Term: 1, Vote: 2, Commit: f.next - 1})
 	es := make([]wal.Entry, f.each)
 	for i := range es {
 		data := append([]byte(nil), f.batch...)
@@ -27,7 +28,7 @@ func (f *filler) Collect(b *wal.Batch) {
 		es[i] = wal.Entry{Index: f.next, Term: 1, Data: data}
 		f.next++
 	}
-	b.Entries(2, 2, es)
+	b.Entries(f.group, 2, es)
 }
 
 func (f *filler) Durable(id.LSN) {}
@@ -44,7 +45,7 @@ func replayFixture(tb testing.TB, perBatch int) wal.Options {
 	for i := range 8 { // no producer
 		batch[43+i] = 0xFF
 	}
-	f := &filler{next: 1, batch: batch, each: perBatch}
+	f := &filler{group: 2, next: 1, batch: batch, each: perBatch}
 	for f.next <= 10_000 {
 		w.Signal(f)
 		w.Drive()
