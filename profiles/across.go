@@ -28,6 +28,9 @@ const (
 func (s *Suite) estimateLoss(sc Scenario) time.Duration {
 	w, longest := &sc.Workload, s.TopologyOf(sc).LongestTrip()
 	each := regionTakeOver + regionBack + regionTrips*longest + w.Pause() + w.Rest()
+	if w.LibraryClient {
+		each += takeOver
+	}
 	return placementOverhead + 2*max(calibrationTime, CalibrationTrips*longest) + w.Quiet() + time.Duration(w.Incidents())*each
 }
 
@@ -67,7 +70,8 @@ func (w *Workload) validateAcross(want func(ok bool, format string, args ...any)
 		want(n.value >= 0 && n.value <= mostIncidents && (n.value == 0 || w.Kind == RegionLoss), "%s = %d: want 0 to %d, and 0 but in a region-loss", n.name, n.value, mostIncidents)
 	}
 	want(w.Kind != LineRate || w.Arrivals == Closed && w.Partitions == 1 && w.Batched(), "a line-rate workload wants closed arrivals, one partition and more than one record in a request")
-	want(w.Kind != RegionLoss || w.Incidents() > 0, "a region-loss without an incident: one of leader_region_incidents, other_region_incidents and "+
-		"one_way_region_incidents wants to be more than 0")
+	want(w.Kind != RegionLoss || w.Incidents() > 0, "a region-loss without an incident: one of leader_region_incidents, other_region_incidents, "+
+		"one_way_region_incidents and slow_disk_incidents wants to be more than 0")
+	want(!w.LibraryClient || w.Kind == RegionLoss, "library_client: belongs to a region-loss, this is %s", w.Kind)
 	want(w.Kind != RegionLoss || w.ProbeRatePerSecond > 0, "probe_rate_per_second = %v: the loss of a region is seen by a probe", w.ProbeRatePerSecond)
 }

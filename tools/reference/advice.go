@@ -103,6 +103,7 @@ var advice = map[string]string{
 	"workload.partition_incidents":      "the distribution is to be narrower, of leaders that nobody reaches",
 	"workload.one_way_incidents":        "the same, of leaders that only speak or only hear",
 	"workload.slow_disk_incidents":      "the same, of leaders whose disk is slow; it needs root",
+	"workload.library_client":           "what clients feel matters that nobody set up; each incident takes six seconds more",
 	"workload.leader_region_incidents":  "the distribution is to be narrower, of losses of the region that leads: 20 for a verdict",
 	"workload.other_region_incidents":   "the same, of the region that follows nearest to it",
 	"workload.one_way_region_incidents": "the same, of a region that leads and only speaks or only hears",

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"strconv"
 	"sync"
@@ -87,6 +88,13 @@ func Open(cfg client.Config, cl *cluster.Cluster, topic cluster.Topic, p *frame.
 		kgo.MaxBufferedRecords(max(10_000, 2*cfg.InFlight)),
 	}
 	opts = append(opts, cl.Papers().Options()...)
+	if way := cl.Way(); way != nil { // not with TLS, which the library refuses to set up on somebody else's connection
+		opts = append(opts, kgo.Dialer(func(ctx context.Context, _, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			return way.Conn(ctx, addr)
+		}))
+	}
 	if defaults {
 		k.name = "kgo-default"
 	} else {
@@ -416,4 +424,6 @@ const (
 	tickNS = int64(50 * time.Millisecond)
 	// retryEvery is the pause between two attempts.
 	retryEvery = 10 * time.Millisecond
+	// dialTimeout is the library's own, which it leaves to whoever connects for it.
+	dialTimeout = 10 * time.Second
 )

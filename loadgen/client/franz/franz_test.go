@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -115,6 +116,42 @@ func TestKgo(t *testing.T) {
 	_, cl, top := setup(t, 1, 1)
 	if _, err := Open(client.Config{RecordsPerRequest: 2}, cl, top, frame.NewPayloads(1, 100), false); err == nil {
 		t.Error("two records per request were accepted")
+	}
+}
+
+// Every connection goes the cluster's way, to the seed and to where Metadata says.
+func TestKgoGoesTheClustersWay(t *testing.T) {
+	_, cl, top := setup(t, 1, 1)
+	closed := errors.New("no way there")
+	for _, want := range []error{nil, closed} {
+		var walked atomic.Int32
+		cl.Through(func(addr string, connect func(at string) error) error {
+			walked.Add(1)
+			if want != nil {
+				return want
+			}
+			return connect(addr)
+		})
+		k, err := Open(client.Config{InFlight: 1, Timeout: time.Second}, cl, top, frame.NewPayloads(1, 100), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := k.Workers()[0]
+		if want == nil {
+			check(t, drive(t, w, 1), 1)
+		} else {
+			w.Submit(pace.Now(), pace.Now())
+			for w.InFlight() > 0 {
+				_ = w.Wait(pace.Now()+1e8, func(op *client.Op) {
+					if op.Err == nil {
+						t.Error("a record got there although no way led there")
+					}
+				})
+			}
+		}
+		if k.Close(); walked.Load() < 1 {
+			t.Error("nobody asked for the way")
+		}
 	}
 }
 

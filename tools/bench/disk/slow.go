@@ -50,8 +50,8 @@ func (s Slow) Down(pid int) (undo func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	group := filepath.Join(top, fmt.Sprintf("ackline-slow-%d-%d", os.Getpid(), pid))
-	if err := os.Mkdir(group, 0o755); err != nil {
+	group, err := os.MkdirTemp(top, fmt.Sprintf("ackline-slow-%d-", pid)) // others may be asking, too
+	if err != nil {
 		return nil, err
 	}
 	undo = func() error {

@@ -65,6 +65,9 @@ type Result struct {
 	Timeline  *record.Timeline
 }
 
+// LibraryApart is Config.Apart with a Library: a little more than franz-go with its defaults lets pass between two requests for metadata.
+const LibraryApart = 5500 * time.Millisecond
+
 // poll is how often it is looked whether writes are acknowledged again.
 const poll = 2 * time.Millisecond
 

@@ -3,7 +3,6 @@ package launch
 import (
 	"context"
 	"errors"
-	"time"
 
 	"ackline/loadgen/cluster"
 	"ackline/tools/bench/disk"
@@ -17,9 +16,6 @@ import (
 
 // ballast is the topic whose partitions the node that goes away leads beside the one that is written to.
 const ballast = "ballast"
-
-// apart is a little more than franz-go with its defaults lets pass between two requests for metadata.
-const apart = 5500 * time.Millisecond
 
 // failover measures for how long nobody can write when the node that leads goes away.
 func (l *launch) failover(ctx context.Context) error {
@@ -54,8 +50,8 @@ func (l *launch) failover(ctx context.Context) error {
 			}
 			defer func() { err = errors.Join(err, probes[i].Close()) }()
 		}
-		found, err := failover.Run(ctx, failover.Config{Nodes: &harm.Cluster{Nodes: l.nodes(b), Links: links, Disk: l.slow()},
-			Tuned: probes[0], Library: probes[1], Counts: counts, PauseFor: w.Pause(), Limit: w.ProbeLimit(), Quiet: w.Quiet(), Apart: apart, Rest: w.Rest(),
+		found, err := failover.Run(ctx, failover.Config{Nodes: &harm.Cluster{Nodes: l.nodes(b), Links: links, Disk: l.SlowDisk()},
+			Tuned: probes[0], Library: probes[1], Counts: counts, PauseFor: w.Pause(), Limit: w.ProbeLimit(), Quiet: w.Quiet(), Apart: failover.LibraryApart, Rest: w.Rest(),
 			Seed: l.sub(6), Step: l.step})
 		if err != nil {
 			return err
@@ -68,21 +64,27 @@ func (l *launch) failover(ctx context.Context) error {
 	})
 }
 
-// slow is how the disk gets slow for one node.
-func (l *launch) slow() disk.Slow {
-	return disk.Slow{Root: "/", Device: l.Device, WritesPerSecond: l.Scenario.Workload.SlowWritesPerSecond}
+// SlowDisk is how the disk gets slow for one node.
+func (p *Plan) SlowDisk() disk.Slow {
+	return disk.Slow{Root: "/", Device: p.Device, WritesPerSecond: p.Scenario.Workload.SlowWritesPerSecond}
 }
 
-// incidents is how many there are of each sort. Where a disk cannot be made slow, there are none of that sort, and the record says so.
+// SlowDisks is how many incidents of a slow disk there are. Where a disk cannot be made slow, there are none, and the record says so.
+func (p *Plan) SlowDisks(r *record.Launch) int {
+	n := p.Scenario.Workload.SlowDiskIncidents
+	if n == 0 {
+		return 0
+	}
+	if err := p.SlowDisk().Permitted(); err != nil {
+		r.Notes = append(r.Notes, "there is no slow-disk incident: "+err.Error())
+		return 0
+	}
+	return n
+}
+
+// incidents is how many there are of each sort.
 func (l *launch) incidents() map[record.IncidentSort]int {
 	w := l.Scenario.Workload
-	counts := map[record.IncidentSort]int{record.Kill: w.KillIncidents, record.Pause: w.PauseIncidents, record.Stop: w.StopIncidents, record.Cut: w.PartitionIncidents,
-		record.Mute: w.OneWayIncidents, record.Deaf: w.OneWayIncidents, record.Slow: w.SlowDiskIncidents}
-	if w.SlowDiskIncidents > 0 {
-		if err := l.slow().Permitted(); err != nil {
-			counts[record.Slow] = 0
-			l.Rec.Notes = append(l.Rec.Notes, "there is no slow-disk incident: "+err.Error())
-		}
-	}
-	return counts
+	return map[record.IncidentSort]int{record.Kill: w.KillIncidents, record.Pause: w.PauseIncidents, record.Stop: w.StopIncidents, record.Cut: w.PartitionIncidents,
+		record.Mute: w.OneWayIncidents, record.Deaf: w.OneWayIncidents, record.Slow: l.SlowDisks(l.Rec)}
 }

@@ -4,10 +4,11 @@
 // leader is elected follows from the distances (nearly five round trips), so a cluster that is far apart is slower to help itself, and a
 // time-out that is longer than it must be is an outage that is. What users see is the gap in acknowledged writes: a client that is set up for
 // failovers writes at an even rate from a region that survives, finds the new leader across the distance, and must not lose what it was promised.
+// Beside it writes, if the workload says so, franz-go as people use it.
 //
 // Who leads, who follows and where the client is follows from the distances (seats). What happens is package failover's; the faults are the lab's.
 // A region is lost whole: what its brokers say to others and what clients elsewhere say to them. It comes back, and leads again
-// before the next incident: always the same one is lost.
+// before the next incident: always the same one is lost. A leader whose disk is slow is no loss: nothing is cut, and it need not move.
 package loss
 
 import (
@@ -19,9 +20,9 @@ import (
 	"time"
 
 	"ackline/loadgen/cluster"
-	"ackline/profiles"
 	"ackline/profiles/region"
 	"ackline/tools/bench/across"
+	"ackline/tools/bench/disk"
 	"ackline/tools/bench/failover"
 	"ackline/tools/bench/launch"
 	"ackline/tools/bench/outage"
@@ -76,7 +77,7 @@ func (l *trip) open(ctx context.Context) (err error) {
 	}
 	l.Rec.Notes = append(l.Rec.Notes, fmt.Sprintf("the leader is on %s, the region that follows and is lost is that of %s, the client is on %s",
 		l.Net.Called(l.seats.lead), l.Net.Called(l.seats.follow), l.Net.Called(l.seats.client)))
-	l.nodes = &nodes{Nodes: l.Nodes(topic), net: l.Net, seats: l.seats, settle: l.Scenario.Workload.Rest() / 2}
+	l.nodes = &nodes{Nodes: l.Nodes(topic), net: l.Net, seats: l.seats, settle: l.Scenario.Workload.Rest() / 2, disk: l.SlowDisk()}
 	c, err := cluster.New(l.Brokers.Addrs(), l.Scenario.Workload.Timeout())
 	if err != nil {
 		return err
@@ -106,14 +107,21 @@ func (l *trip) measure(ctx context.Context) (err error) {
 		return err
 	}
 	w := l.Scenario.Workload
+	c := failover.Config{Nodes: l.nodes, Whom: l.nodes.whom, Counts: l.counts(), PauseFor: w.Pause(), Limit: w.ProbeLimit(), Quiet: w.Quiet(), Rest: w.Rest(),
+		Seed: l.Sub(6), Step: l.Step}
 	out := l.outage()
-	users, err := out.Open(ctx, probe.Tuned, l.Brokers.Addrs())
-	if err != nil {
+	if c.Tuned, err = out.Open(ctx, probe.Tuned, l.Brokers.Addrs()); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, users.Close()) }()
-	found, err := failover.Run(ctx, failover.Config{Nodes: l.nodes, Whom: l.nodes.whom, Tuned: users, Counts: Counts(w), PauseFor: w.Pause(), Limit: w.ProbeLimit(),
-		Quiet: w.Quiet(), Rest: w.Rest(), Seed: l.Sub(6), Step: l.Step})
+	defer func() { err = errors.Join(err, c.Tuned.Close()) }()
+	if w.LibraryClient {
+		c.Apart = failover.LibraryApart
+		if c.Library, err = out.Open(ctx, probe.Library, l.Brokers.Addrs()); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.Library.Close()) }()
+	}
+	found, err := failover.Run(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -125,10 +133,11 @@ func (l *trip) measure(ctx context.Context) (err error) {
 	return l.check(ctx, out)
 }
 
-// Counts is how many incidents there are of each sort.
-func Counts(w profiles.Workload) map[record.IncidentSort]int {
+// counts is how many incidents there are of each sort.
+func (l *trip) counts() map[record.IncidentSort]int {
+	w := l.Scenario.Workload
 	return map[record.IncidentSort]int{record.LeaderRegion: w.LeaderRegionIncidents, record.OtherRegion: w.OtherRegionIncidents,
-		record.RegionMute: w.OneWayRegionIncidents, record.RegionDeaf: w.OneWayRegionIncidents}
+		record.RegionMute: w.OneWayRegionIncidents, record.RegionDeaf: w.OneWayRegionIncidents, record.Slow: l.SlowDisks(l.Rec)}
 }
 
 // conclude fills the record with what was seen.
@@ -159,7 +168,8 @@ type nodes struct {
 	target.Nodes
 	net       *across.Network
 	seats     seats
-	settle    time.Duration   // after the lead has moved: what happens next is to happen to clients that know it
+	settle    time.Duration // after the lead has moved: what happens next is to happen to clients that know it
+	disk      disk.Slow
 	elections []time.Duration // the time-outs that were in force whenever the leader was asked for
 }
 
@@ -188,7 +198,7 @@ func (n *nodes) whom(s record.IncidentSort, lead int) int {
 	return lead
 }
 
-// Harm cuts the region of node i off. What it returns heals the network.
+// Harm cuts the region of node i off, or makes its disk slow. What it returns undoes that.
 func (n *nodes) Harm(s record.IncidentSort, i int) (undo func() error, err error) {
 	name := n.net.T.Hosts[i].Region
 	switch s {
@@ -207,6 +217,8 @@ func (n *nodes) Harm(s record.IncidentSort, i int) (undo func() error, err error
 			}
 		}
 		return n.net.Lab.HealAll, err
+	case record.Slow:
+		return n.disk.Down(n.Nodes.Nodes[i].PID())
 	}
 	return nil, fmt.Errorf("a region is not harmed by %q", s)
 }

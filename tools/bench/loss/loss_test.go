@@ -1,6 +1,7 @@
 package loss
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -8,28 +9,50 @@ import (
 	"ackline/profiles"
 	"ackline/profiles/region"
 	"ackline/tools/bench/acrosstest"
+	"ackline/tools/bench/launch"
 	"ackline/tools/bench/record"
+	"ackline/tools/hostinfo/fingerprint"
 	"ackline/tools/netlab/lab"
 )
 
 func TestMain(m *testing.M) { acrosstest.Main(m) }
 
-// Whatever is cut, somebody in another region writes on, nothing that was acknowledged is lost, and the region leads again afterwards.
+// slowed is a plan that knows the disk which is to be slow, and how many incidents of that there can be here.
+func slowed(t *testing.T, p launch.Plan) (launch.Plan, int) {
+	t.Helper()
+	m, err := fingerprint.FindMount(os.DirFS("/"), p.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, _ := fingerprint.FindDisk(os.DirFS("/"), m)
+	p.Device = d.Name
+	if err := p.SlowDisk().Permitted(); err != nil {
+		t.Logf("no slow disk: %v", err)
+		return p, 0
+	}
+	return p, p.Scenario.Workload.SlowDiskIncidents
+}
+
+// Whatever is cut, or slow, somebody in another region writes on, nothing that was acknowledged is lost, and the region leads again afterwards.
 func TestRegionsAreLost(t *testing.T) {
 	acrosstest.Modes(t, func(t *testing.T, mode lab.Mode) {
 		w := profiles.DefaultWorkload()
 		w.Kind, w.RecordBytes, w.RingBytes, w.TimeoutMs = profiles.RegionLoss, 100, acrosstest.Ring, 60_000
 		w.ProbeRatePerSecond, w.ProbeLimitMs, w.QuietMs, w.RestMs, w.PauseMs = 1000, 60_000, 300, 50, 50
-		w.LeaderRegionIncidents, w.OtherRegionIncidents, w.OneWayRegionIncidents = 1, 1, 1
-		p := acrosstest.Plan(t, mode, w)
+		w.LeaderRegionIncidents, w.OtherRegionIncidents, w.OneWayRegionIncidents, w.SlowDiskIncidents, w.SlowWritesPerSecond = 1, 1, 1, 1, 20
+		p, slow := slowed(t, acrosstest.Plan(t, mode, w))
 		l, err := Run(t.Context(), p)
 		if err != nil || l.Verdict == record.Failed || l.Check == nil || !l.Check.OK || l.Check.Acknowledged < 300 || l.Requests != l.Check.Acknowledged {
 			t.Fatalf("%v, %s %q, check %+v", err, l.Verdict, l.Reasons, l.Check)
 		}
-		if len(l.Incidents) != 4 || l.Network == nil || l.Network.Mode != string(mode) || !l.Network.Idle {
+		if len(l.Incidents) != 4+slow || l.Network == nil || l.Network.Mode != string(mode) || !l.Network.Idle {
 			t.Fatalf("%+v on %+v", l.Incidents, l.Network)
 		}
-		for _, s := range record.RegionSorts {
+		sorts := slices.Clone(record.RegionSorts)
+		if slow > 0 {
+			sorts = append(sorts, record.Slow)
+		}
+		for _, s := range sorts {
 			i := slices.IndexFunc(l.Incidents, func(i record.Incident) bool { return i.Sort == s })
 			if i < 0 {
 				t.Fatalf("no %s among %+v", s, l.Incidents)
@@ -41,15 +64,41 @@ func TestRegionsAreLost(t *testing.T) {
 				t.Errorf("%+v, want node %d and a time-out of 1 s at least", in, node)
 			}
 			// Nobody is heard of for some heartbeats before another may lead.
-			if s != record.OtherRegion && in.GapMs < 300 {
+			if s != record.OtherRegion && s != record.Slow && in.GapMs < 300 {
 				t.Errorf("%+v: nobody noticed", in)
+			}
+			// The workload's pause at least.
+			if in.BackMs < 50 || in.LibraryGapMs != 0 {
+				t.Errorf("%+v: over in no time, or seen by a client that is not there", in)
 			}
 		}
 		if trip, ok := l.Get(record.Host, record.LongestTripMs); !ok || trip < 10 {
 			t.Errorf("the longest round trip is %v ms, want 10 at least", trip)
 		}
-		if len(l.Notes) == 0 || !strings.Contains(l.Notes[len(l.Notes)-1], "leader is on n2 (b), the region that follows and is lost is that of n1 (a), the client is on n3 (c)") {
+		if slow == 0 && !slices.ContainsFunc(l.Notes, func(n string) bool { return strings.Contains(n, "no slow-disk incident") }) {
+			t.Errorf("nothing says that there was no slow disk: %q", l.Notes)
+		}
+		if !slices.ContainsFunc(l.Notes, func(n string) bool {
+			return strings.Contains(n, "leader is on n2 (b), the region that follows and is lost is that of n1 (a), the client is on n3 (c)")
+		}) {
 			t.Errorf("notes %q", l.Notes)
+		}
+	})
+}
+
+// A client that nobody set up for failovers stands where the other one does, is later, and has lost nothing either.
+func TestLibraryIsBeside(t *testing.T) {
+	acrosstest.Modes(t, func(t *testing.T, mode lab.Mode) {
+		w := profiles.DefaultWorkload()
+		w.Kind, w.RecordBytes, w.RingBytes, w.TimeoutMs, w.LibraryClient = profiles.RegionLoss, 100, acrosstest.Ring, 60_000, true
+		w.ProbeRatePerSecond, w.ProbeLimitMs, w.QuietMs, w.RestMs, w.PauseMs = 500, 60_000, 300, 50, 50
+		w.LeaderRegionIncidents = 1
+		l, err := Run(t.Context(), acrosstest.Plan(t, mode, w))
+		if err != nil || l.Verdict == record.Failed || l.Check == nil || !l.Check.OK || l.Requests != l.Check.Acknowledged || len(l.Incidents) != 1 {
+			t.Fatalf("%v, %s %q, check %+v, %+v", err, l.Verdict, l.Reasons, l.Check, l.Incidents)
+		}
+		if in := l.Incidents[0]; in.LibraryGapMs < 300 {
+			t.Errorf("%+v: it did not notice", in)
 		}
 	})
 }

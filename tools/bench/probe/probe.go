@@ -38,9 +38,9 @@ type Config struct {
 	RunID         uint64        // tells its records from others in the topic
 	Client        Client
 	// Connections of a Tuned client. 0: one, which has client.ResendInFlight records unanswered at most: over a distance that is not enough
-	// for the rate, see Needed.
+	// for the rate, see Needed. A Library has as many records unanswered as twice these would.
 	Connections int
-	Way         sock.Way // how connections get there, not of the Library; nil: as addresses say
+	Way         sock.Way // how connections get there; nil: as addresses say
 }
 
 // Client is the way in which a probe writes.
@@ -115,6 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Probe, error) {
 func (p *Probe) open(ctx context.Context, t cluster.Topic) error {
 	c := client.Config{Connections: 1, InFlight: inFlight, Timeout: p.cfg.Timeout}
 	if p.cfg.Client == Library {
+		c.InFlight = max(inFlight, 2*client.ResendInFlight*p.cfg.Connections) // it has one request outstanding: a record waits for the one before, too
 		d, err := franz.Open(c, p.cluster, t, p.payloads, true)
 		if err == nil {
 			p.driver = d

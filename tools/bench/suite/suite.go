@@ -253,6 +253,9 @@ func outages(w *profiles.Workload, configuration map[string]string, set func(key
 	set("other_region_incidents", int64(w.OtherRegionIncidents))
 	set("one_way_region_incidents", int64(w.OneWayRegionIncidents))
 	set("slow_writes_per_second", int64(w.SlowWritesPerSecond))
+	if w.LibraryClient {
+		configuration["library_client"] = strconv.FormatBool(true)
+	}
 	if w.Kind == profiles.Curve { // each point has its own
 		delete(configuration, "ring_bytes")
 		delete(configuration, "partitions")

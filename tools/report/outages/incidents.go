@@ -27,11 +27,9 @@ func Write(p *page.Page, launches []record.Launch, w Words) {
 // incidents is the table of a failover, a row per sort of incident, all launches together.
 func (w Words) incidents(p *page.Page, launches []record.Launch) {
 	var all []record.Incident
-	for _, l := range launches {
-		for _, i := range l.Incidents {
-			if !slices.Contains(record.RegionSorts, i.Sort) { // those have a table of their own
-				all = append(all, i)
-			}
+	for i := range launches {
+		if _, regions := launches[i].Get(record.Host, record.LongestTripMs); !regions { // those have a table of their own
+			all = append(all, launches[i].Incidents...)
 		}
 	}
 	if len(all) == 0 {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -69,6 +70,31 @@ func TestBarOfALine(t *testing.T) {
 		if page := string(render(t, r, nil)); !strings.Contains(page, "| line-rate-70ms ") || !strings.Contains(page, "| 23.8 MiB/s ") {
 			t.Error("the page has no row for it")
 		}
+	}
+}
+
+// Of a slow disk and of a client that nobody set up there are rows and columns in the same table, and no bar: neither is judged.
+func TestSlowDiskAndLibraryArePublished(t *testing.T) {
+	r := losses(20, 1050, 1000, 0)
+	before := verdicts(r)
+	l := &r.Launches[len(r.Launches)-1]
+	for i := range l.Incidents {
+		l.Incidents[i].LibraryGapMs = 4000
+	}
+	for range 20 {
+		l.Incidents = append(l.Incidents, record.Incident{Sort: record.Slow, Node: 2, Led: 1, GapMs: 90_000, LibraryGapMs: 60_000, BackMs: 1500, ElectionMs: 90_000})
+	}
+	page := string(render(t, r, nil))
+	for _, want := range []string{"| nothing: the leader's disk is slow ", "franz-go p50 ", "| 700 ms  | 700 ms | 1.05 s | 4.00 s ", "| 90.0 s "} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(page, "| slow-disk ") {
+		t.Error("the slow disk is in the table of nodes, too")
+	}
+	if after := verdicts(r); !maps.Equal(before, after) {
+		t.Errorf("bars are %v, were %v", after, before)
 	}
 }
 
