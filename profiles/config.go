@@ -203,7 +203,7 @@ func (s *Suite) Validate() error {
 		if !sc.Workload.InTurns() {
 			continue
 		}
-		want(sc.Workload.Kind == Sweep || sc.Cycles >= 1, "scenario %q: cycles = %d: want 1 or more", sc.Name, sc.Cycles)
+		want(sc.Workload.Ladder() || sc.Cycles >= 1, "scenario %q: cycles = %d: want 1 or more", sc.Name, sc.Cycles)
 		want(sc.SliceMs > s.DiscardMs, "scenario %q: slice_ms = %d: want more than discard_ms = %d", sc.Name, sc.SliceMs, s.DiscardMs)
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -82,6 +82,8 @@ func (s *Suite) EstimateScenario(sc Scenario) time.Duration {
 		return total + w.Quiet() + w.Watch()
 	case Geo:
 		return total + s.estimateGeo(sc)
+	case GeoSweep:
+		return total + s.estimateGeoSweep(sc)
 	case RegionLoss:
 		return total + s.estimateLoss(sc)
 	case Return:

@@ -69,6 +69,30 @@ func TestSweepLadder(t *testing.T) {
 	}
 }
 
+// Across regions a rung has as many requests behind what is discarded, which grows with the distance, and a launch is short.
+func TestGeoSweepLadder(t *testing.T) {
+	s, err := LoadSuite("multi-dc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(s.Scenarios, func(sc Scenario) bool { return sc.Workload.Kind == GeoSweep })
+	sc := s.Scenarios[i]
+	if got := time.Duration(s.LaunchesOf(sc)) * s.EstimateScenario(sc); sc.Name != "multi-dc-3-sweep" || got > 3*time.Minute || !slices.Equal(sc.Workload.Placements, []string{Best}) {
+		t.Errorf("%s takes about %v, led from %q", sc.Name, got, sc.Workload.Placements)
+	}
+	rungs := sc.Workload.Rungs()
+	if rungs[0] != 500 || rungs[1] != 750 {
+		t.Errorf("rungs %v", rungs)
+	}
+	const longest = 100 * time.Millisecond
+	for _, rate := range rungs {
+		got, discard := s.GeoRung(sc, rate, longest)
+		if n := rate * (got - discard).Seconds(); discard != discardTrips*longest || got < ms(sc.SliceMs)+discard || n < RungRequests-1 || got > ms(sc.SliceMs)+discard && n > RungRequests+1 {
+			t.Errorf("at %v/s a slice of %v with %.0f requests, want %d of them and at least %d ms", rate, got, n, RungRequests, sc.SliceMs)
+		}
+	}
+}
+
 func TestWhatAWorkloadMeasures(t *testing.T) {
 	for name, want := range map[string][3]bool{ // one at a time, capacity, throughput
 		"latency": {true, false, false}, "inflight": {false, true, false}, "throughput": {false, true, true},
@@ -157,7 +181,7 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, own + "connections = 0\n", []string{"own.toml", "connections = 0: want 1 to"}},
 		{mine, own + "ring_bytes = 10_000_000\n", []string{"own.toml", "multiple of 4096"}},
 		{mine, "kind = \"fetch\"\n", []string{"preload_bytes = 0", "fetch_bytes = 0"}},
-		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, region-loss, region-return, region-readers or line-rate"}},
+		{mine, "kind = \"sing\"\n", []string{`kind = "sing"`, "produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, geo-sweep, region-loss, region-return, region-readers or line-rate"}},
 		{mine, "kind = \"sweep\"\n", []string{`arrivals = "closed": a sweep's are poisson`, "objective_p99_us = 0", "rate_factor = 0"}},
 		{mine, ladder + "rate_factor = 2\nrate_limit_per_second = 150\n", []string{"makes 1 rungs, want 2 to"}},
 		{mine, ladder + "rate_factor = 1.1\nrate_limit_per_second = 100_000\n", []string{"makes 40 rungs"}},
@@ -178,6 +202,14 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{mine, "kind = \"recovery-curve\"\n", []string{"points: a recovery-curve wants one or more"}},
 		{mine, own + "partition_incidents = 1\none_way_incidents = 1\nslow_disk_incidents = 1\n", []string{"partition_incidents = 1: want 0 to", "one_way_incidents = 1", "slow_disk_incidents = 1: want 0 to", "pause_ms = 0", "slow_writes_per_second = 0"}},
 		{mine, "kind = \"region-return\"\n", []string{"probe_rate_per_second = 0: a region-return is under load", "preload_bytes = 0", "quiet_ms = 0"}},
+		{mine, strings.Replace(ladder, "sweep", "geo-sweep", 1), []string{"placements = []: a geo or a geo-sweep workload wants at least one", "rate_factor = 0"}},
+		{mine, "kind = \"geo-sweep\"\nplacements = [\"best\"]\n", []string{`arrivals = "closed": a sweep's are poisson`, "objective_p99_us = 0", "a geo-sweep workload wants arrivals from a schedule"}},
+		{mine, strings.Replace(ladder, "sweep", "geo-sweep", 1) + "rate_factor = 2\nrate_limit_per_second = 1000\nplacements = [\"best\", \"worst\"]\n", []string{
+			`placements = ["best" "worst"]: a geo-sweep has one ladder, with the leader held in one place: want best or worst`}},
+		{mine, strings.Replace(ladder, "sweep", "geo-sweep", 1) + "rate_factor = 2\nrate_limit_per_second = 1000\nplacements = [\"automatic\"]\n", []string{"want best or worst"}},
+		{mine, strings.Replace(ladder, "sweep", "geo-sweep", 1) + "rate_factor = 2\nrate_limit_per_second = 1000\nplacements = [\"best\"]\n", []string{
+			`"own": a workload across regions, and no other, runs on a topology with a region`}},
+		{mine, own + "placements = [\"best\"]\n", []string{"any other has none"}},
 		{mine, "kind = \"line-rate\"\n", []string{"more than one record in a request"}},
 		{mine, "kind = \"region-loss\"\n", []string{"a region-loss without an incident", "probe_rate_per_second = 0", "quiet_ms = 0", "rest_ms = 0"}},
 		{mine, own + "leader_region_incidents = 1\nother_region_incidents = 1\none_way_region_incidents = 1\n", []string{"leader_region_incidents = 1: want 0 to", "other_region_incidents = 1", "one_way_region_incidents = 1"}},

@@ -37,7 +37,7 @@ const (
 // Workload is the load on one broker. It is the same on the floor.
 type Workload struct {
 	Name              string  `toml:"-" json:"name"`
-	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, region-loss, region-return, region-readers or line-rate
+	Kind              string  `toml:"kind" json:"kind"`                               // produce, fetch, recovery, sweep, spread, failover, catch-up, idle, recovery-curve, geo, geo-sweep, region-loss, region-return, region-readers or line-rate
 	Note              string  `toml:"note" json:"note"`                               // one line for people
 	Arrivals          string  `toml:"arrivals" json:"arrivals"`                       // closed, constant or poisson
 	RatePerSecond     float64 `toml:"rate_per_second" json:"rate_per_second"`         // of all connections; 0 with closed arrivals; sweep: of the lowest rung
@@ -54,7 +54,7 @@ type Workload struct {
 	FetchBytes        int     `toml:"fetch_bytes" json:"fetch_bytes"`                 // fetch: most bytes of records in an answer
 	// EndToEnd adds, to a produce workload, a consumer in the same process that waits at the end of each partition.
 	EndToEnd bool `toml:"end_to_end" json:"end_to_end,omitempty"`
-	// RateFactor, RateLimitPerSecond and ObjectiveP99Us belong to a sweep: each rung's rate is so many times the one before,
+	// RateFactor, RateLimitPerSecond and ObjectiveP99Us belong to a sweep and a geo-sweep: each rung's rate is so many times the one before,
 	// none is above the limit, and the knee is the highest one at which the p99 is at most the objective.
 	RateFactor         float64 `toml:"rate_factor" json:"rate_factor,omitempty"`
 	RateLimitPerSecond float64 `toml:"rate_limit_per_second" json:"rate_limit_per_second,omitempty"`
@@ -93,7 +93,7 @@ type Workload struct {
 	WatchMs int `toml:"watch_ms" json:"watch_ms,omitempty"`
 	// Points belong to a recovery-curve: a recovery for each, one after the other.
 	Points []Point `toml:"points" json:"points,omitempty"`
-	// Placements belong to a geo workload: where its partition is led, one after the other, each with a topic of its own.
+	// Placements belong to a geo workload: where its partition is led, one after the other, each with a topic of its own. A geo-sweep has one.
 	Placements []string `toml:"placements" json:"placements,omitempty"`
 	// GatedPairs take part in a comparison's verdict: "p50", "p99", "rate", "e2e-p50", "e2e-p99".
 	GatedPairs []string `toml:"gated_pairs" json:"gated_pairs"`
@@ -168,6 +168,9 @@ func (w *Workload) Capacity() bool {
 // own durable rate is measured.
 func (w *Workload) Throughput() bool { return w.Capacity() && w.Batched() }
 
+// Ladder says that there is a ladder of rates, up to saturation.
+func (w *Workload) Ladder() bool { return oneOf(w.Kind, Sweep, GeoSweep) }
+
 // Rungs are the rates of a sweep, the lowest first.
 func (w *Workload) Rungs() []float64 {
 	var out []float64
@@ -198,7 +201,7 @@ func (w *Workload) Validate() error {
 		}
 	}
 	want(oneOf(w.Kind, Produce, Fetch, Recovery, Sweep, Spread, Failover, CatchUp, Idle, Curve) || w.AcrossRegions(), "kind = %q: want produce, fetch, recovery, sweep, spread, "+
-		"failover, catch-up, idle, recovery-curve, geo, region-loss, region-return, region-readers or line-rate", w.Kind)
+		"failover, catch-up, idle, recovery-curve, geo, geo-sweep, region-loss, region-return, region-readers or line-rate", w.Kind)
 	want(oneOf(w.Arrivals, Closed, Constant, Poisson), "arrivals = %q: want closed, constant or poisson", w.Arrivals)
 	open := w.Arrivals == Constant || w.Arrivals == Poisson
 	want(!open || w.RatePerSecond > 0, "rate_per_second = %v: %s arrivals need a rate above 0", w.RatePerSecond, w.Arrivals)
@@ -236,17 +239,12 @@ func (w *Workload) Validate() error {
 			"checkpoint begins when half of the ring is in use; %v", i+1, p.RingBytes, p.PreloadBytes, err)
 	}
 	want(oneOf(w.Kind, Idle, Readers) == (w.WatchMs > 0) && w.WatchMs <= 600_000, "watch_ms = %d: an idle and a region-readers workload want 1 to 600000, any other has none", w.WatchMs)
-	want((w.Kind == Geo) == (len(w.Placements) > 0), "placements = %q: a geo workload wants at least one, any other has none", w.Placements)
-	for i, p := range w.Placements {
-		want(oneOf(p, Best, Worst, Automatic) && !oneOf(p, w.Placements[:i]...), "placements: %q: want %s, %s or %s, each once", p, Best, Worst, Automatic)
-	}
-	want(w.Kind != Geo || open && w.Partitions == 1, "a geo workload wants arrivals from a schedule, and one partition")
 	want(w.Kind != Spread || w.Partitions > 1 && open, "a spread workload wants more than one partition and arrivals from a schedule")
 	return errors.Join(errs...)
 }
 
 func (w *Workload) validateSweep(want func(ok bool, format string, args ...any)) {
-	if w.Kind != Sweep {
+	if !w.Ladder() {
 		want(w.RateFactor == 0 && w.RateLimitPerSecond == 0 && w.ObjectiveP99Us == 0,
 			"rate_factor, rate_limit_per_second and objective_p99_us belong to a sweep, this is %s", w.Kind)
 		return

@@ -119,7 +119,7 @@ func (c *crowd) together(each []session.Sample) session.Sample {
 	for i, s := range each {
 		by := (c.mean - c.clients[i].theory).Nanoseconds()
 		all.Hist.Merge(&hist.Set{Response: s.Hist.Response.Moved(by), Service: s.Hist.Service.Moved(by), Lag: s.Hist.Lag, Backlog: s.Hist.Backlog})
-		all.EndedNS = max(all.EndedNS, s.EndedNS)
+		all.EndedNS, all.Answered = max(all.EndedNS, s.EndedNS), max(all.Answered, s.Answered)
 		all.Requests, all.Failures, all.Unsent = all.Requests+s.Requests, all.Failures+s.Failures, all.Unsent+s.Unsent
 		all.All, all.UserBytes, all.ReplyBytes = all.All+s.All, all.UserBytes+s.UserBytes, all.ReplyBytes+s.ReplyBytes
 		all.Stolen = all.Stolen || s.Stolen

@@ -11,6 +11,9 @@
 // ten thousand requests behind it, those of all regions count together, each moved by what its distance is away from the mean (crowd).
 // Beside what was measured stands what the distances and a durable write allow (tools/netlab/advise).
 //
+// A sweep (profiles.GeoSweep) is the same with a ladder of rates in place of cycles at one rate: how much load all regions together may put on
+// before they notice, beside the floor at the same rates (package ladder).
+//
 // An emulator that is late makes results of a network that nobody described. So its round trips are measured with the load on, before and after
 // what counts, and a launch in which one is off publishes nothing.
 package geo
@@ -119,6 +122,9 @@ func (l *trip) clients(lead int) (out []client) {
 // conclude says what is known of all placements together.
 func (l *trip) conclude() {
 	l.Rec.Slices = l.slices
+	if l.Scenario.Workload.Ladder() {
+		return // over all rates together there is nothing to say but what the ladder's end has said
+	}
 	l.Rec.Figures = append(l.Rec.Figures, sum.Figures(l.slices)...)
 	l.choice()
 	for _, sl := range l.slices {

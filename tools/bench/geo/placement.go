@@ -165,7 +165,11 @@ func (p *placement) besideFloor(ctx context.Context, last bool) (err error) {
 	if err := p.warmUp(ctx, record.Floor); err != nil {
 		return err
 	}
-	if err := p.turns(ctx); err != nil {
+	measure, sumUp := p.turns, p.sumUp
+	if w.Ladder() {
+		measure, sumUp = p.climb, p.sumUpLadder
+	}
+	if err := measure(ctx); err != nil {
 		return err
 	}
 	if last {
@@ -180,7 +184,7 @@ func (p *placement) besideFloor(ctx context.Context, last bool) (err error) {
 	if lead != p.lead {
 		p.Invalid("leader %s: it was on %s in the beginning and on %s in the end", p.where, p.Net.Called(p.lead), p.Net.Called(lead))
 	}
-	p.sumUp()
+	sumUp()
 	for s := range p.logs {
 		if err := p.writeLog(s); err != nil {
 			return err

@@ -16,6 +16,7 @@ var needs = map[string]string{
 	profiles.Failover:   "it kills, pauses and stops nodes",
 	profiles.CatchUp:    "it kills a node and starts it again",
 	profiles.Geo:        "it starts brokers on an emulated network",
+	profiles.GeoSweep:   "it starts brokers on an emulated network",
 	profiles.Return:     "it starts brokers on an emulated network and cuts it",
 	profiles.Readers:    "it starts brokers on an emulated network",
 	profiles.LineRate:   "it starts brokers on an emulated network",

@@ -18,7 +18,6 @@ import (
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/session"
 	"ackline/tools/bench/sum"
-	"ackline/tools/bench/verdict"
 )
 
 // sure runs a launch and fails the test for everything that a busy test machine does not explain.
@@ -188,59 +187,6 @@ func TestSweepLaunch(t *testing.T) {
 	}
 	if len(l.Histograms) != 0 || l.Stages != nil {
 		t.Error("what was measured at many rates was summed up in one")
-	}
-}
-
-// beyond is a sample of n requests at us, some of which were never sent.
-func beyond(n int, us float64, unsent int64) session.Sample {
-	s := smooth(n, us)
-	s.Hist.Unsent(unsent)
-	s.Failures, s.Unsent = unsent, unsent
-	return s
-}
-
-func TestRungOf(t *testing.T) {
-	ok := record.Slice{Side: record.Floor, Verdict: record.OK}
-	if r := rungOf(5000, beyond(10_000, 300, 0), ok, time.Second); r.Verdict != record.OK || r.AtLeast || math.Abs(r.P99Us-300) > 1 || r.Side != record.Floor || r.RatePerSecond != 5000 {
-		t.Errorf("rung %+v", r)
-	}
-	if r := rungOf(5000, beyond(10_000, 300, 200), ok, time.Second); !r.AtLeast || r.P99Us != 1e6 || r.Unsent != 200 || r.Meets(1e9) {
-		t.Errorf("one in fifty was not sent: %+v, want a p99 of at least the time-out", r)
-	}
-	if r := rungOf(5000, beyond(9_000, 300, 0), ok, time.Second); r.Verdict != record.Invalid || !strings.Contains(r.Reasons[0], "too few") {
-		t.Errorf("9,000 requests: %+v", r)
-	}
-	late := record.Slice{Side: record.System, Verdict: record.Invalid, Reasons: []string{"late"}, HostOnly: true}
-	if r := rungOf(5000, beyond(9_000, 300, 0), late, time.Second); r.Verdict != record.Invalid || !r.HostOnly || r.Reasons[0] != "late" {
-		t.Errorf("a slice that does not count: %+v", r)
-	}
-}
-
-func TestSaturated(t *testing.T) {
-	for _, c := range []struct {
-		r    record.Rung
-		want bool
-	}{{record.Rung{P50Us: 900, P99Us: 50_000}, false}, {record.Rung{P50Us: 1001}, true}, {record.Rung{P50Us: 5, AtLeast: true}, true}} {
-		if got := beyondAll(c.r, 100); got != c.want {
-			t.Errorf("%+v with an objective of 100 µs: %v", c.r, got)
-		}
-	}
-}
-
-// A ladder without a valid rung is the host's fault only if every rung is.
-func TestNoValidRung(t *testing.T) {
-	for _, other := range []bool{false, true} {
-		rec := record.Launch{Verdict: record.OK, Rungs: []record.Rung{{Side: record.System, Verdict: record.Invalid, Reasons: []string{"stolen"}, HostOnly: true},
-			{Side: record.System, Verdict: record.Invalid, Reasons: []string{"foreign"}, HostOnly: !other}, {Side: record.Floor, Verdict: record.OK, Requests: 5}}}
-		p, _, _ := stage(t, produceWorkload())
-		c := &contest{launch: &launch{Plan: p, Book: verdict.Book{Rec: &rec}}}
-		if err := c.knees(); err != nil {
-			t.Fatal(err)
-		}
-		c.Finish(0.07)
-		if rec.Verdict != record.Invalid || rec.HostOnly == other || !strings.Contains(rec.Reasons[0], "stolen") || rec.Requests != 0 {
-			t.Errorf("another reason: %v; %+v", other, rec)
-		}
 	}
 }
 

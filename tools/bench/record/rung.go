@@ -11,9 +11,12 @@ type Rung struct {
 	RatePerSecond float64 `json:"rate_per_second"` // of the arrivals
 	Side          Side    `json:"side"`
 	Requests      int64   `json:"requests"` // acknowledged
-	Unsent        int64   `json:"unsent,omitempty"`
-	P50Us         float64 `json:"us_p50"`
-	P99Us         float64 `json:"us_p99"`
+	// AnsweredPerSecond is Requests by the time from when the first was due until the last was answered: where a queue has formed fewer than
+	// RatePerSecond. 0 in records of older versions.
+	AnsweredPerSecond float64 `json:"answered_per_second,omitempty"`
+	Unsent            int64   `json:"unsent,omitempty"`
+	P50Us             float64 `json:"us_p50"`
+	P99Us             float64 `json:"us_p99"`
 	// AtLeast says that the p99 fell on a request that was due and could not be sent before the slice's end, because those
 	// before it were not answered: the side is saturated, and P99Us is the time-out.
 	AtLeast  bool     `json:"at_least,omitempty"`

@@ -14,6 +14,7 @@ type Sample struct {
 	Hist       *hist.Set      // of the operations that began after the discarded part
 	Counted    time.Duration  // length of the part that is not discarded
 	EndedNS    int64          // CLOCK_MONOTONIC, of that part's end
+	Answered   time.Duration  // from that part's beginning until nothing was outstanding
 	Drain      time.Duration  // from there until its side owed the disk nothing
 	Rated      time.Duration  // what requests are divided by for the rate: counted, and drain where the rate is of bytes that are durable
 	Requests   int64          // acknowledged within the counted part

@@ -142,7 +142,8 @@ func (l *Session) Slice(ctx context.Context, what Stretch) (Sample, error) {
 
 // sample is what counts of a slice.
 func (l *Session) sample(s *run.Slice, userBytes int64) Sample {
-	out := Sample{Hist: s.Set, Counted: time.Duration(s.Counts.WindowSeconds * 1e9), EndedNS: s.Tail.Window.To, Requests: s.Counts.Acked,
+	out := Sample{Hist: s.Set, Counted: time.Duration(s.Counts.WindowSeconds * 1e9), EndedNS: s.Tail.Window.To,
+		Answered: time.Duration(pace.Now() - s.Tail.Window.From), Requests: s.Counts.Acked,
 		Failures: s.Counts.Failed, Unsent: s.Counts.Unsent, All: s.Counts.AllAcked, UserBytes: userBytes,
 		Stages: s.Stages, Stolen: s.Generator.StolenSeconds > 0 && s.Generator.ThrottledSeconds == 0,
 		Ends: l.workload.EndToEnd, EndToEnd: s.EndToEnd, Delivery: s.Delivery, Early: s.EarlyReads}
@@ -152,7 +153,7 @@ func (l *Session) sample(s *run.Slice, userBytes int64) Sample {
 		out.Invalid = append(out.Invalid, Cause{r.Text, r.Code})
 	}
 	failed := s.Counts.Failed
-	if l.workload.Kind == profiles.Sweep {
+	if l.workload.Ladder() {
 		failed -= s.Counts.Unsent // a side that is saturated is what a sweep looks for
 	}
 	if failed > 0 {

@@ -18,7 +18,7 @@ import (
 // one runs a launch in the package that knows its kind of workload.
 func one(ctx context.Context, p launch.Plan) (record.Launch, error) {
 	switch p.Scenario.Workload.Kind {
-	case profiles.Geo:
+	case profiles.Geo, profiles.GeoSweep:
 		return geo.Run(ctx, p)
 	case profiles.RegionLoss:
 		return loss.Run(ctx, p)
@@ -36,7 +36,7 @@ func one(ctx context.Context, p launch.Plan) (record.Launch, error) {
 func describeAcross(out *record.Scenario, t profiles.Topology, w *profiles.Workload) {
 	out.Configuration["region"], out.Configuration["network"] = t.Region, t.Network
 	switch w.Kind {
-	case profiles.Geo:
+	case profiles.Geo, profiles.GeoSweep:
 		out.Operation, out.FloorIs = "Produce", fmt.Sprintf("durable quorum echo of %d nodes, led from the same host", t.Nodes)
 		out.Configuration["placements"] = strings.Join(w.Placements, " ")
 		if p := geo.Placing(w.Placements); p != (target.Placing{}) {

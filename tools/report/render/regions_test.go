@@ -140,3 +140,30 @@ func TestRegionsAreJudgedByExcess(t *testing.T) {
 		t.Error("a page without regions has their bars")
 	}
 }
+
+// A sweep across regions is a sweep like another, with the network below it; older records, whose rungs do not say at which rate they were answered, have no column for it.
+func TestSweepAcrossRegions(t *testing.T) {
+	for _, answered := range []float64{0, 1234} {
+		r := sample("0123456789ab", 1)
+		r.Scenarios = append(r.Scenarios, record.Scenario{Name: "multi-dc-3-sweep", Operation: "Produce", Topology: "multi-dc-3", Workload: "geo-sweep", Tuning: "default",
+			FloorIs: "durable quorum echo of 3 nodes, led from the same host", Configuration: map[string]string{record.ObjectiveKey: "2000"}})
+		l := record.Launch{Number: 1, Scenario: "multi-dc-3-sweep", Verdict: record.OK, Seconds: 90, Requests: 20_000, Check: &record.DataCheck{OK: true}, Rungs: ladder(1),
+			Network: &record.Network{Region: "continent-3", Mode: "netns", Links: []record.Link{{From: "n1", To: "n2", WantUs: 13_000}}}}
+		for i := range l.Rungs {
+			l.Rungs[i].AnsweredPerSecond = answered
+		}
+		r.Launches = append(r.Launches, l)
+		page := string(render(t, r, nil))
+		for _, want := range []string{"**multi-dc-3-sweep**: the highest rate at which the p99 stays within 2 ms, the knee, is 8,000/s", "| 16,000/s |", "| n1 – n2 "} {
+			if !strings.Contains(page, want) {
+				t.Errorf("the page lacks %q", want)
+			}
+		}
+		if has := strings.Contains(page, " system answered | ") && strings.Contains(page, "| 1,230/s "); has != (answered > 0) {
+			t.Errorf("%v/s were answered, and the table says so: %v", answered, has)
+		}
+		if err := Check([]byte(page)); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -19,6 +19,10 @@ func writeSweep(p *page.Page, c *scenario) {
 	}
 	p.Text("%s%s. Medians over launches, in parentheses their range, which is no interval; *≥*: the time-out, because at least one request in a hundred was due "+
 		"and could not be sent before the end. *valid* counts launches (of the system, of the floor).", strings.ToUpper(knees[:1]), knees[1:])
+	answered := c.answered()
+	if answered {
+		p.Text("*answered* is requests per second until the last of a rate was answered: fewer than arrive where a queue has formed.")
+	}
 	var rates []float64
 	at := map[float64]map[record.Side]*rungs{}
 	for _, l := range c.good {
@@ -34,15 +38,31 @@ func writeSweep(p *page.Page, c *scenario) {
 	slices.Sort(rates)
 	for _, rate := range rates {
 		s, f := at[rate][record.System], at[rate][record.Floor]
-		rows = append(rows, []string{quantity(rate, "1/s"), s.typical(), s.tail(), f.typical(), f.tail(), fmt.Sprintf("%d, %d", len(s.p50), len(f.p50))})
+		valid := fmt.Sprintf("%d, %d", len(s.p50), len(f.p50))
+		if answered {
+			rows = append(rows, []string{quantity(rate, "1/s"), s.typical(), s.tail(), s.rate(), f.typical(), f.tail(), f.rate(), valid})
+		} else {
+			rows = append(rows, []string{quantity(rate, "1/s"), s.typical(), s.tail(), f.typical(), f.tail(), valid})
+		}
 	}
-	p.Table([]string{"arrivals", "system p50", "system p99", "floor p50", "floor p99", "valid"}, rows)
+	head := []string{"arrivals", "system p50", "system p99", "floor p50", "floor p99", "valid"}
+	if answered {
+		head = []string{"arrivals", "system p50", "system p99", "system answered", "floor p50", "floor p99", "floor answered", "valid"}
+	}
+	p.Table(head, rows)
+}
+
+// answered says that the rungs tell at which rate requests were answered, which those of older records do not.
+func (c *scenario) answered() bool {
+	return slices.ContainsFunc(c.good, func(l record.Launch) bool {
+		return slices.ContainsFunc(l.Rungs, func(r record.Rung) bool { return r.AnsweredPerSecond > 0 })
+	})
 }
 
 // rungs are the valid ones of one side at one rate, over launches.
 type rungs struct {
-	p50, p99 []float64
-	atLeast  bool
+	p50, p99, answered []float64
+	atLeast            bool
 }
 
 func (r *rungs) add(x record.Rung) {
@@ -51,6 +71,16 @@ func (r *rungs) add(x record.Rung) {
 	}
 	r.p50, r.p99 = append(r.p50, x.P50Us), append(r.p99, x.P99Us)
 	r.atLeast = r.atLeast || x.AtLeast
+	if x.AnsweredPerSecond > 0 {
+		r.answered = append(r.answered, x.AnsweredPerSecond)
+	}
+}
+
+func (r *rungs) rate() string {
+	if len(r.answered) == 0 {
+		return "–"
+	}
+	return quantity(stats.Median(r.answered), "1/s")
 }
 
 func (r *rungs) typical() string {
