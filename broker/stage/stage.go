@@ -5,7 +5,7 @@
 package stage
 
 import (
-	"math/rand/v2"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -66,34 +66,32 @@ var durations = histogram.Layout{First: 1000, Octaves: 24, Halves: true, PerUnit
 
 // Set is one histogram per stage, and one for the whole of it (Read to Reply). All observe nanoseconds.
 type Set struct {
-	stages [Count]*histogram.Histogram // [Read] stays empty: nothing comes before it
-	total  *histogram.Histogram
+	group *histogram.Group // a member for each stage, and total; [Read] stays empty: nothing comes before it
 }
+
+const total = Count
 
 // NewSet returns empty histograms.
 func NewSet() *Set {
-	s := &Set{total: histogram.New(durations)}
-	for i := range s.stages {
-		s.stages[i] = histogram.New(durations)
-	}
-	return s
+	return &Set{histogram.NewGroup(slices.Repeat([]histogram.Layout{durations}, Count+1)...)}
 }
 
 // Observe adds a finished request. Stages that were not marked are left out, and the next one counts from the last
 // that was. A stage that was overtaken (two followers may form the quorum before the local sync returns) counts as 0.
 func (s *Set) Observe(c *Clock) {
-	random, last := rand.Uint32(), c[Read]
+	counts, last := s.group.Hold(), c[Read]
 	for i := Decode; i < Count; i++ {
 		if t := c[i]; t != 0 {
-			s.stages[i].ObserveOn(random, t-last)
+			counts.Observe(int(i), t-last)
 			last = max(last, t)
 		}
 	}
-	s.total.ObserveOn(random, last-c[Read])
+	counts.Observe(total, last-c[Read])
+	counts.Release()
 }
 
 // Stage returns the histogram of one stage.
-func (s *Set) Stage(i Stage) *histogram.Histogram { return s.stages[i] }
+func (s *Set) Stage(i Stage) *histogram.Histogram { return s.group.Histogram(int(i)) }
 
 // Total returns the histogram of Read to Reply.
-func (s *Set) Total() *histogram.Histogram { return s.total }
+func (s *Set) Total() *histogram.Histogram { return s.group.Histogram(total) }

@@ -75,10 +75,10 @@ func (t *Transport) Stats() Stats {
 	}
 	for _, p := range *t.peers.Load() {
 		for c, l := range p.links {
-			k := &l.Counters
+			k, passed := &l.Counters, l.Passed()
 			s.Links = append(s.Links, LinkStats{
 				Peer: p.id, Class: frame.Class(c), Connected: l.Connected(),
-				Connects: k.Connects.Load(), Bytes: k.Bytes.Load(), Frames: k.Frames.Load(), Messages: k.Messages.Load(),
+				Connects: k.Connects.Load(), Bytes: k.Bytes.Load(), Frames: passed.Frames, Messages: passed.Messages,
 				Dropped: k.Dropped.Load(), Oversized: k.Oversized.Load(), QueueBytes: k.QueueBytes.Load(), InlineWrites: k.InlineWrites.Load(),
 				ShortWrites: k.ShortWrites.Load(), WriterStarts: k.WriterStarts.Load(), WriterWrites: k.WriterWrites.Load(),
 			})

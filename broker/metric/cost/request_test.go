@@ -1,6 +1,7 @@
 package cost
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"ackline/broker/api"
@@ -16,14 +17,17 @@ type leader struct {
 	server server.Counters
 	api    api.Counters
 	wal    wal.Stats
+	sync   *histogram.Group // wal.Stats.observed
+	since  atomic.Int64     // wal.underWay
 	links  [2]link.Counters
+	passed [2]link.Passed
 	stages *stage.Set
 	clock  stage.Clock
 }
 
 func newLeader() *leader {
 	return &leader{stages: stage.NewSet(), clock: stage.Clock{1, 2_000, 3_000, 4_000, 90_000, 150_000, 160_000},
-		wal: wal.Stats{Entries: histogram.New(histogram.Count), Sync: histogram.New(histogram.Latency)}}
+		sync: histogram.NewGroup(histogram.Count, histogram.Latency)}
 }
 
 // metrics is what one Produce request, alone, adds to what /metrics shows (broker/node/metrics.go), in the order of its way.
@@ -33,14 +37,18 @@ func (l *leader) metrics() {
 	l.api.ProduceBytes.Add(1_100)
 	for i := range l.links { // transport/link
 		c := &l.links[i]
-		c.Messages.Add(1)
-		c.Frames.Add(1)
+		l.passed[i].Messages++
+		l.passed[i].Frames++
 		c.Bytes.Add(1_200)
 	}
-	l.wal.Sync.Observe(80_000) // wal/wal.go
-	l.wal.Batches.Add(1)
+	l.since.Store(12_345) // wal/wal.go, around the write
+	l.since.Store(0)
+	l.wal.Batches.Add(1) // wal/stats.go
 	l.wal.Bytes.Add(4_096)
-	l.wal.Entries.Observe(1)
+	counts := l.sync.Hold()
+	counts.Observe(0, 1)
+	counts.Observe(1, 80_000)
+	counts.Release()
 	l.stages.Observe(&l.clock) // server/request.go
 }
 

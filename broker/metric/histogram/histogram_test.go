@@ -44,7 +44,7 @@ func TestBucket(t *testing.T) {
 			values = append(values, r.Uint64()>>(1+r.IntN(63)))
 		}
 		for _, n := range values {
-			if got, want := h.bucket(n), search(n); got != want {
+			if got, want := h.group.members[0].bucket(n), search(n); got != want {
 				t.Fatalf("%+v: %d is counted in bucket %d, want %d", layout, n, got, want)
 			}
 		}
@@ -81,9 +81,54 @@ func TestObserveFromManyGoroutines(t *testing.T) {
 	}
 }
 
-func TestStripesShareNoCacheLine(t *testing.T) {
-	if size := unsafe.Sizeof(stripe{}); size%128 != 0 {
-		t.Fatalf("a stripe has %d bytes, no multiple of 128", size)
+// TestSnapshotWhileObserving looks at a group of two that are observed together: what one stripe holds of a value is in a snapshot
+// whole or not at all.
+func TestSnapshotWhileObserving(t *testing.T) {
+	g := NewGroup(Count, Latency)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 5_000 {
+				s := g.Hold()
+				s.Observe(0, 3)
+				s.Observe(1, 20_000)
+				s.Release()
+			}
+		})
+	}
+	for range 200 {
+		if s := g.Histogram(0).Snapshot(); s.Sum != 3*float64(s.Count()) {
+			t.Fatalf("%d observations of 3, sum %v", s.Count(), s.Sum)
+		}
+	}
+	group.Wait()
+	threes, latencies := g.Histogram(0).Snapshot(), g.Histogram(1).Snapshot()
+	if threes.Count() != 20_000 || latencies.Count() != 20_000 || latencies.Counts[2] != 20_000 {
+		t.Errorf("%d of 3, %v of 20 us, want 20,000 of each", threes.Count(), latencies.Counts)
+	}
+}
+
+// TestHeldStripeKeepsNobodyWaiting holds all stripes but one, as threads do that lost their core while they observed.
+func TestHeldStripeKeepsNobodyWaiting(t *testing.T) {
+	h := New(Count)
+	var held []*Stripe
+	for range len(h.group.stripes) - 1 {
+		held = append(held, h.group.Hold())
+	}
+	for range 100 {
+		h.Observe(1)
+	}
+	for _, s := range held {
+		s.Release()
+	}
+	if n := h.Snapshot().Count(); n != 100 {
+		t.Errorf("%d observations, want 100", n)
+	}
+}
+
+func TestRowsShareNoCacheLine(t *testing.T) {
+	if size := unsafe.Sizeof(row{}); size%128 != 0 {
+		t.Fatalf("a row has %d bytes, no multiple of 128", size)
 	}
 }
 

@@ -57,12 +57,23 @@ type lostKey struct {
 	replica id.ReplicaID
 }
 
+// Passed counts what went through a link, on the way of every request: under a lock that is held there anyway.
+type Passed struct {
+	Frames   uint64
+	Messages uint64 // enqueued; less those dropped they were sent
+}
+
+// Passed returns what went through until now.
+func (l *Link) Passed() Passed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.passed
+}
+
 // Counters count what a link did. They only go up, but for QueueBytes.
 type Counters struct {
 	Connects   atomic.Uint64
 	Bytes      atomic.Uint64 // taken by the kernel
-	Frames     atomic.Uint64
-	Messages   atomic.Uint64 // enqueued; less those dropped they were sent
 	Dropped    atomic.Uint64 // messages: the queue was full, nobody was connected, or the connection ended
 	Oversized  atomic.Uint64 // of those dropped: no frame can hold them, so they will never arrive
 	QueueBytes atomic.Int64
@@ -88,6 +99,7 @@ type Link struct {
 	expected bool            // Enqueue keeps messages although conn is nil
 	closed   bool
 	gather   *frame.Batch // what was enqueued
+	passed   Passed
 	lost     map[lostKey]uint32
 	// writing is owned by mu. Who set it owns out, the socket's sending side and what stands in outward; it is handed from
 	// a flushing goroutine to the writer goroutine.
@@ -124,7 +136,7 @@ func (l *Link) add(g id.GroupID, m *pb.Message) bool {
 	if (l.conn != nil || l.expected) && queued+int64(frame.MessageBytes(m)) <= int64(l.cfg.QueueBytes) {
 		n, err := l.gather.Message(g, m)
 		if err == nil {
-			l.Counters.Messages.Add(1)
+			l.passed.Messages++
 			l.Counters.QueueBytes.Add(int64(n))
 			l.dirty.Store(true)
 			return true

@@ -95,7 +95,7 @@ func (l *Link) swap() {
 	l.out.Reset(keepBytes)
 	l.gather, l.out = l.out, l.gather
 	l.dirty.Store(false)
-	l.Counters.Frames.Add(uint64(l.out.Frames()))
+	l.passed.Frames += uint64(l.out.Frames())
 }
 
 // try sends of out what the socket takes, and about budget at most. ok is false when the connection is broken.
