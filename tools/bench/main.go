@@ -56,6 +56,7 @@ type cli struct {
 	Scenario []string         `placeholder:"NAME" help:"Run only these scenarios of the suite."`
 	Launches int              `placeholder:"N" help:"Run so many launches of each scenario instead of the suite's number; what it has fewer of for a reason of its own, such as failover, keeps that. Fewer than six give no interval."`
 	Seed     uint64           `placeholder:"N" help:"Seed of all arrivals and payloads (default: drawn and printed)."`
+	Continue string           `placeholder:"DIR" help:"Go on with a run that was interrupted, from the launch that it stopped in: out/latest, or a folder beside it. The other arguments, the commit and the machine have to be the same."`
 	Show     bool             `help:"Print what would be run and for how long, and leave."`
 	Version  kong.VersionFlag `help:"Print the commit and leave."`
 
@@ -67,6 +68,7 @@ const description = `Runs a suite of scenarios, each on fresh broker processes b
   bench                                    the quick suite, ten minutes, on the disk of ./out
   bench --profile full --dir /mnt/nvme     ten launches of everything on another disk
   bench --profile multi-dc                 across regions: latency by producers' region, losses of regions
+  bench --profile full --continue out/latest   the rest of one that was interrupted
   bench --scenario latency-1 --launches 2  a look, without an interval
   bench --hosts hosts.toml --show          what of the suite can be run on brokers that are there already
   bench --hosts hosts.toml                 and run it, from this machine as the client
@@ -101,6 +103,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		cfg, there, err = c.config()
 	}
+	if err == nil && c.Continue != "" {
+		err = cfg.Take(c.Continue)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: %v (bench --help explains)\n", err)
 		return exitUsage
@@ -111,6 +116,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, cfg.Place)
 	}
 	fmt.Fprintf(stdout, "suite        %s; seed %d; about %v\n", cfg.Suite, cfg.Seed, cfg.Suite.Estimate().Round(time.Second))
+	if done, total := cfg.Done(); done > 0 {
+		fmt.Fprintf(stdout, "continues    %s: %d of %d launches are there\n", c.Continue, done, total)
+	}
 	if c.Show {
 		show(stdout, cfg.Suite)
 		return exitOK
@@ -227,7 +235,7 @@ func measure(ctx context.Context, cfg suite.Config, stdout, stderr io.Writer) in
 		if _, left := errors.AsType[*launch.LeftBehind](err); left {
 			fmt.Fprintln(stderr, "bench:", err)
 		}
-		fmt.Fprintf(stderr, "bench: interrupted; what was measured is in %s\n", out)
+		fmt.Fprintf(stderr, "bench: interrupted; what was measured is in %s (--continue %s goes on)\n", out, out)
 		return exitInterrupted
 	}
 	if err != nil {

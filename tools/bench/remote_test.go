@@ -18,6 +18,7 @@ import (
 	"ackline/loadgen/brokertest/guarded"
 	"ackline/loadgen/secure"
 	"ackline/tools/bench/record"
+	"ackline/tools/bench/sum"
 	"ackline/tools/floor/echo"
 )
 
@@ -59,7 +60,9 @@ func TestHostsOfThree(t *testing.T) {
 				}
 			}
 		}
-		if want := []record.Side{record.System, record.Floor, record.Floor, record.System}; !slices.Equal(sides, want) {
+		// One cycle, and what the host spoilt once more.
+		want := slices.Repeat([]record.Side{record.System, record.Floor, record.Floor, record.System}, 1+sum.Again)
+		if n := len(sides); n < 4 || n%4 != 0 || n > len(want) || !slices.Equal(sides, want[:n]) {
 			t.Errorf("%s: sides %v, want A B B A", l.Scenario, sides)
 		}
 		if p, ok := l.Pair("rate"); l.Verdict == record.OK && (!ok || p.Ratio <= 0 || p.Floor <= 0) {
@@ -103,7 +106,7 @@ func TestHostsWithoutFloor(t *testing.T) {
 		}
 	}
 	l, s := b.results.Launches[0], b.results.Scenarios[0]
-	if s.FloorIs != "" || b.results.Remote.Floor != "" || len(l.Pairs) > 0 || len(l.Slices) != 2 || l.Slices[1].Side != record.System {
+	if s.FloorIs != "" || b.results.Remote.Floor != "" || len(l.Pairs) > 0 || len(l.Slices)%2 != 0 || len(l.Slices) > 2*(1+sum.Again) || l.Slices[1].Side != record.System {
 		t.Errorf("beside %q: pairs %+v of %d slices", s.FloorIs, l.Pairs, len(l.Slices))
 	}
 	if v, ok := l.Get(record.System, "latency_us_p50"); l.Verdict == record.OK && (!ok || v <= 0) {

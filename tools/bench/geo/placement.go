@@ -255,22 +255,22 @@ func (p *placement) turns(ctx context.Context) error {
 			TheoryUs: float64(p.loads[record.System].clients[i].theory.Nanoseconds()) / 1e3, System: hist.NewLatency(), Floor: hist.NewLatency()})
 	}
 	length, discard := p.Suite.GeoSlice(p.Scenario, p.Longest)
-	for cycle := range p.Scenario.Cycles {
-		first := len(p.cycles)
+	return sum.Cycles(p.Scenario.Cycles, func(cycle int, again bool) (host bool, err error) {
+		first, counts := len(p.cycles), false
 		var alls []session.Sample
 		var eachs [][]session.Sample
 		for i, who := range order {
 			n := cycle*len(order) + i
-			p.tell("slice %d of %d: %s", n+1, p.Scenario.Cycles*len(order), who)
+			p.tell("slice %d of %d%s: %s", n+1, max(p.Scenario.Cycles, cycle+1)*len(order), sum.Repeated(again), who)
 			// Neighbours share their arrivals: A B, then B A.
 			all, each, err := p.turn(ctx, who, session.Stretch{Length: length, Discard: discard, Seed: p.Sub(uint64(n / 2))})
 			if err != nil {
-				return p.explain(who, err)
+				return false, p.explain(who, err)
 			}
 			alls, eachs = append(alls, all), append(eachs, each)
 		}
-		if !sum.Spoil(p.cycles[first:]) {
-			continue
+		if counts, host = sum.Spoil(p.cycles[first:]); !counts {
+			return host, nil
 		}
 		for i, who := range order {
 			p.sets[who].Merge(alls[i].Hist)
@@ -279,8 +279,8 @@ func (p *placement) turns(ctx context.Context) error {
 				of[who].Merge(eachs[i][r].Hist.Response)
 			}
 		}
-	}
-	return nil
+		return false, nil
+	})
 }
 
 // turn runs one slice between two readings of all counters. It ends when its side owes the disk nothing.

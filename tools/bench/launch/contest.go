@@ -182,8 +182,8 @@ func (c *contest) run(ctx context.Context) error {
 	if c.Scenario.Workload.Throughput() {
 		s.Discard = 0 // the drain pays for all that was written, so all of it counts
 	}
-	for cycle := range c.Scenario.Cycles {
-		first := len(c.slices)
+	return sum.Cycles(c.Scenario.Cycles, func(cycle int, again bool) (host bool, err error) {
+		first, counts := len(c.slices), false
 		var samples []session.Sample
 		var took []side
 		for i, who := range order {
@@ -191,16 +191,16 @@ func (c *contest) run(ctx context.Context) error {
 				continue
 			}
 			n := cycle*len(order) + i
-			c.step("slice %d of %d: %s", n+1, c.Scenario.Cycles*len(order), who)
+			c.step("slice %d of %d%s: %s", n+1, max(c.Scenario.Cycles, cycle+1)*len(order), sum.Repeated(again), who)
 			s.Seed = c.sub(uint64(n / 2)) // neighbours share their arrivals: A B, then B A
 			smp, err := c.turn(ctx, n, who, s)
 			if err != nil {
-				return c.explain(who, err)
+				return false, c.explain(who, err)
 			}
 			samples, took = append(samples, smp), append(took, who)
 		}
-		if !sum.Spoil(c.slices[first:]) {
-			continue
+		if counts, host = sum.Spoil(c.slices[first:]); !counts {
+			return host, nil
 		}
 		for i, smp := range samples {
 			c.sets[took[i]].Merge(smp.Hist)
@@ -209,8 +209,8 @@ func (c *contest) run(ctx context.Context) error {
 				c.delivery.Merge(smp.Delivery)
 			}
 		}
-	}
-	return nil
+		return false, nil
+	})
 }
 
 // turn runs one slice between two readings of all counters. The slice ends when its side owes the disk nothing: the system

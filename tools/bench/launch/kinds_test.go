@@ -33,6 +33,9 @@ func sure(t *testing.T, p Plan) record.Launch {
 	return l
 }
 
+// cycles is how many were measured: one, and what a host that took CPU time away spoilt once more.
+func cycles(l record.Launch) int { return max(1, min(len(l.Slices)/len(order), 1+sum.Again)) }
+
 // answered are the slices in which a busy test machine left time for a request.
 func answered(l record.Launch) []record.Slice {
 	return slices.DeleteFunc(slices.Clone(l.Slices), func(sl record.Slice) bool { return sl.Requests == 0 })

@@ -73,18 +73,18 @@ func TestJudgeSlice(t *testing.T) {
 
 func TestSpoilCycle(t *testing.T) {
 	cycle := []record.Slice{{Number: 4, Verdict: record.OK}, {Number: 5, Verdict: record.OK}}
-	if !sum.Spoil(cycle) || cycle[0].Verdict != record.OK {
+	if counts, _ := sum.Spoil(cycle); !counts || cycle[0].Verdict != record.OK {
 		t.Errorf("a good cycle was spoilt: %+v", cycle)
 	}
 	cycle[1].Verdict, cycle[1].Reasons = record.Invalid, []string{"noise"}
-	if sum.Spoil(cycle) || cycle[0].Verdict != record.Invalid || !strings.Contains(cycle[0].Reasons[0], "slice 5") || len(cycle[1].Reasons) != 1 {
+	if counts, host := sum.Spoil(cycle); counts || host || cycle[0].Verdict != record.Invalid || !strings.Contains(cycle[0].Reasons[0], "slice 5") || len(cycle[1].Reasons) != 1 {
 		t.Errorf("a cycle with a bad slice: %+v", cycle)
 	}
 	if bad, host := sum.FirstBad(cycle); bad.Number != 5 || host {
 		t.Errorf("the first bad slice is %d, by the host: %v; want 5, which is bad by itself, and not by the host", bad.Number, host)
 	}
 	cycle = []record.Slice{{Number: 0, Verdict: record.OK}, {Number: 1, Verdict: record.Invalid, Reasons: []string{"stolen"}, HostOnly: true}}
-	if sum.Spoil(cycle) || !cycle[0].HostOnly {
+	if counts, host := sum.Spoil(cycle); counts || !host || !cycle[0].HostOnly {
 		t.Errorf("a cycle that the host spoilt: %+v", cycle)
 	}
 	if bad, host := sum.FirstBad(cycle); bad.Number != 1 || !host {

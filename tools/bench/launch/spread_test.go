@@ -17,8 +17,8 @@ func TestSpreadLaunch(t *testing.T) {
 	p, cluster, checkpoints := stageOf(t, w, 3)
 	p.Scenario.SliceMs = 110
 	l := sure(t, p)
-	if n := checkpoints.Load(); n != 18 { // three nodes, after two warm-ups and four slices
-		t.Errorf("%d checkpoints, want 18", n)
+	if n, want := int(checkpoints.Load()), 3*(2+4*cycles(l)); n != want { // three nodes, after two warm-ups and four slices
+		t.Errorf("%d checkpoints, want %d", n, want)
 	}
 	used := 0
 	for i := range 12 {

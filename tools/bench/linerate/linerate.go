@@ -16,6 +16,7 @@ import (
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
 	"ackline/tools/bench/session"
+	"ackline/tools/bench/sum"
 	"ackline/tools/netlab/calibrate"
 	"ackline/tools/stats"
 )
@@ -90,29 +91,61 @@ func (l *trip) turns(ctx context.Context) error {
 	if _, err := l.writer.Slice(ctx, session.Stretch{Length: length, Discard: discard, Seed: l.Sub(2)}); err != nil {
 		return err
 	}
-	for n := range l.Scenario.Cycles * len(order) {
-		s := order[n%len(order)]
-		l.Step("slice %d of %d: %s", n+1, l.Scenario.Cycles*len(order), s)
-		if err := l.Brokers.Checkpoint(ctx); err != nil { // what is owed to the disk is not the other side's
-			return err
-		}
-		if s == record.Floor {
-			rate, err := calibrate.Stream(ctx, l.Net.Lab, l.from, l.lead, length, discard)
-			if err != nil {
-				return err
+	var against []string
+	byHost := true
+	err := sum.Cycles(l.Scenario.Cycles, func(number int, again bool) (bool, error) {
+		c := cycle{host: true, rates: map[record.Side][]float64{}}
+		for i, s := range order {
+			n := number*len(order) + i
+			l.Step("slice %d of %d%s: %s", n+1, max(l.Scenario.Cycles, number+1)*len(order), sum.Repeated(again), s)
+			if err := l.turn(ctx, s, session.Stretch{Length: length, Discard: discard, Seed: l.Sub(uint64(10 + n))}, &c); err != nil {
+				return false, err
 			}
-			l.rates[s] = append(l.rates[s], rate)
-			continue
 		}
-		if err := l.slice(ctx, session.Stretch{Length: length, Discard: discard, Seed: l.Sub(uint64(10 + n))}); err != nil {
-			return err
+		if len(c.against) > 0 {
+			against, byHost = append(against, c.against...), byHost && c.host
+			return c.host, nil
 		}
+		for s, rates := range c.rates {
+			l.rates[s] = append(l.rates[s], rates...)
+		}
+		return false, nil
+	})
+	if err != nil || len(l.rates[record.System]) > 0 {
+		return err
+	}
+	tell := l.Invalid
+	if byHost {
+		tell = l.InvalidByHost
+	}
+	for _, why := range against {
+		tell("%s", why)
 	}
 	return nil
 }
 
+// cycle is what one A B B A measured.
+type cycle struct {
+	rates   map[record.Side][]float64
+	against []string // why it does not count
+	host    bool     // nothing but a host that takes CPU time away brought that about
+}
+
+// turn runs one slice of a side.
+func (l *trip) turn(ctx context.Context, s record.Side, what session.Stretch, c *cycle) error {
+	if err := l.Brokers.Checkpoint(ctx); err != nil { // what is owed to the disk is not the other side's
+		return err
+	}
+	if s == record.System {
+		return l.slice(ctx, what, c)
+	}
+	rate, err := calibrate.Stream(ctx, l.Net.Lab, l.from, l.lead, what.Length, what.Discard)
+	c.rates[s] = append(c.rates[s], rate)
+	return err
+}
+
 // slice puts the brokers under load once.
-func (l *trip) slice(ctx context.Context, what session.Stretch) error {
+func (l *trip) slice(ctx context.Context, what session.Stretch, c *cycle) error {
 	before, err := proc.ReadCPU("/proc")
 	if err != nil {
 		return err
@@ -125,21 +158,21 @@ func (l *trip) slice(ctx context.Context, what session.Stretch) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range smp.Invalid {
-		tell := l.Invalid
-		if c.ByHost(after.Sub(before).StolenFraction(), smp.Stolen) {
-			tell = l.InvalidByHost
-		}
-		tell("%s", c.Text)
+	for _, cause := range smp.Invalid {
+		c.against = append(c.against, cause.Text)
+		c.host = c.host && cause.ByHost(after.Sub(before).StolenFraction(), smp.Stolen)
 	}
 	w := &l.Scenario.Workload
-	l.rates[record.System] = append(l.rates[record.System], float64(smp.Requests)*float64(w.RecordBytes*w.RecordsPerRequest)/smp.Counted.Seconds())
+	c.rates[record.System] = append(c.rates[record.System], float64(smp.Requests)*float64(w.RecordBytes*w.RecordsPerRequest)/smp.Counted.Seconds())
 	l.Rec.Requests += smp.Requests
 	return nil
 }
 
-// conclude compares the sides.
+// conclude compares the sides, if a cycle counts.
 func (l *trip) conclude() {
+	if len(l.rates[record.System]) == 0 {
+		return
+	}
 	system, stream := stats.LogMean(l.rates[record.System]), stats.LogMean(l.rates[record.Floor])
 	l.Rec.Pairs = append(l.Rec.Pairs, record.Pair{Name: "rate", Unit: "bytes/s", System: system, Floor: stream, Ratio: stream / system, Excess: stream - system,
 		Slices: len(l.rates[record.System]), Gated: true})

@@ -132,6 +132,10 @@ func TestJudge(t *testing.T) {
 	if v, reasons := Judge(fast); v != Invalid || !strings.Contains(first(reasons), "not durable") {
 		t.Errorf("a system faster than the floor: %s %v", v, reasons)
 	}
+	fast.Launches = fast.Launches[:2]
+	if v, reasons := Judge(fast); v != OK {
+		t.Errorf("two launches that were faster than the floor, which is chance: %s %v", v, reasons)
+	}
 	slow := sample()
 	for i := range slow.Launches {
 		slow.Launches[i].Figures = append(slow.Launches[i].Figures, Figure{Name: FloorCheck, Side: Host, Value: 1.2})

@@ -49,6 +49,9 @@ type Config struct {
 	Elsewhere *Elsewhere
 	// Disk measures the disk alone; nil means to look for the best way to do that, where a scenario needs it.
 	Disk launch.Disk
+
+	taken     *record.Results // of a run that is gone on with
+	takenFrom string
 }
 
 // Progress says how far a run is.
@@ -69,7 +72,10 @@ func Run(ctx context.Context, c Config) (*record.Results, string, error) {
 	if c.Launch == nil {
 		c.Launch = one
 	}
-	out := filepath.Join(c.Out, c.Started.UTC().Format("2006-01-02T15-04-05Z"))
+	out, results := filepath.Join(c.Out, c.Started.UTC().Format("2006-01-02T15-04-05Z")), c.results
+	if c.taken != nil {
+		out, results = c.takenFrom, c.resume
+	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, "", err
 	}
@@ -77,7 +83,7 @@ func Run(ctx context.Context, c Config) (*record.Results, string, error) {
 	if err != nil {
 		return nil, out, err
 	}
-	r, err := c.results()
+	r, err := results()
 	if err == nil {
 		err = c.all(ctx, r, work, out)
 	}
@@ -128,7 +134,7 @@ func (c *Config) results() (*record.Results, error) {
 		FloorVersion: echo.Version, Started: c.Started.UTC().Truncate(time.Second), Seed: c.Seed, ProfileDigest: c.Suite.Digest(), Host: c.Place.Host,
 		Dir: c.Dir, FreeBytes: c.Place.FreeBytes, Notes: c.Notes}
 	if err := proc.Prefer(); err != nil {
-		r.Notes = append(r.Notes, fmt.Sprintf("the client has no precedence over what it measures (%v): with few CPUs more launches will be invalid", err))
+		r.Notes = append(r.Notes, noPrecedence(err))
 	}
 	var err error
 	if c.Elsewhere == nil {
@@ -289,10 +295,13 @@ func (c *Config) tell(p Progress) {
 // rounds runs every launch.
 func (c *Config) rounds(ctx context.Context, r *record.Results, work, out string) error {
 	left := newEstimate(c.Suite)
-	done := 0
+	done, _ := c.Done()
+	for _, l := range r.Launches {
+		left.has(l.Scenario)
+	}
 	for round := range c.roundCount() {
 		for i, sc := range c.Suite.Scenarios {
-			if round >= c.Suite.LaunchesOf(sc) {
+			if round >= c.Suite.LaunchesOf(sc) || c.has(sc.Name, round+1) {
 				continue
 			}
 			if ctx.Err() != nil {
@@ -313,7 +322,7 @@ func (c *Config) rounds(ctx context.Context, r *record.Results, work, out string
 			}
 			l, err := c.Launch(ctx, plan)
 			if err != nil {
-				if l.Verdict == record.Failed {
+				if l.Verdict == record.Failed && ctx.Err() == nil {
 					r.Launches = append(r.Launches, l)
 				}
 				return err
@@ -367,6 +376,9 @@ func newEstimate(s *profiles.Suite) *estimate {
 	}
 	return e
 }
+
+// has notes that a launch was run before.
+func (e *estimate) has(name string) { e.left[name]-- }
 
 // took notes how long a launch took; later ones are expected to take as long as the last.
 func (e *estimate) took(name string, d time.Duration) {

@@ -302,7 +302,7 @@ func (c *Session) Broken() []string {
 	r.Launches = c.counted[trial.Head]
 	var out []string
 	for _, sum := range record.Summarise(&r) {
-		if sum.Ratio.High < record.BrokenFloor {
+		if sum.Broken() {
 			out = append(out, fmt.Sprintf("%s of %s is %.2f [%.2f–%.2f] of the floor's, wholly below %.2f: the floor is broken or the system is not durable",
 				sum.Pair, c.Settings.Head.Short(), sum.Ratio.Shift, sum.Ratio.Low, sum.Ratio.High, record.BrokenFloor))
 		}

@@ -61,7 +61,7 @@ func newView(d *Document) *view {
 			if sum.Scenario != s.Name {
 				continue
 			}
-			if sum.Ratio.High < record.BrokenFloor && c.Limit() {
+			if sum.Broken() && c.Limit() {
 				c.spoilt = fmt.Sprintf("its %s is %s times the limit, which cannot be: the floor is broken or the system is not "+
 					"durable", sum.Pair, ratio(sum.Ratio))
 			}
