@@ -80,7 +80,7 @@ const memberBytes = 48
 
 // Stripe is a part of a group's counts. Who holds it may observe, and no other.
 type Stripe struct {
-	_     [128]byte // two stripes share no cache line, nor a pair of them
+	_    [128]byte // two stripes share no cache line, nor a pair of them
 	held atomic.Bool
 	rows []row // one for each member
 }
