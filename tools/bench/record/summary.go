@@ -15,10 +15,6 @@ const Confidence = 0.95
 // could do. A ratio whose interval lies wholly below it means a broken floor or a system that is not durable.
 const BrokenFloor = 0.95
 
-// brokenLaunches is how many launches it takes to say so: the tails of one or two are where chance, or a host that takes CPU time
-// away, put them.
-const brokenLaunches = 3
-
 // FloorCheck is the name of the figure (side Host) in which a launch's floor answers for itself: its p50 as a multiple of
 // raw sync plus TCP echo, measured beside it; the echo's CPUs idle before it answers as long as the floor's do. With several
 // nodes QuorumTrial stands for raw sync: how long a majority of followers' hops and syncs takes without the floor's leader.
@@ -50,7 +46,7 @@ type Summary struct {
 }
 
 // Broken tells whether the ratio cannot be true.
-func (s Summary) Broken() bool { return s.Ratio.High < BrokenFloor && s.Ratio.N >= brokenLaunches }
+func (s Summary) Broken() bool { return s.Ratio.High < BrokenFloor }
 
 // Summarise computes the estimates of every pair of every scenario, in the order of the suite and of the first launch's
 // pairs. Only launches with verdict OK take part.
