@@ -34,8 +34,7 @@ func TestCalls(t *testing.T) {
 			defer cancel()
 			say := func(_ context.Context, from id.NodeID, p []byte) ([]byte, error) { return append(p, byte(from)), nil }
 			a, b := answering(t, 1, change, say), answering(t, 2, change, say)
-			a.AddPeer(2, b.addr)
-			b.AddPeer(1, a.addr)
+			acquaint(a, b)
 			big := make([]byte, 5<<20)
 			if got, err := a.Call(ctx, 2, 7, big); err != nil || !bytes.Equal(got, append(big, 1)) {
 				t.Fatalf("%d bytes, %v", len(got), err)
@@ -82,11 +81,14 @@ func TestCloseEndsCalls(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
-	a.AddPeer(2, b.addr)
-	b.AddPeer(1, a.addr)
+	acquaint(a, b)
 	told := make(chan error, 1)
 	go func() { _, err := a.Call(context.Background(), 2, 7, nil); told <- err }()
-	<-began
+	select {
+	case <-began:
+	case err := <-told:
+		t.Fatalf("the call ended before the other side had it: %v", err)
+	}
 	b.Close()
 	var e *call.Error
 	var remote *call.RemoteError
@@ -102,9 +104,7 @@ func TestCallsDelayNothing(t *testing.T) {
 	release := make(chan struct{})
 	a := answering(t, 1, nil, nil)
 	b := answering(t, 2, nil, func(ctx context.Context, _ id.NodeID, _ []byte) ([]byte, error) { <-release; return nil, nil })
-	a.AddPeer(2, b.addr)
-	b.AddPeer(1, a.addr)
-	a.await("up 2")
+	acquaint(a, b)
 	ctx, cancel := context.WithCancel(context.Background())
 	for range 300 {
 		go a.Call(ctx, 2, 7, make([]byte, 100<<10))

@@ -204,12 +204,19 @@ func couple(t testing.TB, change func(*Config)) (a, b *node) {
 		}
 		nodes[i] = newNode(t, cfg).start(anywhere)
 	}
-	a, b = nodes[0], nodes[1]
+	acquaint(nodes[0], nodes[1])
+	return nodes[0], nodes[1]
+}
+
+// acquaint makes nodes 1 and 2, which run, known to each other, and waits until each is connected with the other. Who dials one that does
+// not know it yet is refused, and until the next dial a call fails at once.
+func acquaint(a, b *node) {
+	a.t.Helper()
 	a.AddPeer(2, b.addr)
 	b.AddPeer(1, a.addr)
-	for _, n := range nodes {
+	for _, n := range []*node{a, b} {
 		n.await("up ")
-		until(t, "all links", func() bool {
+		until(a.t, "all links", func() bool {
 			for _, p := range *n.peers.Load() {
 				if !p.calls.Connected() {
 					return false
@@ -223,7 +230,6 @@ func couple(t testing.TB, change func(*Config)) (a, b *node) {
 			return true
 		})
 	}
-	return a, b
 }
 
 func app(index int, data []byte) []pb.Message {
