@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"ackline/broker/id"
 	"ackline/broker/vfs"
@@ -69,16 +68,15 @@ func (w *WAL) writeSuper(head id.LSN, flags uint32) error {
 	w.index.mu.RLock()
 	end := w.index.end
 	w.index.mu.RUnlock()
+	w.superMu.Lock()
 	s := w.super
-	s.Seq, s.Head, s.Synced, s.Flags = s.Seq+1, head, end, flags
-	w.stats.super.begin(time.Now())
-	err := w.file.WriteSuper(&s)
-	w.stats.super.end()
+	s.Head, s.Synced, s.Flags, s.Bound = head, end, flags, max(s.Bound, end+w.lease())
+	err := w.putSuper(s)
+	w.superMu.Unlock()
 	if err != nil {
 		w.fail(err)
 		return err
 	}
-	w.super = s
 	before, _ := w.queue.bounds()
 	w.queue.setHead(head)
 	w.stats.Reclaimed.Add(uint64(head - before))

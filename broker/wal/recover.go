@@ -97,6 +97,11 @@ func (w *WAL) begin(p *replay, end id.LSN, generation uint64) error {
 	if free := w.file.Size() - int64(end-w.super.Head); h.Size() > free {
 		return fmt.Errorf("wal: %s: the ring is full: %d bytes are free, the last batch has %d", w.opt.Path, free, h.Size())
 	}
+	if h.End() > w.super.Bound {
+		if err := w.extend(h.End()); err != nil {
+			return err
+		}
+	}
 	if err := w.file.Write(blocks, end); err != nil {
 		return err
 	}

@@ -111,8 +111,12 @@ type WAL struct {
 	stop      chan struct{}
 	stopped   sync.WaitGroup
 
-	reclaiming sync.Mutex // one Reclaim, Forget or Close at a time; guards super
-	super      ring.Super // as last written
+	reclaiming sync.Mutex // one Reclaim, Forget or Close at a time
+
+	superMu   sync.Mutex    // held while a superblock is written; guards super
+	super     ring.Super    // as last written
+	bound     atomic.Uint64 // of super
+	extending atomic.Bool   // a goroutine is about to move it on
 
 	poison atomic.Pointer[error]
 	stats  *Stats
@@ -166,6 +170,7 @@ func (w *WAL) openFile() (err error) {
 		return fmt.Errorf("wal: %w", err)
 	}
 	w.file, w.super, err = ring.Open(o.FS, o.Path, o.Method)
+	w.bound.Store(uint64(w.super.Bound))
 	return err
 }
 
@@ -304,7 +309,7 @@ func (w *WAL) collect(b *Batch, n int, c class, told []Source) []Source {
 func (w *WAL) commit(b *Batch) bool {
 	h := ring.Header{RingID: w.file.ID(), Generation: w.last.Generation, LSN: b.lsn, Prev: w.last.LSN, Durable: b.lsn}
 	batch, blocks := b.b.Seal(&h)
-	if err := w.fits(h.Size()); err != nil {
+	if err := errors.Join(w.fits(h.Size()), w.reach(h.End())); err != nil {
 		w.fail(err)
 		return false
 	}

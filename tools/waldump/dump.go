@@ -169,7 +169,7 @@ func (t *text) file(path string, f *ring.File, counts uint64, both [2]ring.Super
 			fmt.Fprintf(t.out, "superblock at pos %d: %v\n", i*4096, s.Err)
 			continue
 		}
-		fmt.Fprintf(t.out, "superblock at pos %d: number %d  head LSN %d  synced LSN %d  generation %d", i*4096, s.Seq, s.Head, s.Synced, s.Generation)
+		fmt.Fprintf(t.out, "superblock at pos %d: number %d  head LSN %d  synced LSN %d  bound %d  generation %d", i*4096, s.Seq, s.Head, s.Synced, s.Bound, s.Generation)
 		if s.Clean() {
 			fmt.Fprint(t.out, "  closed cleanly")
 		}
@@ -272,7 +272,7 @@ func (l *lines) file(path string, f *ring.File, counts uint64, both [2]ring.Supe
 		if s.Err != nil {
 			o["error"] = s.Err.Error()
 		} else {
-			o["number"], o["head_lsn"], o["synced_lsn"], o["generation"] = s.Seq, s.Head, s.Synced, s.Generation
+			o["number"], o["head_lsn"], o["synced_lsn"], o["bound_lsn"], o["generation"] = s.Seq, s.Head, s.Synced, s.Bound, s.Generation
 			o["clean"], o["counts"] = s.Clean(), s.Seq == counts
 		}
 		l.put(o)

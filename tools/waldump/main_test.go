@@ -59,8 +59,8 @@ func dumped(t *testing.T, wantCode int, args ...string) string {
 }
 
 const wantText = `DIR/wal.ring: ring 0000000000000007 of 262144 bytes
-superblock at pos 0: number 2  head LSN 262144  synced LSN 262144  generation 0
-superblock at pos 4096: number 3  head LSN 262144  synced LSN 266240  generation 1  <- counts
+superblock at pos 0: number 4  head LSN 262144  synced LSN 266240  bound 282624  generation 1
+superblock at pos 4096: number 5  head LSN 262144  synced LSN 266240  bound 294912  generation 1  <- counts
 LSN 262144  pos 65536  4096 bytes  generation 1 begins here
 LSN 266240  pos 69632  4096 bytes  generation 1
     group 1 replica 11  hard state  (term 3 vote 11 commit 1)

@@ -25,7 +25,7 @@ func Create(fsys vfs.FS, name string, m syncmethod.Method, ringBytes int64, ring
 	if err != nil {
 		return fmt.Errorf("wal: %w", err)
 	}
-	s := Super{RingID: ringID, RingBytes: ringBytes, Head: id.LSN(ringBytes), Synced: id.LSN(ringBytes)}
+	s := Super{RingID: ringID, RingBytes: ringBytes, Head: id.LSN(ringBytes), Synced: id.LSN(ringBytes), Bound: id.LSN(ringBytes)}
 	if err := errors.Join(fill(f, size, s, progress), f.Close()); err != nil {
 		return fmt.Errorf("wal: making a ring of %d bytes: %w", ringBytes, err)
 	}

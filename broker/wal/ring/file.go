@@ -69,7 +69,8 @@ func OpenReadOnly(fsys vfs.FS, path string) (*File, Super, error) {
 	return f, s, nil
 }
 
-// use reads the superblocks and takes over the newer. One of them may be torn: it was being written when the power went.
+// use reads the superblocks and takes over the newer. One of them may be torn: it was being written when the power went. Or it
+// is the newer one, and damaged: then batches may lie beyond the other's bound, so that none is known.
 func (f *File) use() (Super, error) {
 	both, err := f.Supers()
 	if err != nil {
@@ -81,6 +82,9 @@ func (f *File) use() (Super, error) {
 	}
 	if both[0].Err != nil && both[1].Err != nil {
 		return s, fmt.Errorf("wal: %s: %w: neither superblock is valid: %w", f.path, ErrCorrupt, errors.Join(both[0].Err, both[1].Err))
+	}
+	if both[0].Err != nil || both[1].Err != nil {
+		s.Bound = 0
 	}
 	size, err := f.data.Size()
 	if err != nil {

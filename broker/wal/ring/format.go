@@ -49,11 +49,14 @@ var batchMagic = [4]byte{'A', 'L', 'W', 'B'}
 //	40  8  head: LSN of the first batch to read
 //	48  8  generation
 //	56  8  synced LSN: everything below it was synced when the superblock was written
-//	64  4  CRC-32C of bytes 0–63
+//	64  8  bound: no batch that reaches beyond this LSN was ever written
+//	72  4  CRC-32C of bytes 0–71
+//
+// Format 1 has no bound: its CRC is at 64.
 const (
-	superSize    = 68
-	superVersion = 1
-	superCRCOff  = 64
+	superSize    = 76
+	superVersion = 2
+	superCRCOff  = 72
 
 	FlagClean = 1
 )
@@ -167,6 +170,7 @@ type Super struct {
 	Head       id.LSN
 	Generation uint64
 	Synced     id.LSN
+	Bound      id.LSN // 0: not known
 }
 
 // Clean tells whether the ring was closed cleanly and nothing was written since.
@@ -188,6 +192,7 @@ func (s *Super) encode(block []byte) {
 	le.PutUint64(block[40:], uint64(s.Head))
 	le.PutUint64(block[48:], s.Generation)
 	le.PutUint64(block[56:], uint64(s.Synced))
+	le.PutUint64(block[64:], uint64(s.Bound))
 	le.PutUint32(block[superCRCOff:], crc32.Checksum(block[:superCRCOff], castagnoli))
 }
 
@@ -197,11 +202,15 @@ func ParseSuper(b []byte) (Super, error) {
 	if [8]byte(b) != superMagic {
 		return Super{}, errors.New("no superblock")
 	}
-	if got, want := crc32.Checksum(b[:superCRCOff], castagnoli), le.Uint32(b[superCRCOff:superSize]); got != want {
+	version, crcOff := le.Uint32(b[8:]), superCRCOff
+	if version == 1 {
+		crcOff = 64
+	}
+	if got, want := crc32.Checksum(b[:crcOff], castagnoli), le.Uint32(b[crcOff:]); got != want {
 		return Super{}, fmt.Errorf("the superblock's CRC is %08x, %08x was written", got, want)
 	}
-	if v := le.Uint32(b[8:]); v != superVersion {
-		return Super{}, fmt.Errorf("superblock format %d, this program reads %d", v, superVersion)
+	if version != 1 && version != superVersion {
+		return Super{}, fmt.Errorf("superblock format %d, this program reads 1 and %d", version, superVersion)
 	}
 	s := Super{
 		Flags:      le.Uint32(b[12:]),
@@ -212,6 +221,9 @@ func ParseSuper(b []byte) (Super, error) {
 		Generation: le.Uint64(b[48:]),
 		Synced:     id.LSN(le.Uint64(b[56:])),
 	}
+	if version != 1 {
+		s.Bound = id.LSN(le.Uint64(b[64:]))
+	}
 	switch {
 	case s.RingBytes <= 0 || s.RingBytes%vfs.BlockSize != 0:
 		return s, fmt.Errorf("a ring of %d bytes is not a positive multiple of %d", s.RingBytes, vfs.BlockSize)
@@ -219,6 +231,8 @@ func ParseSuper(b []byte) (Super, error) {
 		return s, fmt.Errorf("head %d and synced LSN %d do not suit a ring of %d bytes", s.Head, s.Synced, s.RingBytes)
 	case s.Synced < s.Head || s.Synced-s.Head > id.LSN(s.RingBytes):
 		return s, fmt.Errorf("synced LSN %d is not within %d bytes from head %d", s.Synced, s.RingBytes, s.Head)
+	case version != 1 && (s.Bound < s.Synced || s.Bound%vfs.BlockSize != 0):
+		return s, fmt.Errorf("bound %d does not suit synced LSN %d", s.Bound, s.Synced)
 	}
 	return s, nil
 }

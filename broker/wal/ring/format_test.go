@@ -48,7 +48,7 @@ func TestOffsetTables(t *testing.T) {
 	b.Entries(0x1111, 0x2222, []Entry{{Index: 0x3333, Term: 0x4444, Type: 5, Data: []byte("data")}})
 	h := Header{Flags: 0x6666, RingID: 0x7777, Generation: 0x8888, LSN: 0x9000, Prev: 0xa000, Durable: 0xb000}
 	batch, _ := b.Seal(&h)
-	s := Super{Flags: 0x11, Seq: 0x22, RingID: 0x33, RingBytes: 0x4000, Head: 0x5000, Generation: 0x66, Synced: 0x7000}
+	s := Super{Flags: 0x11, Seq: 0x22, RingID: 0x33, RingBytes: 0x4000, Head: 0x5000, Generation: 0x66, Synced: 0x7000, Bound: 0x8000}
 	super := make([]byte, vfs.BlockSize)
 	s.encode(super)
 
@@ -64,7 +64,7 @@ func TestOffsetTables(t *testing.T) {
 		{"batch", batch, HeaderSize, tables(t, "format.go")[0], []uint64{magic([]byte("ALWB")), batchVersion, 0x6666, 0x7777,
 			0x8888, 0x9000, 0xa000, 0xb000, uint64(len(batch) - HeaderSize), 1, 0, uint64(batchCRC(batch))}},
 		{"superblock", super, superSize, tables(t, "format.go")[1], []uint64{magic([]byte("ALWSUPER")), superVersion, 0x11, 0x22,
-			0x33, 0x4000, 0x5000, 0x66, 0x7000, uint64(binary.LittleEndian.Uint32(super[superCRCOff:]))}},
+			0x33, 0x4000, 0x5000, 0x66, 0x7000, 0x8000, uint64(binary.LittleEndian.Uint32(super[superCRCOff:]))}},
 		{"record", record, RecordHeaderSize, tables(t, "record.go")[0], []uint64{0x1111, 0x2222,
 			uint64(len(record) - RecordHeaderSize), uint64(Entries), 0, 0x3333}},
 	} {
@@ -232,6 +232,29 @@ func FuzzWalk(f *testing.F) {
 	})
 }
 
+// A superblock of format 1, as it was written before there was a bound.
+func TestSuperblockOfFormat1(t *testing.T) {
+	want := Super{Flags: FlagClean, Seq: 5, RingID: 7, RingBytes: 1 << 20, Head: 1 << 20, Generation: 3, Synced: 1<<20 + 8192}
+	b := make([]byte, vfs.BlockSize)
+	want.encode(b)
+	le := binary.LittleEndian
+	le.PutUint32(b[8:], 1)
+	clear(b[64:])
+	le.PutUint32(b[64:], crc32.Checksum(b[:64], castagnoli))
+	if s, err := ParseSuper(b); err != nil || s != want {
+		t.Errorf("%+v, %v; want %+v", s, err, want)
+	}
+	b[56] ^= 0x10
+	if s, err := ParseSuper(b); err == nil {
+		t.Errorf("damaged, it is %+v", s)
+	}
+	le.PutUint32(b[8:], superVersion+1)
+	le.PutUint32(b[superCRCOff:], crc32.Checksum(b[:superCRCOff], castagnoli))
+	if _, err := ParseSuper(b); err == nil || !strings.Contains(err.Error(), "superblock format 3, this program reads 1 and 2") {
+		t.Errorf("of a later format: %v", err)
+	}
+}
+
 // What a header or superblock decodes to encodes to the same bytes, as far as they mean anything.
 func FuzzHeaders(f *testing.F) {
 	var b Builder
@@ -239,7 +262,7 @@ func FuzzHeaders(f *testing.F) {
 	h := Header{Flags: FlagStart, RingID: 7, Generation: 2, LSN: 1 << 20, Prev: 4096, Durable: 4096}
 	batch, _ := b.Seal(&h)
 	block := make([]byte, vfs.BlockSize)
-	(&Super{Seq: 5, RingID: 7, RingBytes: 1 << 20, Head: 1 << 20, Synced: 1 << 20}).encode(block)
+	(&Super{Seq: 5, RingID: 7, RingBytes: 1 << 20, Head: 1 << 20, Synced: 1 << 20, Bound: 1 << 20}).encode(block)
 	f.Add(bytes.Clone(batch), int64(1<<20))
 	f.Add(block[:superSize], int64(1<<20))
 	f.Fuzz(func(t *testing.T, in []byte, ringBytes int64) {
@@ -257,7 +280,7 @@ func FuzzHeaders(f *testing.F) {
 		}
 		// A CRC that is right by chance is out of a fuzzer's reach.
 		binary.LittleEndian.PutUint32(b[superCRCOff:], crc32.Checksum(b[:superCRCOff], castagnoli))
-		if s, err := ParseSuper(b); err == nil {
+		if s, err := ParseSuper(b); err == nil && binary.LittleEndian.Uint32(b[8:]) == superVersion {
 			out := make([]byte, vfs.BlockSize)
 			s.encode(out)
 			if !bytes.Equal(out[:superSize], b[:superSize]) {

@@ -67,7 +67,11 @@ var (
 // NewScan begins at the superblock's head.
 func NewScan(f *File, s Super) *Scan {
 	limit := s.Head + id.LSN(f.size)
-	return &Scan{file: f, super: s, limit: limit, stream: newStream(f, s.Head, limit)}
+	ahead := limit
+	if s.Bound != 0 {
+		ahead = min(limit, s.Bound)
+	}
+	return &Scan{file: f, super: s, limit: limit, stream: newStream(f, s.Head, ahead, limit)}
 }
 
 // Run gives each valid batch to f, in order, and those behind damage to lost, which may be nil. The bytes, header to end of
@@ -96,6 +100,9 @@ func (c *Scan) Run(f, lost func(h Header, batch []byte) error) (v Verdict, err e
 		}
 		c.any, c.generation, c.prev = true, h.Generation, h.LSN
 		v.Newest, at = h.Generation, h.End()
+		if at > c.super.Bound {
+			c.super.Bound = 0 // it is not true: a superblock that was synced is not there
+		}
 	}
 	return v, nil
 }
@@ -193,16 +200,21 @@ func (c *Scan) follows(h *Header, l id.LSN) error {
 // lies at x and names another predecessor.
 func (c *Scan) proves(h *Header, x id.LSN) bool { return h.Durable > x || h.LSN == x }
 
-// searchBytes bounds how far search looks. What proves that x was durable was written right behind it, and no batch is larger
-// than a few MiB, so within this distance only damage that has eaten every batch of it could hide the proof. Looking through
-// the rest of a large ring would cost more than reading what lives in it.
+// searchBytes bounds how far search looks when no bound is known: in a ring of format 1, and while one superblock is not
+// valid. What proves that x was durable was written right behind it, and no batch is larger than a few MiB, so within this
+// distance only damage that has eaten every batch of it could hide the proof. Looking through the rest of a large ring would cost
+// more than reading what lives in it.
 const searchBytes = 64 << 20
 
 // search looks at x, where no batch goes on from the last, and behind for a batch that shows what became of it: that what
 // should be there was durable, or that it was replaced. ok is false when there is none, so that x is the end.
 func (c *Scan) search(x id.LSN) (h Header, ok bool, err error) {
+	end := c.super.Bound
+	if end == 0 {
+		end = x + searchBytes
+	}
 	var body []byte
-	for l := x; l < min(c.limit, x+searchBytes); l += vfs.BlockSize {
+	for l := x; l < min(c.limit, end); l += vfs.BlockSize {
 		p, err := c.stream.bytes(l)
 		if err == io.EOF {
 			break
@@ -233,7 +245,7 @@ func (c *Scan) search(x id.LSN) (h Header, ok bool, err error) {
 // Leftovers gives the headers that lie in [from, to), a part of the ring that is not in use, and were written for their
 // place in an earlier lap or generation. Their payloads are not checked.
 func (f *File) Leftovers(from, to id.LSN, give func(h Header)) error {
-	s := newStream(f, from, to)
+	s := newStream(f, from, to, to)
 	defer s.wait()
 	for l := from; l < to; l += vfs.BlockSize {
 		b, err := s.bytes(l)

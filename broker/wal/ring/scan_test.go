@@ -62,6 +62,7 @@ func (p *page) at(h Header, blocks int) id.LSN {
 		p.t.Fatal(err)
 	}
 	p.end = h.End()
+	p.s.Bound = max(p.s.Bound, p.end)
 	return h.LSN
 }
 
@@ -222,7 +223,35 @@ func TestScan(t *testing.T) {
 			if got := p.scan(); got != c.want {
 				t.Errorf("found %s\n want %s", got, c.want)
 			}
+			p.s.Bound = 0
+			if got := p.scan(); got != c.want {
+				t.Errorf("without a bound, found %s\n want %s", got, c.want)
+			}
 		})
+	}
+}
+
+// Nothing is searched for beyond the bound, and hardly anything is read there; but a bound that is not true is not believed.
+func TestBound(t *testing.T) {
+	p := newPage(t)
+	l := p.chain(1, 0, 1, 1, 1, 1)
+	p.damage(l[2])
+	for bound, want := range map[id.LSN]string{
+		l[1]:           "0 1 3! end 2 damage 2 says 3", // there is a batch beyond it, so it is not true
+		l[2]:           "0 1 end 2 torn",
+		l[3]:           "0 1 end 2 torn",
+		l[3] + 1*block: "0 1 3! end 2 damage 2 says 3",
+		0:              "0 1 3! end 2 damage 2 says 3",
+	} {
+		p.s.Bound = bound
+		if got := p.scan(); got != want {
+			t.Errorf("bound %d: found %s\n want %s", (bound-first)/block, got, want)
+		}
+	}
+	f, w := stamped(t, 20)
+	s := Super{RingID: testID, RingBytes: f.size, Head: id.LSN(f.size), Synced: id.LSN(f.size), Bound: id.LSN(f.size) + 5*block}
+	if v, err := NewScan(f, s).Run(nil, nil); err != nil || v.End != s.Head || w.read.Load() != 5*block {
+		t.Errorf("read %d bytes of an empty ring with %d up to the bound: %+v, %v", w.read.Load(), 5*block, v, err)
 	}
 }
 
@@ -238,6 +267,7 @@ func TestSuperblocks(t *testing.T) {
 	p := newPage(t)
 	for seq := p.s.Seq + 1; seq < 7; seq++ {
 		p.s.Seq, p.s.Head, p.s.Synced = seq, first+id.LSN(seq)*block, first+id.LSN(seq)*block
+		p.s.Bound = p.s.Synced + 2*block
 		if err := p.f.WriteSuper(&p.s); err != nil {
 			t.Fatal(err)
 		}
@@ -259,8 +289,8 @@ func TestSuperblocks(t *testing.T) {
 	}
 	tear(p.s.Pos())
 	f, s, err := OpenReadOnly(p.fs, "/ring")
-	if err != nil || s.Seq != p.s.Seq-1 {
-		t.Fatalf("with the newer torn: found %+v, %v; want number %d", s, err, p.s.Seq-1)
+	if err != nil || s.Seq != p.s.Seq-1 || s.Bound != 0 {
+		t.Fatalf("with the newer torn: found %+v, %v; want number %d, without a bound", s, err, p.s.Seq-1)
 	}
 	f.Close()
 	tear(block - p.s.Pos())

@@ -21,6 +21,7 @@ const (
 type stream struct {
 	file  *File
 	limit id.LSN  // nothing is read from here on
+	ahead id.LSN  // nothing is read ahead from here on, until somebody asks for what lies there
 	ask   id.LSN  // where the next read begins
 	slots []*slot // each begins where the one before ends, round the slice
 	cur   int     // the slot with the lowest LSN
@@ -36,8 +37,8 @@ type slot struct {
 	landed bool // done was received
 }
 
-func newStream(f *File, from, limit id.LSN) *stream {
-	s := &stream{file: f, limit: limit}
+func newStream(f *File, from, ahead, limit id.LSN) *stream {
+	s := &stream{file: f, ahead: ahead, limit: limit}
 	for range readAhead {
 		s.slots = append(s.slots, newSlot(int64(limit-from)))
 	}
@@ -70,7 +71,7 @@ func (s *stream) wait() {
 }
 
 func (s *stream) start(c *slot) {
-	c.lsn, c.n, c.landed = s.ask, int(min(int64(len(c.buf)), int64(s.limit-s.ask))), false
+	c.lsn, c.n, c.landed = s.ask, int(min(int64(len(c.buf)), int64(s.ahead-s.ask))), false
 	if c.n == 0 {
 		return
 	}
@@ -84,7 +85,13 @@ func (s *stream) start(c *slot) {
 // bytes returns what is at l, to the end of the block that was read: at least BlockSize bytes, valid until the next call.
 // l is a multiple of BlockSize. Going back is possible and slow. io.EOF at the limit.
 func (s *stream) bytes(l id.LSN) ([]byte, error) {
-	if l < s.slots[s.cur].lsn {
+	switch {
+	case l >= s.limit:
+		return nil, io.EOF
+	case l >= s.ahead:
+		s.ahead = s.limit
+		s.seek(l)
+	case l < s.slots[s.cur].lsn:
 		s.seek(l)
 	}
 	for {
@@ -110,8 +117,8 @@ func (s *stream) bytes(l id.LSN) ([]byte, error) {
 func (s *stream) next(c *slot) {
 	s.start(c)
 	s.cur++
-	if len(s.slots) < readAheadMost && s.ask < s.limit {
-		more := newSlot(int64(s.limit - s.ask))
+	if len(s.slots) < readAheadMost && s.ask < s.ahead {
+		more := newSlot(int64(s.ahead - s.ask))
 		s.slots = slices.Insert(s.slots, s.cur, more)
 		s.start(more)
 		s.cur++

@@ -69,7 +69,7 @@ func TestStream(t *testing.T) {
 	from := id.LSN(5*f.size/4) &^ (block - 1) // a quarter into a lap, and not at a read block's beginning
 	from += 3 * block
 	limit := from + id.LSN(f.size)
-	s := newStream(f, from, limit)
+	s := newStream(f, from, limit, limit)
 	defer s.wait()
 	rng := rand.New(rand.NewPCG(1, 2))
 	for l := from; l < limit; l += id.LSN(1+rng.IntN(2*readBlock/block)) * block {
@@ -95,7 +95,7 @@ func TestStream(t *testing.T) {
 // A ring that holds little is read with little memory.
 func TestStreamOfAShortRing(t *testing.T) {
 	f, w := stamped(t, 2)
-	s := newStream(f, id.LSN(f.size), id.LSN(f.size)+3*block)
+	s := newStream(f, id.LSN(f.size), id.LSN(f.size)+3*block, id.LSN(f.size)+3*block)
 	defer s.wait()
 	for i := range 3 {
 		seen(t, s, f, id.LSN(f.size)+id.LSN(i)*block)
