@@ -144,7 +144,7 @@ func (n *Node) openGroup(cat *meta.Catalog, t *meta.Topic, i int32, self id.Repl
 	g, founders := t.Partitions[i].Group, t.Partitions[i].First()
 	part := n.replay.Take(g)
 	at, conf, applied := part.Recovered()
-	log, err := seglog.Open(seglog.Options{FS: n.fs, Dir: n.dir.Group(g), Group: g, Files: n.files}, at)
+	log, err := seglog.Open(seglog.Options{FS: n.fs, Dir: n.dir.Group(g), Group: g, Files: n.files, GiveBack: n.giveBack}, at)
 	if err != nil {
 		return err
 	}

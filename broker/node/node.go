@@ -38,6 +38,7 @@ import (
 	"ackline/broker/replica/membership"
 	"ackline/broker/replica/raftlog"
 	"ackline/broker/seglog"
+	"ackline/broker/seglog/giveback"
 	"ackline/broker/server"
 	"ackline/broker/stage"
 	"ackline/broker/syncmethod"
@@ -76,6 +77,7 @@ type Node struct {
 	Recovery wal.Recovery
 	replay   *replay.Replay
 	files    *seglog.Files
+	giveBack *giveback.Queue
 	budget   *raftlog.Budget
 	catchup  *catchup.Governor
 	meta     *metaGroup
@@ -215,6 +217,7 @@ func (n *Node) openStorage(progress func(string, int64, int64)) error {
 		return err
 	}
 	n.files = seglog.NewFiles(n.cfg.Storage.OpenFiles)
+	n.giveBack = &giveback.Queue{Free: func() (int64, error) { return n.fs.Free(n.dir.Path) }}
 	n.budget, n.throttle = raftlog.NewBudget(n.cfg.Limits.CacheBytes), throttle.New(n.cfg.Limits, n.cfg.Storage.FlushBytes)
 	n.events = &events{worklist.New[id.GroupID](), n.lookAgain}
 	n.hosts, n.backlog = hosting.New(), backlog.New()

@@ -55,10 +55,10 @@ func TestOptions(t *testing.T) {
 			t.Errorf("open with %+v: %v, want %q", o, err, want)
 		}
 	}
-	if _, err := Open(DefaultOptions(fs, "x"), Checkpoint{Next: 5}); err == nil || !strings.Contains(err.Error(), "impossible") {
+	if _, err := Open(Options{FS: fs, Dir: "x"}.withDefaults(), Checkpoint{Next: 5}); err == nil || !strings.Contains(err.Error(), "impossible") {
 		t.Errorf("open at an impossible checkpoint: %v", err)
 	}
-	o := DefaultOptions(fs, "x")
+	o := Options{FS: fs, Dir: "x"}.withDefaults()
 	if o.Files == nil || o.WriteBytes != DefaultWriteBytes || o.WriteBackBytes != DefaultWriteBackBytes {
 		t.Errorf("default options %+v", o)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"ackline/broker/id"
+	"ackline/broker/seglog/giveback"
 	"ackline/broker/vfs"
 )
 
@@ -28,6 +29,8 @@ type Options struct {
 	// WriteBackBytes is after how many bytes of data the kernel is told to start writing them to the disk, so that the
 	// next Sync finds little left to do. 0: DefaultWriteBackBytes. Negative: never, Sync does it all.
 	WriteBackBytes int64
+	// GiveBack frees the blocks of files that Open removes. Share one among the logs of a node. Nil: they are freed at once.
+	GiveBack *giveback.Queue
 }
 
 const (
@@ -41,11 +44,6 @@ const (
 	// DefaultOpenFiles is the capacity of the Files that a log makes for itself.
 	DefaultOpenFiles = 64
 )
-
-// DefaultOptions returns the options for a log in dir with every default filled in.
-func DefaultOptions(fs vfs.FS, dir string) Options {
-	return Options{FS: fs, Dir: dir}.withDefaults()
-}
 
 // Validate reports what is missing or impossible.
 func (o Options) Validate() error {

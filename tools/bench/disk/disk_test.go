@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,8 +42,31 @@ func TestRead(t *testing.T) {
 	if _, err := Read(root, "sda"); err == nil || !strings.Contains(err.Error(), `"sda"`) {
 		t.Errorf("a device that is not there: %v", err)
 	}
-	if _, err := Read(fixture(t, "8 0 sda 1 x 3 4 many 6 7 8 9 10 11\n"), "sda"); err == nil || !strings.Contains(err.Error(), "many") {
+	if _, err := Read(fixture(t, "8 0 sda 1 2 3 4 many 6 7 8 9 10 11\n"), "sda"); err == nil || !strings.Contains(err.Error(), "many") {
 		t.Errorf("a line that is not numbers: %v", err)
+	}
+}
+
+// It waits while the number of discards grows or something is in flight, a moment longer, and not for ever.
+func TestSettle(t *testing.T) {
+	for name, c := range map[string]struct {
+		look  func(i int64) (flight, discards int64, err error)
+		looks int64
+	}{
+		"nothing":      {func(int64) (int64, int64, error) { return 0, 7, nil }, trimQuiet + 1},
+		"discards":     {func(i int64) (int64, int64, error) { return 0, min(i, 40), nil }, 40 + trimQuiet},
+		"one by one":   {func(i int64) (int64, int64, error) { return 0, min(i, 40) / (trimQuiet - 1), nil }, 36 + trimQuiet},
+		"in flight":    {func(i int64) (int64, int64, error) { return max(0, 30-i), 7, nil }, 29 + trimQuiet},
+		"without end":  {func(i int64) (int64, int64, error) { return 1, i, nil }, int64(trimLimit / trimPoll)},
+		"no such disk": {func(int64) (int64, int64, error) { return 0, 0, os.ErrNotExist }, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			looks := int64(0)
+			settle(func() (int64, int64, error) { looks++; return c.look(looks) })
+			if looks != c.looks {
+				t.Errorf("%s: %d looks, want %d", name, looks, c.looks)
+			}
+		})
 	}
 }
 

@@ -139,7 +139,7 @@ func (c *Config) results() (*record.Results, error) {
 	var err error
 	if c.Elsewhere == nil {
 		c.tell(Progress{Total: c.total(), Step: "writing back what is dirty", Left: c.Suite.Estimate()})
-		blocks.WriteBack()
+		blocks.WriteBack(device(c.Place))
 		c.tell(Progress{Total: c.total(), Step: "choosing the sync method", Left: c.Suite.Estimate()})
 		err = c.chooseSync(r)
 	}
@@ -318,7 +318,7 @@ func (c *Config) rounds(ctx context.Context, r *record.Results, work, out string
 				plan.There = &c.Elsewhere.There
 			} else {
 				plan.Device = device(c.Place)
-				blocks.WriteBack() // what the last one left
+				blocks.WriteBack(plan.Device) // what the last one left
 			}
 			l, err := c.Launch(ctx, plan)
 			if err != nil {

@@ -1,0 +1,100 @@
+// Package giveback frees the blocks of removed files a little at a time. The problem: a file system that is mounted with discard has
+// the device trim what a removed file occupied, and a device that is at that answers nobody: 60 ms for 300 MB on the disk that this was
+// measured on. A WAL beside it cannot sync meanwhile, and a restart, which removes what was flushed and not checkpointed, has a client
+// waiting. So files lose their names at once and their blocks from the end, in steps that a sync hardly notices.
+package giveback
+
+import (
+	"sync"
+	"time"
+
+	"ackline/broker/vfs"
+)
+
+const (
+	// stepBytes every stepPause: the device is busy with it for less than a hundredth of the time.
+	stepBytes = 4 << 20
+	stepPause = 100 * time.Millisecond
+	// restPause goes before the first step: whoever removed has something better to do now.
+	restPause = 2 * time.Second
+	// share is the least part of all that waits that a step gives back: however much is removed, half of it is free after 18 s.
+	share = 256
+)
+
+// Queue gives back the blocks of files. The zero value is ready to use, and nil closes files at once; all methods may be called
+// concurrently.
+type Queue struct {
+	// Free returns how much space is left. When it is less than what waits here, that is given back at once. Nil: there is enough.
+	Free func() (int64, error)
+
+	mu      sync.Mutex // guards the rest
+	files   []file
+	bytes   int64 // of files
+	running bool
+}
+
+type file struct {
+	vfs.File
+	size int64
+}
+
+// Add takes over a file that was opened for writing. One that has its name still, because it could not be removed, is only closed.
+func (q *Queue) Add(f vfs.File, removed bool) {
+	size, err := f.Size()
+	if q == nil || !removed || err != nil || size <= stepBytes {
+		go f.Close() // the last reference frees the blocks; there is nothing to say if it fails
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.files = append(q.files, file{f, size})
+	q.bytes += size
+	if !q.running {
+		q.running = true
+		go q.run()
+	}
+}
+
+// Waiting is how many bytes have not been given back yet.
+func (q *Queue) Waiting() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
+}
+
+func (q *Queue) run() {
+	for pause := restPause; ; pause = stepPause {
+		time.Sleep(pause)
+		f, less, ok := q.next()
+		if !ok {
+			return
+		}
+		if f.size == less || f.Truncate(f.size-less) != nil || f.Sync() != nil { // a sync has the journal, and so the trim, done now
+			f.Close()
+		}
+	}
+}
+
+// next takes what the next step gives back off the first file. ok is false when there is none.
+func (q *Queue) next() (f file, less int64, ok bool) {
+	scarce := false
+	if q.Free != nil {
+		free, err := q.Free()
+		scarce = err == nil && free < q.Waiting()
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.files) == 0 {
+		q.running = false
+		return f, 0, false
+	}
+	f = q.files[0]
+	if less = min(f.size, max(stepBytes, q.bytes/share)); scarce {
+		less = f.size
+	}
+	q.bytes -= less
+	if q.files[0].size -= less; less == f.size {
+		q.files = q.files[1:]
+	}
+	return f, less, true
+}

@@ -1,0 +1,92 @@
+package giveback
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ackline/broker/vfs"
+)
+
+// gone makes files of these sizes without a name, and counts what was done to them.
+func gone(t *testing.T, q *Queue, count func(vfs.Op), sizes ...int64) {
+	t.Helper()
+	fs := vfs.Inject(vfs.NewMem(), func(op vfs.Op) error { count(op); return nil })
+	for _, size := range sizes {
+		f, err := fs.Open("/f", vfs.OpenOptions{Create: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Preallocate(0, size); err != nil {
+			t.Fatal(err)
+		}
+		if err := fs.Remove("/f"); err != nil {
+			t.Fatal(err)
+		}
+		q.Add(f, true)
+	}
+}
+
+// Files shrink from their ends, a step at a time and each step synced, after a rest; and in the end nothing runs.
+func TestStepByStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var cuts []int64
+		var last time.Time
+		syncs := 0
+		q := &Queue{Free: func() (int64, error) { return 1 << 40, nil }}
+		began := time.Now()
+		gone(t, q, func(op vfs.Op) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch op.Kind {
+			case vfs.OpTruncate:
+				if gap := time.Since(last); gap < stepPause || time.Since(began) < restPause {
+					t.Errorf("cut %v after the last, %v after the beginning", gap, time.Since(began))
+				}
+				cuts, last = append(cuts, op.Off), time.Now()
+			case vfs.OpSync:
+				syncs++
+			}
+		}, 3*stepBytes+5, stepBytes-1, 2*stepBytes)
+		if got, want := q.Waiting(), int64(5*stepBytes+5); got != want {
+			t.Errorf("%d bytes wait, want %d", got, want)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		want := []int64{2*stepBytes + 5, stepBytes + 5, 5, stepBytes}
+		if len(cuts) != len(want) || syncs != len(want) || q.Waiting() != 0 {
+			t.Fatalf("cut to %v with %d syncs, %d bytes wait; want %v", cuts, syncs, q.Waiting(), want)
+		}
+		for i := range want {
+			if cuts[i] != want[i] {
+				t.Errorf("cut to %v, want %v", cuts, want)
+			}
+		}
+	})
+}
+
+// What is removed faster than that is given back faster too, and all of it at once when space is short.
+func TestMuchAndScarce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		free := int64(1 << 62)
+		var mu sync.Mutex
+		q := &Queue{Free: func() (int64, error) { mu.Lock(); defer mu.Unlock(); return free, nil }}
+		gone(t, q, func(vfs.Op) {}, 64<<30, 64<<30)
+		time.Sleep(restPause + share*stepPause)
+		if got := q.Waiting(); got > 128<<30*38/100 || got < 128<<30*36/100 {
+			t.Errorf("%d bytes wait after %d steps, want 1/e of them", got, share)
+		}
+		mu.Lock()
+		free = 1 << 30
+		mu.Unlock()
+		time.Sleep(3 * stepPause)
+		if got := q.Waiting(); got != 0 {
+			t.Errorf("%d bytes wait although space is short", got)
+		}
+		synctest.Wait()
+	})
+}
