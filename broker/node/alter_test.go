@@ -92,6 +92,7 @@ func TestLeaderRegionIsChanged(t *testing.T) {
 // Whatever else a topic may set is changed in the same way, by either request; what cannot be is refused and named.
 func TestAlterConfigs(t *testing.T) {
 	c := newCluster(t, 3)
+	c.ready() // all are registered, or there are too few for three replicas
 	c.create("events", 1, 3)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
