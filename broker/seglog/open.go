@@ -9,7 +9,6 @@ import (
 	"ackline/broker/id"
 	"ackline/broker/seglog/ioerr"
 	"ackline/broker/seglog/layout"
-	"ackline/broker/vfs"
 )
 
 // Open opens the log in o.Dir as it was at the checkpoint. What lies beyond was never promised and is removed: later
@@ -63,15 +62,10 @@ func (l *Log) list() (layout.Listing, error) {
 	return layout.List(names), nil
 }
 
-// unlink removes a name at once and leaves the file's blocks to be freed in the background: freeing a gigabyte takes tens of
-// milliseconds, and a restart, which removes what was flushed and not checkpointed, has a client waiting for it. Nobody else may have the
-// file open.
+// unlink removes a file that nobody has open.
 func (l *Log) unlink(name string) error {
-	f, opened := l.o.FS.Open(name, vfs.OpenOptions{})
-	err := l.o.FS.Remove(name)
-	if opened == nil {
-		l.o.GiveBack.Add(f, err == nil)
-	}
+	giveBack, err := l.o.GiveBack.Remove(l.o.FS, name)
+	giveBack()
 	return err
 }
 

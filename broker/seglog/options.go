@@ -29,7 +29,7 @@ type Options struct {
 	// WriteBackBytes is after how many bytes of data the kernel is told to start writing them to the disk, so that the
 	// next Sync finds little left to do. 0: DefaultWriteBackBytes. Negative: never, Sync does it all.
 	WriteBackBytes int64
-	// GiveBack frees the blocks of files that Open removes. Share one among the logs of a node. Nil: they are freed at once.
+	// GiveBack frees the blocks of removed files. Share one among the logs of a node. Nil: they are freed at once.
 	GiveBack *giveback.Queue
 }
 

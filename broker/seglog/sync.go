@@ -165,9 +165,11 @@ func (l *Log) dropOldest(n int) error {
 		l.unpin(s)
 		l.files.Abandon(&s.files)
 		for k := range layout.Kinds {
-			if err := l.o.FS.Remove(s.name(k)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			giveBack, err := l.o.GiveBack.Remove(l.o.FS, s.name(k))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				failed = errors.Join(failed, ioerr.Write("remove", s.name(k), 0, 0, err))
 			}
+			l.files.After(&s.files, giveBack) // who reads may read on
 		}
 	}
 	return failed

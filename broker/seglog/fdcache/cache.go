@@ -23,8 +23,9 @@ type Owner interface {
 
 // Set is a few files that live and die together. The zero Set has none open.
 type Set struct {
-	open [FilesPerSet]*Handle // Cache.mu
-	gone bool                 // Cache.mu
+	open  [FilesPerSet]*Handle // Cache.mu
+	gone  bool                 // Cache.mu
+	after []func()             // Cache.mu; when none is open any more
 }
 
 // Cache is the set of open descriptors. Those in use stay open; of the others it keeps the most recently used, up to its
@@ -114,6 +115,9 @@ func (c *Cache) Release(h *Handle) (gone bool) {
 	}
 	c.mu.Unlock()
 	closeAll(old)
+	if gone {
+		c.ended(h.set)
+	}
 	return gone
 }
 
@@ -131,6 +135,27 @@ func (c *Cache) Abandon(s *Set) {
 	}
 	c.mu.Unlock()
 	closeAll(old)
+}
+
+// After calls f when no file of an abandoned set is open any more: at once, or on the goroutine of its last user.
+func (c *Cache) After(s *Set, f func()) {
+	c.mu.Lock()
+	s.after = append(s.after, f)
+	c.mu.Unlock()
+	c.ended(s)
+}
+
+// ended calls what After was given, if the time has come.
+func (c *Cache) ended(s *Set) {
+	c.mu.Lock()
+	var now []func()
+	if s.gone && s.open == [FilesPerSet]*Handle{} {
+		now, s.after = s.after, nil
+	}
+	c.mu.Unlock()
+	for _, f := range now {
+		f()
+	}
 }
 
 // evict takes the least recently used idle handles out of their sets, as far as the capacity demands, and returns them

@@ -95,6 +95,35 @@ func TestInUseStaysOpen(t *testing.T) {
 	expect(t, c, f, 1, 4)
 }
 
+// What is to happen after an abandoned set happens once, when its last file was closed.
+func TestAfter(t *testing.T) {
+	f, c := &fake{mem: vfs.NewMem()}, New(10)
+	var s Set
+	a, b := acquire(t, c, &s, f, 0), acquire(t, c, &s, f, 1)
+	c.Release(acquire(t, c, &s, f, 2))
+	calls := 0
+	c.Abandon(&s)
+	for range 2 {
+		c.After(&s, func() {
+			if calls++; f.open.Load() != 0 {
+				t.Errorf("called while %d files are open", f.open.Load())
+			}
+		})
+	}
+	c.Release(b)
+	if calls != 0 {
+		t.Error("called while a file is in use")
+	}
+	c.Release(a)
+	if calls != 2 {
+		t.Errorf("%d calls behind the last use, want 2", calls)
+	}
+	c.After(&s, func() { calls++ })
+	if calls != 3 {
+		t.Errorf("%d calls when nothing is open, want 3", calls)
+	}
+}
+
 func TestAbandon(t *testing.T) {
 	f, c := &fake{mem: vfs.NewMem()}, New(10)
 	var s Set

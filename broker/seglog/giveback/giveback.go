@@ -38,10 +38,24 @@ type file struct {
 	size int64
 }
 
-// Add takes over a file that was opened for writing. One that has its name still, because it could not be removed, is only closed.
-func (q *Queue) Add(f vfs.File, removed bool) {
+// Remove removes a name. Nothing happens to the file itself until giveBack, which is never nil, is called: when nobody reads it any more.
+func (q *Queue) Remove(fsys vfs.FS, name string) (giveBack func(), err error) {
+	f, opened := fsys.Open(name, vfs.OpenOptions{})
+	err = fsys.Remove(name)
+	switch {
+	case opened != nil:
+		return func() {}, err
+	case err != nil:
+		f.Close()
+		return func() {}, err
+	}
+	return func() { q.add(f) }, nil
+}
+
+// add takes over a file that has no name any more.
+func (q *Queue) add(f vfs.File) {
 	size, err := f.Size()
-	if q == nil || !removed || err != nil || size <= stepBytes {
+	if q == nil || err != nil || size <= stepBytes {
 		go f.Close() // the last reference frees the blocks; there is nothing to say if it fails
 		return
 	}

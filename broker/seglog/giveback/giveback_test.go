@@ -1,7 +1,10 @@
 package giveback
 
 import (
+	"errors"
+	iofs "io/fs"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,10 +24,15 @@ func gone(t *testing.T, q *Queue, count func(vfs.Op), sizes ...int64) {
 		if err := f.Preallocate(0, size); err != nil {
 			t.Fatal(err)
 		}
-		if err := fs.Remove("/f"); err != nil {
-			t.Fatal(err)
+		give, err := q.Remove(fs, "/f")
+		if _, gone := fs.Stat("/f"); err != nil || gone == nil {
+			t.Fatal(err, gone)
 		}
-		q.Add(f, true)
+		if n, err := f.Size(); n != size || err != nil {
+			t.Errorf("%d bytes before anything is given back, want %d (%v)", n, size, err)
+		}
+		f.Close()
+		give()
 	}
 }
 
@@ -88,5 +96,37 @@ func TestMuchAndScarce(t *testing.T) {
 			t.Errorf("%d bytes wait although space is short", got)
 		}
 		synctest.Wait()
+	})
+}
+
+// What cannot be removed keeps its blocks, and a name that is not there is an error as it always is.
+func TestRemoveFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		fs := vfs.Inject(mem, func(op vfs.Op) error {
+			if op.Kind == vfs.OpRemove && op.Name == "/f" {
+				return syscall.EROFS
+			}
+			return nil
+		})
+		f, err := fs.Open("/f", vfs.OpenOptions{Create: true})
+		if err == nil {
+			err = f.Preallocate(0, 3*stepBytes)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := &Queue{}
+		for name, want := range map[string]error{"/f": syscall.EROFS, "/g": iofs.ErrNotExist} {
+			give, err := q.Remove(fs, name)
+			if give(); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", name, err, want)
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n, err := f.Size(); n != 3*stepBytes || err != nil {
+			t.Errorf("%d bytes are left of a file that was not removed (%v)", n, err)
+		}
 	})
 }
