@@ -21,7 +21,7 @@ const (
 	share = 256
 )
 
-// Queue gives back the blocks of files. The zero value is ready to use, and nil closes files at once; all methods may be called
+// Queue gives back the blocks of files. The zero value is ready to use, and nil frees all at once; all methods may be called
 // concurrently.
 type Queue struct {
 	// Free returns how much space is left. When it is less than what waits here, that is given back at once. Nil: there is enough.
@@ -54,9 +54,13 @@ func (q *Queue) Remove(fsys vfs.FS, name string) (giveBack func(), err error) {
 
 // add takes over a file that has no name any more.
 func (q *Queue) add(f vfs.File) {
+	if q == nil {
+		f.Close() // the last reference frees the blocks; there is nothing to say if it fails
+		return
+	}
 	size, err := f.Size()
-	if q == nil || err != nil || size <= stepBytes {
-		go f.Close() // the last reference frees the blocks; there is nothing to say if it fails
+	if err != nil || size <= stepBytes {
+		go f.Close()
 		return
 	}
 	q.mu.Lock()
