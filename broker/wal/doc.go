@@ -42,6 +42,7 @@
 //	WAL.reclaiming          one Reclaim, Forget or Close at a time
 //	the writer's role       not a mutex: queue.busy. Its holder owns the batch, the tail and the previous LSN. Close takes
 //	                        it for good before WAL.reclaiming: a Reclaim that waits for it then is turned away
+//	WAL.superMu             the superblock and its writing: head, and the bound that the writer may have to wait for
 //	index.mu                where everything lies
 //	queue.mu                who has something to write; head and tail
 //

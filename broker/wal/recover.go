@@ -97,7 +97,7 @@ func (w *WAL) begin(p *replay, end id.LSN, generation uint64) error {
 	if free := w.file.Size() - int64(end-w.super.Head); h.Size() > free {
 		return fmt.Errorf("wal: %s: the ring is full: %d bytes are free, the last batch has %d", w.opt.Path, free, h.Size())
 	}
-	if h.End() > w.super.Bound {
+	if h.End() > w.super.Bound { // if it is only near, the superblock that follows moves it on
 		if err := w.extend(h.End()); err != nil {
 			return err
 		}
