@@ -35,7 +35,7 @@ func (p *Partition) renew() error {
 		if s.log != nil {
 			return nil
 		}
-		log, err := s.old.Reopen(s.at)
+		log, err := s.old.Replace(s.at)
 		if err != nil {
 			return fmt.Errorf("partition: beginning the segments anew at index %d: %w", s.at.Next, err)
 		}

@@ -23,9 +23,9 @@
 //     what a checkpoint covers is on the disk before the checkpoint is.
 //  2. The checkpoint states the lengths of the newest segment's files; each header states those of the segment before.
 //     A header is written once, after its predecessor's last byte, and so is covered by every checkpoint that needs it.
-//  3. What lies beyond the checkpoint may be anything: whole, torn, zeros, files with or without names. Open removes it and
-//     syncs the removal, so that it cannot come back between files that are written afterwards. Cut ends are synced
-//     with the data that follows them.
+//  3. What lies beyond the checkpoint may be anything: whole, torn, zeros, files with or without names. Open removes it, and the
+//     next Sync makes that durable before its checkpoint, the first one that it could be in the way of. Cut ends are
+//     synced with the data that follows them.
 //  4. Retention removes whole segments from the old end. Renaming .low is what decides it, atomically and without needing
 //     space on a full disk; the rename is synced before any file goes. Open believes the .low file where it is ahead
 //     of the checkpoint, and finishes the removal. A checkpoint whose segments are all gone leaves an empty log that

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,8 +9,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"ackline/broker/id"
+	"ackline/broker/seglog/giveback"
 	"ackline/broker/vfs"
 )
 
@@ -318,6 +322,60 @@ func TestReaders(t *testing.T) {
 	wg.Wait()
 	m.check(t, l)
 	must(t, l.Close())
+}
+
+// A snapshot takes the log's place while somebody reads: that read brings what was there, however long it takes, and only then do the
+// blocks go.
+func TestReadThroughReplace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		there, open := make(chan struct{}), make(chan struct{})
+		var slow atomic.Bool
+		var cuts atomic.Int64
+		o := testOptions(vfs.Inject(newFS(t), func(op vfs.Op) error {
+			switch {
+			case op.Kind == vfs.OpTruncate && strings.HasSuffix(op.Name, ".seg"):
+				cuts.Add(1)
+			case op.Kind == vfs.OpRead && strings.HasSuffix(op.Name, ".seg") && slow.CompareAndSwap(true, false):
+				close(there)
+				<-open
+			}
+			return nil
+		}))
+		o.GiveBack = new(giveback.Queue)
+		l, err := Open(o, Checkpoint{})
+		must(t, err)
+		r := data(1, 0, 9<<20)
+		must(t, l.Append([]Record{r}))
+		_, err = l.Sync()
+		must(t, err)
+		cuts.Store(0)
+		slow.Store(true)
+		var got []Record
+		var failed error
+		var read sync.WaitGroup
+		read.Go(func() { got, failed = l.Entries(1, 2, 16<<20) })
+		<-there
+		next, err := l.Replace(EmptyAt(7, 3, 2))
+		must(t, err)
+		time.Sleep(time.Minute)
+		if cuts.Load() != 0 {
+			t.Error("the file was cut while it is read")
+		}
+		close(open)
+		read.Wait()
+		if failed != nil || len(got) != 1 || !bytes.Equal(got[0].Data, r.Data) {
+			t.Errorf("the read brings %d records (%v)", len(got), failed)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if cuts.Load() == 0 {
+			t.Error("the blocks were not given back after the read")
+		}
+		if next.FirstIndex() != 7 || next.NextOffset() != 3 {
+			t.Errorf("the new log begins at index %d, offset %d", next.FirstIndex(), next.NextOffset())
+		}
+		must(t, next.Close())
+	})
 }
 
 // readSome reads in one of several ways and checks what it can without a model.

@@ -48,9 +48,13 @@ func Open(o Options, at Checkpoint) (*Log, error) {
 	return l, nil
 }
 
-// Reopen closes l and opens its files as Open does. What l read and wrote it with, it has given up, even if opening fails.
-func (l *Log) Reopen(at Checkpoint) (*Log, error) {
+// Replace closes l, removes its files and opens an empty log, at one of EmptyAt's checkpoints, in its place. Who reads in l may end
+// that read. l is closed even if this fails.
+func (l *Log) Replace(at Checkpoint) (*Log, error) {
 	_ = l.Close() // closed already: an attempt before failed
+	if err := l.dropOldest(len(l.segs)); err != nil {
+		return nil, err
+	}
 	return Open(l.o, at)
 }
 

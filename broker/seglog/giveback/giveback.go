@@ -5,6 +5,7 @@
 package giveback
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -28,8 +29,8 @@ type Queue struct {
 	Free func() (int64, error)
 
 	mu      sync.Mutex // guards the rest
-	files   []file
-	bytes   int64 // of files
+	files   []file     // but for the one that run is at
+	bytes   int64      // of files
 	running bool
 }
 
@@ -64,55 +65,67 @@ func (q *Queue) add(f vfs.File) {
 		return
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.files = append(q.files, file{f, size})
 	q.bytes += size
 	if !q.running {
 		q.running = true
 		go q.run()
 	}
+	q.mu.Unlock()
+	q.relieve() // now, since whoever removed may need the space for what comes next
 }
 
-// Waiting is how many bytes have not been given back yet.
-func (q *Queue) Waiting() int64 {
+// relieve gives back all that waits if space is short.
+func (q *Queue) relieve() {
+	if q.Free == nil {
+		return
+	}
+	free, err := q.Free()
+	if err != nil {
+		return
+	}
+	var all []file
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.bytes
+	if free < q.bytes {
+		all, q.files, q.bytes = q.files, nil, 0
+	}
+	q.mu.Unlock()
+	for _, f := range all {
+		f.Close()
+	}
 }
 
 func (q *Queue) run() {
 	for pause := restPause; ; pause = stepPause {
 		time.Sleep(pause)
-		f, less, ok := q.next()
+		q.relieve()
+		f, step, ok := q.take()
 		if !ok {
 			return
 		}
-		if f.size == less || f.Truncate(f.size-less) != nil || f.Sync() != nil { // a sync has the journal, and so the trim, done now
+		// A sync has the journal, and so the trim, done now.
+		if f.size <= step || f.Truncate(f.size-step) != nil || f.Sync() != nil {
 			f.Close()
+			continue
 		}
+		f.size -= step
+		q.mu.Lock()
+		q.files = slices.Insert(q.files, 0, f)
+		q.bytes += f.size
+		q.mu.Unlock()
 	}
 }
 
-// next takes what the next step gives back off the first file. ok is false when there is none.
-func (q *Queue) next() (f file, less int64, ok bool) {
-	scarce := false
-	if q.Free != nil {
-		free, err := q.Free()
-		scarce = err == nil && free < q.Waiting()
-	}
+// take takes out the file that the next step is to shorten by step bytes. ok is false when there is none, and run ends.
+func (q *Queue) take() (f file, step int64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.files) == 0 {
 		q.running = false
 		return f, 0, false
 	}
-	f = q.files[0]
-	if less = min(f.size, max(stepBytes, q.bytes/share)); scarce {
-		less = f.size
-	}
-	q.bytes -= less
-	if q.files[0].size -= less; less == f.size {
-		q.files = q.files[1:]
-	}
-	return f, less, true
+	f, step = q.files[0], max(stepBytes, q.bytes/share)
+	q.files = q.files[1:]
+	q.bytes -= f.size
+	return f, step, true
 }

@@ -12,10 +12,18 @@ import (
 	"ackline/broker/vfs"
 )
 
-// gone makes files of these sizes without a name, and counts what was done to them.
-func gone(t *testing.T, q *Queue, count func(vfs.Op), sizes ...int64) {
+// waiting is how many bytes have not been given back, once every step that is due is done.
+func (q *Queue) waiting() int64 {
+	synctest.Wait()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
+}
+
+// gone makes files of these sizes without a name, and gives them back. The hook hears of all that is done to them.
+func gone(t *testing.T, q *Queue, hook func(vfs.Op) error, sizes ...int64) {
 	t.Helper()
-	fs := vfs.Inject(vfs.NewMem(), func(op vfs.Op) error { count(op); return nil })
+	fs := vfs.Inject(vfs.NewMem(), hook)
 	for _, size := range sizes {
 		f, err := fs.Open("/f", vfs.OpenOptions{Create: true})
 		if err != nil {
@@ -45,7 +53,7 @@ func TestStepByStep(t *testing.T) {
 		syncs := 0
 		q := &Queue{Free: func() (int64, error) { return 1 << 40, nil }}
 		began := time.Now()
-		gone(t, q, func(op vfs.Op) {
+		gone(t, q, func(op vfs.Op) error {
 			mu.Lock()
 			defer mu.Unlock()
 			switch op.Kind {
@@ -57,17 +65,18 @@ func TestStepByStep(t *testing.T) {
 			case vfs.OpSync:
 				syncs++
 			}
+			return nil
 		}, 3*stepBytes+5, stepBytes-1, 2*stepBytes)
-		if got, want := q.Waiting(), int64(5*stepBytes+5); got != want {
+		if got, want := q.waiting(), int64(5*stepBytes+5); got != want {
 			t.Errorf("%d bytes wait, want %d", got, want)
 		}
 		time.Sleep(time.Minute)
-		synctest.Wait()
+		left := q.waiting()
 		mu.Lock()
 		defer mu.Unlock()
 		want := []int64{2*stepBytes + 5, stepBytes + 5, 5, stepBytes}
-		if len(cuts) != len(want) || syncs != len(want) || q.Waiting() != 0 {
-			t.Fatalf("cut to %v with %d syncs, %d bytes wait; want %v", cuts, syncs, q.Waiting(), want)
+		if len(cuts) != len(want) || syncs != len(want) || left != 0 {
+			t.Fatalf("cut to %v with %d syncs, %d bytes wait; want %v", cuts, syncs, left, want)
 		}
 		for i := range want {
 			if cuts[i] != want[i] {
@@ -83,19 +92,70 @@ func TestMuchAndScarce(t *testing.T) {
 		free := int64(1 << 62)
 		var mu sync.Mutex
 		q := &Queue{Free: func() (int64, error) { mu.Lock(); defer mu.Unlock(); return free, nil }}
-		gone(t, q, func(vfs.Op) {}, 64<<30, 64<<30)
+		gone(t, q, func(vfs.Op) error { return nil }, 64<<30, 64<<30)
 		time.Sleep(restPause + share*stepPause)
-		if got := q.Waiting(); got > 128<<30*38/100 || got < 128<<30*36/100 {
+		if got := q.waiting(); got > 128<<30*38/100 || got < 128<<30*36/100 {
 			t.Errorf("%d bytes wait after %d steps, want 1/e of them", got, share)
 		}
 		mu.Lock()
 		free = 1 << 30
 		mu.Unlock()
 		time.Sleep(3 * stepPause)
-		if got := q.Waiting(); got != 0 {
+		if got := q.waiting(); got != 0 {
 			t.Errorf("%d bytes wait although space is short", got)
 		}
 		synctest.Wait()
+	})
+}
+
+// Who removes because the disk is full has the space when that returns, and that of what was removed before with it.
+func TestScarceAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closed := 0
+		q := &Queue{Free: func() (int64, error) { return 3*stepBytes - 1, nil }}
+		hook := func(op vfs.Op) error {
+			if op.Kind == vfs.OpClose {
+				closed++
+			}
+			return nil
+		}
+		gone(t, q, hook, 2*stepBytes)
+		if closed != 1 { // by gone, which had it open too
+			t.Errorf("closed %d times with enough space, want once", closed)
+		}
+		began := time.Now()
+		gone(t, q, hook, 2*stepBytes)
+		if closed != 4 || time.Since(began) != 0 || q.waiting() != 0 {
+			t.Errorf("closed %d times after %v, %d bytes wait; want 4 times, at once", closed, time.Since(began), q.waiting())
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+	})
+}
+
+// A file that cannot be cut is closed, once, and those behind it have their turn.
+func TestCutFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		cuts, closed := 0, 0
+		gone(t, &Queue{}, func(op vfs.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
+			switch op.Kind {
+			case vfs.OpClose:
+				closed++
+			case vfs.OpTruncate:
+				if cuts++; cuts == 1 {
+					return syscall.EIO
+				}
+			}
+			return nil
+		}, 9*stepBytes, 3*stepBytes)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if cuts != 3 || closed != 4 {
+			t.Errorf("%d cuts, closed %d times; want 3, of which the first fails, and 4", cuts, closed)
+		}
 	})
 }
 
