@@ -21,9 +21,7 @@ func (s *Suite) SizeRings(sync time.Duration) {
 		slices := time.Duration(2*sc.Cycles) * ms(sc.SliceMs)
 		size := (int64(w.RecordBytes)*int64(w.RecordsPerRequest)/block + 1) * block
 		request := sync + turnaround
-		if s.TopologyOf(*sc).Nodes > 1 {
-			request *= 2 // another link, with a sync behind it that ends when it ends
-		}
+		request *= time.Duration(s.TopologyOf(*sc).Nodes/2 + 1) // a quorum's syncs, on what is mostly one disk, and links between them
 		written := int64(slices/request) * size
 		w.RingBytes = max(w.RingBytes, written/int64(w.RingLaps)&^(1<<20-1))
 	}

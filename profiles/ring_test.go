@@ -31,18 +31,21 @@ func TestRingsAreSizedForTheDisk(t *testing.T) {
 	}
 }
 
-// Several nodes answer a single writer later, so their rings are smaller.
+// Several nodes answer a single writer later, so their rings are smaller: by as much as a quorum is larger than one node.
 func TestRingsOfSeveralNodes(t *testing.T) {
-	s, err := LoadSuite("quick")
+	s, err := LoadSuite("full")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.SizeRings(10 * time.Microsecond)
-	bytes := map[string]int64{}
+	perMs := map[string]float64{} // of slices
 	for _, sc := range s.Scenarios {
-		bytes[sc.Name] = sc.Workload.RingBytes
+		perMs[sc.Name] = float64(sc.Workload.RingBytes) / float64(sc.Cycles*sc.SliceMs)
 	}
-	if one, three := bytes["latency-1"], bytes["dc3-latency-1"]; one <= three || three < one/2-(1<<20) {
-		t.Errorf("rings of %d bytes on one node and %d on each of three, want half", one, three)
+	one := perMs["latency-1"]
+	for name, smaller := range map[string]float64{"dc3-latency-1": 2, "dc5-latency-1": 3} {
+		if got := one / perMs[name]; got < 0.9*smaller || got > 1.1*smaller {
+			t.Errorf("%s: the ring is %.2f times smaller than that of one node, want %v", name, got, smaller)
+		}
 	}
 }

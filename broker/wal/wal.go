@@ -309,13 +309,17 @@ func (w *WAL) collect(b *Batch, n int, c class, told []Source) []Source {
 func (w *WAL) commit(b *Batch) bool {
 	h := ring.Header{RingID: w.file.ID(), Generation: w.last.Generation, LSN: b.lsn, Prev: w.last.LSN, Durable: b.lsn}
 	batch, blocks := b.b.Seal(&h)
-	if err := errors.Join(w.fits(h.Size()), w.reach(h.End())); err != nil {
+	err := w.fits(h.Size())
+	if err == nil {
+		err = w.reach(h.End())
+	}
+	if err != nil {
 		w.fail(err)
 		return false
 	}
 	began := time.Now()
 	w.stats.batch.begin(began)
-	err := w.file.Write(blocks, h.LSN)
+	err = w.file.Write(blocks, h.LSN)
 	w.stats.batch.end()
 	if err != nil {
 		w.fail(err)
