@@ -117,11 +117,13 @@ func (l *Lab) change(from, to string, do func(*fault)) error {
 	do(&l.faults[a][b])
 	// The quality first: what was held is sent anew when a cut heals, and is to meet the path as it is then.
 	if now := l.faults[a][b]; now.worse != was.worse {
-		l.network.Set(a, b, l.quality(a, b))
-		l.network.Set(b, a, l.quality(b, a)) // whose retransmissions take a round trip
+		// And b's: its retransmissions take a round trip.
+		if err := errors.Join(l.network.Set(a, b, l.quality(a, b)), l.network.Set(b, a, l.quality(b, a))); err != nil {
+			return err
+		}
 	}
 	if now := l.faults[a][b]; now.cut != was.cut {
-		l.network.Cut(a, b, now.cut)
+		return l.network.Cut(a, b, now.cut)
 	}
 	return nil
 }

@@ -45,8 +45,8 @@ const (
 type network interface {
 	Host(i int) string
 	Addr(from, to, port int) (string, error)
-	Set(from, to int, q line.Quality)
-	Cut(from, to int, cut bool)
+	Set(from, to int, q line.Quality) error
+	Cut(from, to int, cut bool) error
 	Close() error
 }
 

@@ -241,7 +241,10 @@ type recorder struct {
 	set map[[2]int]line.Quality
 }
 
-func (r *recorder) Set(from, to int, q line.Quality) { r.set[[2]int{from, to}] = q }
+func (r *recorder) Set(from, to int, q line.Quality) error {
+	r.set[[2]int{from, to}] = q
+	return nil
+}
 
 // A longer way there is a longer wait for a retransmission on the way back: it takes a round trip to find out.
 func TestARetransmissionTakesARoundTrip(t *testing.T) {

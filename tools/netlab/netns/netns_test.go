@@ -34,6 +34,13 @@ func network(t *testing.T, hosts int, q line.Quality) *Network {
 	return nw
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // listen answers everything that comes to a host, and says at which port.
 func listen(t *testing.T, nw *Network, host int) (port int) {
 	t.Helper()
@@ -107,7 +114,7 @@ func TestRoundTripAndSetting(t *testing.T) {
 	if best < 2*delay || best > 2*delay+15*time.Millisecond { // a busy machine may be late, never early
 		t.Errorf("the fastest of ten round trips took %v, want %v", best, 2*delay)
 	}
-	nw.Set(0, 2, line.Quality{DelayNS: 5 * delay.Nanoseconds()})
+	must(t, nw.Set(0, 2, line.Quality{DelayNS: 5 * delay.Nanoseconds()}))
 	if took := roundTrip(t, conn); took < 6*delay {
 		t.Errorf("with %v more one way a round trip took %v", 4*delay, took)
 	}
@@ -142,7 +149,7 @@ func TestCutAndHeal(t *testing.T) {
 	defer conn.Close()
 	roundTrip(t, conn)
 	for _, way := range [][2]int{{0, 1}, {1, 0}} {
-		nw.Cut(way[0], way[1], true)
+		must(t, nw.Cut(way[0], way[1], true))
 		if _, err := dial(nw, 0, 1, port, 200*time.Millisecond); err == nil {
 			t.Errorf("cut from %d to %d: connected", way[0], way[1])
 		}
@@ -151,18 +158,81 @@ func TestCutAndHeal(t *testing.T) {
 		} else {
 			_ = other.Close()
 		}
-		nw.Set(way[0], way[1], line.Quality{DelayNS: 1e6})
+		must(t, nw.Set(way[0], way[1], line.Quality{DelayNS: 1e6}))
 		if _, err := dial(nw, 0, 1, port, 200*time.Millisecond); err == nil {
 			t.Error("a change of the distance healed a cut")
 		}
-		nw.Cut(way[0], way[1], false)
+		must(t, nw.Cut(way[0], way[1], false))
 		roundTrip(t, conn) // TCP sends again
 	}
 }
 
+// direct reports whether what a host sends to another goes over their own pair of interfaces.
+func direct(t *testing.T, nw *Network, from, to int) bool {
+	t.Helper()
+	a, b := nw.spaces[from], nw.spaces[to]
+	own, err := a.nl.LinkByName(near(b.addr))
+	must(t, err)
+	routes, err := a.nl.RouteGet(b.addr[:])
+	must(t, err)
+	return routes[0].LinkIndex == own.Attrs().Index
+}
+
+// Between neighbours there is no router, unless something is wrong with the way, in that direction. Connections outlive the change.
+func TestNeighbours(t *testing.T) {
+	if err := Permitted(); err != nil {
+		t.Skip("needs CAP_NET_ADMIN: hosts are network namespaces (" + err.Error() + ")")
+	}
+	far := line.Quality{DelayNS: delay.Nanoseconds()}
+	nw, err := New(3, func(from, to int) line.Quality {
+		if from == 2 || to == 2 {
+			return far
+		}
+		return line.Quality{DelayNS: 45_000}
+	}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nw.Close()
+	if nw.joined[0][2] || nw.joined[2][1] {
+		t.Error("hosts that are far from each other are joined")
+	}
+	port := listen(t, nw, 1)
+	conn, err := dial(nw, 0, 1, port, 10*time.Second)
+	must(t, err)
+	defer conn.Close()
+	// ways says which ways a round trip goes directly.
+	ways := func(name string, wantThere, wantBack bool) time.Duration {
+		t.Helper()
+		there, back := direct(t, nw, 0, 1), direct(t, nw, 1, 0)
+		took := roundTrip(t, conn)
+		if there != wantThere || back != wantBack {
+			t.Errorf("%s: directly there %v, back %v; want %v, %v", name, there, back, wantThere, wantBack)
+		}
+		return took
+	}
+	ways("as it was", true, true)
+	must(t, nw.Set(0, 1, far))
+	if took := ways("far one way", false, true); took < delay {
+		t.Errorf("a round trip takes %v with a delay of %v", took, delay)
+	}
+	must(t, nw.Set(0, 1, line.Quality{DelayNS: nearNS}))
+	if took := ways("near again", true, true); took > delay {
+		t.Errorf("a round trip takes %v", took)
+	}
+	must(t, nw.Cut(1, 0, true))
+	if c, err := dial(nw, 0, 1, port, 200*time.Millisecond); err == nil {
+		_ = c.Close()
+		t.Error("connected through a cut")
+	}
+	must(t, nw.Cut(1, 0, true)) // again: nothing changes
+	must(t, nw.Cut(1, 0, false))
+	ways("healed", true, true)
+}
+
 // A program that knows nothing of all this finds itself in a host of its own.
 func TestProgramsInside(t *testing.T) {
-	nw := network(t, 2, line.Quality{})
+	nw := network(t, 2, line.Quality{DelayNS: 1e6})
 	var out bytes.Buffer
 	cmd := exec.CommandContext(context.Background(), "cat", "/proc/self/net/fib_trie")
 	cmd.Stdout = &out

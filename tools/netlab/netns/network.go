@@ -16,6 +16,7 @@ import (
 type Network struct {
 	spaces  []*space
 	wires   [][]*wire.Wire[packet] // by from and to; nil on the diagonal
+	joined  [][]bool               // by from and to, both ways
 	readers sync.WaitGroup
 	once    sync.Once
 	err     error // of Close
@@ -29,6 +30,15 @@ type Network struct {
 type packet struct {
 	buf *[mtu]byte
 	n   int
+}
+
+// nearNS is how far neighbours are at most, one way, that are joined directly. A pair of interfaces has no delay to speak of, so that
+// a round trip is at most 0.2 ms too short, which is what the calibration allows.
+const nearNS = 100_000
+
+// isNear reports whether a pair of interfaces is what q describes.
+func isNear(q line.Quality) bool {
+	return q.DelayNS <= nearNS && q.JitterNS == 0 && q.Loss == 0 && q.BytesPerSecond == 0
 }
 
 var buffers = sync.Pool{New: func() any { return new([mtu]byte) }}
@@ -58,6 +68,7 @@ func New(hosts int, quality func(from, to int) line.Quality, seed uint64) (*Netw
 		nw.wires = append(nw.wires, make([]*wire.Wire[packet], hosts))
 		nw.quality = append(nw.quality, make([]line.Quality, hosts))
 		nw.cut = append(nw.cut, make([]bool, hosts))
+		nw.joined = append(nw.joined, make([]bool, hosts))
 		for to := range hosts {
 			if from == to {
 				continue
@@ -73,7 +84,29 @@ func New(hosts int, quality func(from, to int) line.Quality, seed uint64) (*Netw
 	for i := range hosts {
 		nw.readers.Go(func() { nw.read(i) })
 	}
+	if err := nw.join(); err != nil {
+		return nil, errors.Join(fmt.Errorf("netlab: neighbours: %w", err), nw.Close())
+	}
 	return nw, nil
+}
+
+// join connects hosts directly that are near each other.
+func (nw *Network) join() error {
+	for a, row := range nw.quality {
+		for b := range row[:a] {
+			if !isNear(row[b]) || !isNear(nw.quality[b][a]) {
+				continue
+			}
+			if err := join(nw.spaces[a], nw.spaces[b]); err != nil {
+				return err
+			}
+			nw.joined[a][b], nw.joined[b][a] = true, true
+			if err := errors.Join(nw.apply(a, b), nw.apply(b, a)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // queued bounds what waits for a link that has a rate: a router without a bound would make delays of what should be losses.
@@ -144,28 +177,35 @@ func (nw *Network) Enter(host int, f func() error) error {
 }
 
 // Set changes what lies between two hosts, in that direction, for what is sent from now on.
-func (nw *Network) Set(from, to int, q line.Quality) {
+func (nw *Network) Set(from, to int, q line.Quality) error {
 	nw.mu.Lock()
 	defer nw.mu.Unlock()
 	nw.quality[from][to] = queued(q)
-	nw.apply(from, to)
+	return nw.apply(from, to)
 }
 
 // Cut loses what goes from one host to another from now on, or lets it go on.
-func (nw *Network) Cut(from, to int, cut bool) {
+func (nw *Network) Cut(from, to int, cut bool) error {
 	nw.mu.Lock()
 	defer nw.mu.Unlock()
 	nw.cut[from][to] = cut
-	nw.apply(from, to)
+	return nw.apply(from, to)
 }
 
 // apply needs mu.
-func (nw *Network) apply(from, to int) {
+func (nw *Network) apply(from, to int) error {
 	q := nw.quality[from][to]
 	if nw.cut[from][to] {
 		q.Loss = 1
 	}
 	nw.wires[from][to].Set(q)
+	if !nw.joined[from][to] {
+		return nil
+	}
+	if err := nw.spaces[from].prefer(nw.spaces[to].addr, isNear(q)); err != nil {
+		return fmt.Errorf("netlab: from %s to %s: %w", nw.Host(from), nw.Host(to), err)
+	}
+	return nil
 }
 
 // Close removes the network. Programs inside keep their namespace, without a way out of it, until they end.

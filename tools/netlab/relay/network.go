@@ -86,15 +86,19 @@ func (nw *Network) Addr(from, to, port int) (string, error) {
 }
 
 // Set changes what lies between two hosts, in that direction, for what is sent from now on.
-func (nw *Network) Set(from, to int, q line.Quality) { nw.wires[from][to].Set(q) }
+func (nw *Network) Set(from, to int, q line.Quality) error {
+	nw.wires[from][to].Set(q)
+	return nil
+}
 
 // Cut stops what goes from one host to another, or lets it go on.
-func (nw *Network) Cut(from, to int, cut bool) {
+func (nw *Network) Cut(from, to int, cut bool) error {
 	if cut {
 		nw.wires[from][to].Hold()
 	} else {
 		nw.wires[from][to].Release()
 	}
+	return nil
 }
 
 // Close ends every connection. A second time it does nothing.

@@ -268,7 +268,7 @@ func TestCutAndHeal(t *testing.T) {
 	conn := dial()
 	roundTrip(t, conn)
 	for _, way := range [][2]int{{0, 1}, {1, 0}} {
-		nw.Cut(way[0], way[1], true)
+		_ = nw.Cut(way[0], way[1], true)
 		if _, err := conn.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -277,14 +277,14 @@ func TestCutAndHeal(t *testing.T) {
 		if n, err := conn.Read(make([]byte, 1)); n > 0 || !isTimeout(err) {
 			t.Errorf("cut from %d to %d: read %d bytes, %v", way[0], way[1], n, err)
 		}
-		nw.Cut(way[0], way[1], false)
+		_ = nw.Cut(way[0], way[1], false)
 		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
 			t.Errorf("cut from %d to %d and healed: %v", way[0], way[1], err)
 		}
 		roundTrip(t, fresh) // a connection that began during the cut
 	}
-	nw.Set(0, 1, apart(5*delay))
+	_ = nw.Set(0, 1, apart(5*delay))
 	if took := roundTrip(t, conn); took < 6*delay {
 		t.Errorf("with %v more one way a round trip took %v", 4*delay, took)
 	}
