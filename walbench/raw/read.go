@@ -53,6 +53,7 @@ func ReadFile(ctx context.Context, fs vfs.FS, name string, c ReadConfig, progres
 		return Sweep{}, fmt.Errorf("raw: %s is empty; want a file with something to read", name)
 	}
 	var bufs buffers
+	defer bufs.release()
 	return sweep(ctx, points("read", c.Blocks, c.Depths), c.Rounds, func(ctx context.Context, p Point) (float64, error) {
 		return readOnce(ctx, f, size, p, &bufs)
 	}, progress)
@@ -91,6 +92,7 @@ func RandomFile(ctx context.Context, fs vfs.FS, name string, size int64, progres
 		return noDirect(err)
 	}
 	var bufs buffers
+	defer bufs.release()
 	buf := bufs.get(0, piece)
 	for at := int64(0); at < vfs.RoundUp(size) && err == nil; at += piece {
 		progress.report("filling", float64(at), float64(size))

@@ -112,14 +112,25 @@ func parallel(depth, block int, bufs *buffers, work func(buf []byte) (more bool,
 }
 
 // buffers are incompressible, and kept from slice to slice, so that filling them is not measured.
-type buffers struct{ all [][]byte }
+type buffers struct {
+	all  [][]byte
+	free []func()
+}
+
+// release gives the memory back.
+func (b *buffers) release() {
+	for _, free := range b.free {
+		free()
+	}
+}
 
 func (b *buffers) get(i, size int) []byte {
 	for len(b.all) <= i {
-		b.all = append(b.all, nil)
+		b.all, b.free = append(b.all, nil), append(b.free, func() {})
 	}
 	if len(b.all[i]) < size {
-		b.all[i] = vfs.Aligned(size)
+		b.free[i]()
+		b.all[i], b.free[i] = vfs.Huge(size)
 		rng := rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)})
 		_, _ = rng.Read(b.all[i])
 	}

@@ -77,7 +77,7 @@ func NewScan(f *File, s Super) *Scan {
 // Run gives each valid batch to f, in order, and those behind damage to lost, which may be nil. The bytes, header to end of
 // payload, are valid until the call after the next, those of f's last call for good.
 func (c *Scan) Run(f, lost func(h Header, batch []byte) error) (v Verdict, err error) {
-	defer c.stream.wait()
+	defer c.stream.close()
 	for at := c.super.Head; at != 0; {
 		h, batch, bad, err := c.read(at)
 		if err != nil {
@@ -246,7 +246,7 @@ func (c *Scan) search(x id.LSN) (h Header, ok bool, err error) {
 // place in an earlier lap or generation. Their payloads are not checked.
 func (f *File) Leftovers(from, to id.LSN, give func(h Header)) error {
 	s := newStream(f, from, to, to)
-	defer s.wait()
+	defer s.close()
 	for l := from; l < to; l += vfs.BlockSize {
 		b, err := s.bytes(l)
 		if err != nil {

@@ -30,6 +30,7 @@ type stream struct {
 // slot is one read. buf, lsn and n belong to the stream while no read is under way; err is passed with done.
 type slot struct {
 	buf    []byte
+	free   func() // gives buf back
 	lsn    id.LSN
 	n      int // 0: there is nothing more to read
 	err    error
@@ -48,7 +49,8 @@ func newStream(f *File, from, ahead, limit id.LSN) *stream {
 
 // newSlot is one for at most so many bytes.
 func newSlot(most int64) *slot {
-	return &slot{buf: vfs.Aligned(int(min(readBlock, most))), done: make(chan struct{}, 1)}
+	buf, free := vfs.Huge(int(min(readBlock, most)))
+	return &slot{buf: buf, free: free, done: make(chan struct{}, 1)}
 }
 
 // seek makes l the next place to read.
@@ -68,6 +70,15 @@ func (s *stream) wait() {
 			c.landed = true
 		}
 	}
+}
+
+// close waits likewise, and gives the memory back: what bytes returned is gone.
+func (s *stream) close() {
+	s.wait()
+	for _, c := range s.slots {
+		c.free()
+	}
+	s.slots = nil
 }
 
 func (s *stream) start(c *slot) {
