@@ -1,7 +1,7 @@
 // Package netns emulates a network with a network namespace for each host, so that any program can be put into it unchanged: its own
 // kernel's TCP runs between the hosts, windows, handshakes and retransmissions included. It needs the right to make namespaces.
 //
-// Each namespace has one interface, a TUN device whose other end this process holds. What a host sends is read from it as a packet, spends
+// Each namespace has an interface eth0, a TUN device whose other end this process holds. What a host sends is read from it as a packet, spends
 // its time on the wire to the host that it is for, and is written to that host's device:
 //
 //	host A │ eth0 ── tun ──▶ read ═══ wire A to B ═══▶ write ──▶ tun ── eth0 │ host B
