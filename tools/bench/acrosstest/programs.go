@@ -27,6 +27,9 @@ import (
 // Ring is as small as rings may be.
 const Ring = 8 << 20
 
+// Election names the environment variable that says how many milliseconds of silence the brokers bear until they elect a leader, if not the usual ones.
+const Election = "ELECTION_MS"
+
 // Main is TestMain: it lets the test binary be the broker and the floor.
 func Main(m *testing.M) {
 	act := map[string]func(context.Context, map[string]string) error{"broker": actAsBroker, "floor": actAsFloor}[os.Getenv("ACT_AS")]
@@ -62,6 +65,11 @@ func actAsBroker(ctx context.Context, flags map[string]string) error {
 	cfg.Node.ID, cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.HTTPAddr = int32(id), flags["--data-dir"], flags["--listen-addr"], flags["--http-addr"]
 	cfg.WAL.SyncMethod, cfg.WAL.RingBytes = string(syncmethod.BufferedDsync), Ring
 	cfg.Cluster.Name, cfg.Cluster.RaftAddr = "test", flags["--raft-addr"]
+	if ms := os.Getenv(Election); ms != "" {
+		if cfg.Cluster.ElectionMs, err = strconv.Atoi(ms); err != nil {
+			return err
+		}
+	}
 	for p := range strings.SplitSeq(flags["--peers"], ",") {
 		number, at, _ := strings.Cut(p, "@")
 		id, err := strconv.Atoi(number)

@@ -26,7 +26,11 @@ import (
 	"ackline/tools/netlab/lab"
 )
 
-func TestMain(m *testing.M) { acrosstest.Main(m) }
+// Brokers that a busy host let stand still for a second would elect another leader, and be right to. Here it must have been their choice.
+func TestMain(m *testing.M) {
+	os.Setenv(acrosstest.Election, "10000")
+	acrosstest.Main(m)
+}
 
 // plan is a launch with the leader in each of these places.
 func plan(t *testing.T, mode lab.Mode, placements ...string) launch.Plan {
@@ -54,7 +58,7 @@ func TestAcrossRegions(t *testing.T) {
 		if n := len(l.Slices); n < 8 || n%4 != 0 || n > 8*(1+sum.Again) || l.Network == nil || l.Network.Mode != string(mode) || len(l.Network.Links) != 3 {
 			t.Fatalf("%d slices on %+v", len(l.Slices), l.Network)
 		}
-		stays(t, l)
+		stays(t, p, l)
 		for i, want := range []float64{4000, 10_000, 8000} {
 			if x := l.Network.Links[i]; x.WantUs != want || x.Before.P50Us < want || x.After.P50Us < want {
 				t.Errorf("a link of %v µs: %+v", want, x)
@@ -123,14 +127,19 @@ func TestBrokersChoose(t *testing.T) {
 	if r := l.Regions[3]; r.Placement != profiles.Automatic || r.Leader != "n2 (b)" || looks < 2 {
 		t.Errorf("%s is led by %s, after %d looks: want it moved from n1 to n2 (%q)", r.Placement, r.Leader, looks, l.Reasons)
 	}
-	stays(t, l)
+	stays(t, p, l)
 }
 
-// stays fails if the brokers moved a leader that was to stay. A host that is busy gives other reasons.
-func stays(t *testing.T, l record.Launch) {
+// stays fails if the brokers moved a leader that was to stay, and shows what they logged. A host that is busy gives other reasons.
+func stays(t *testing.T, p launch.Plan, l record.Launch) {
 	t.Helper()
 	for _, reason := range l.Reasons {
 		if strings.Contains(reason, "it was on") || strings.Contains(reason, "moved it") {
+			logs, _ := filepath.Glob(filepath.Join(p.Out, "*-broker*"))
+			for _, log := range logs {
+				text, _ := os.ReadFile(log)
+				t.Logf("%s:\n%s", filepath.Base(log), text)
+			}
 			t.Error(reason)
 		}
 	}

@@ -23,7 +23,7 @@ func TestSweepAcrossRegions(t *testing.T) {
 		if err != nil || l.Verdict == record.Failed || l.Check == nil || !l.Check.OK || l.Check.Acknowledged < l.Requests || l.Check.Acknowledged == 0 {
 			t.Fatalf("%v, %s %q, check %+v", err, l.Verdict, l.Reasons, l.Check)
 		}
-		stays(t, l)
+		stays(t, p, l)
 		if l.Network == nil || len(l.Network.Links) != 3 || l.Network.Links[0].Before.P50Us < 4000 || l.Network.Links[0].After.P50Us < 4000 {
 			t.Errorf("the network is %+v", l.Network)
 		}
