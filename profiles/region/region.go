@@ -36,13 +36,20 @@ type Topology struct {
 	Name string `toml:"-" json:"name"` // the file's name
 	Note string `toml:"note" json:"note"`
 	// What holds for every link that has no such value of its own. Two hosts of one zone have these too.
-	JitterMs      float64  `toml:"jitter_ms" json:"jitter_ms"`           // up to so much is added to a delay, evenly drawn; 0 = none
-	LossPercent   float64  `toml:"loss_percent" json:"loss_percent"`     // of packets; 0 = none
-	BandwidthMbit float64  `toml:"bandwidth_mbit" json:"bandwidth_mbit"` // of each link, in each direction, in 10⁶ bits per second; 0 = no limit
-	Between       []Link   `toml:"between" json:"between"`               // regions
-	Regions       []Region `toml:"regions" json:"regions"`
-	Hosts         []Host   `toml:"hosts" json:"hosts"`
+	JitterMs      float64 `toml:"jitter_ms" json:"jitter_ms"`           // up to so much is added to a delay, evenly drawn; 0 = none
+	LossPercent   float64 `toml:"loss_percent" json:"loss_percent"`     // of packets; 0 = none
+	BandwidthMbit float64 `toml:"bandwidth_mbit" json:"bandwidth_mbit"` // of each link, in each direction, in 10⁶ bits per second; 0 = no limit
+	// How the hosts' TCP decides what it has on its way: a name that their kernel knows, "" is DefaultCongestionControl. With relays TCP does not
+	// cross the distance, and this machine's is used.
+	CongestionControl string   `toml:"congestion_control" json:"congestion_control"`
+	Between           []Link   `toml:"between" json:"between"` // regions
+	Regions           []Region `toml:"regions" json:"regions"`
+	Hosts             []Host   `toml:"hosts" json:"hosts"`
 }
+
+// DefaultCongestionControl is what Linux is delivered with (net/ipv4/Kconfig, DEFAULT_TCP_CONG). What this machine is set to would make results of
+// two machines differ: bbr, for one, has nearly nothing on its way for a round trip of every ten seconds, to measure the shortest.
+const DefaultCongestionControl = "cubic"
 
 // Region is a place with zones near each other.
 type Region struct {
@@ -129,6 +136,9 @@ func Parse(file string, text []byte) (*Topology, error) {
 	}
 	return t, nil
 }
+
+// Congestion is the congestion control of the hosts' TCP, by its kernel's name.
+func (t *Topology) Congestion() string { return cmp.Or(t.CongestionControl, DefaultCongestionControl) }
 
 // HostNames lists the hosts in the order of the file.
 func (t *Topology) HostNames() []string {

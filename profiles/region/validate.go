@@ -17,12 +17,17 @@ const MostHosts = 254
 // mostDelayMs bounds what is no slip of the pen: light in glass takes 100 ms to the other side of the earth.
 const mostDelayMs = 10_000
 
-var word = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+var (
+	word    = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	control = regexp.MustCompile(`^[a-z0-9_]{1,15}$`) // TCP_CA_NAME_MAX is 16
+)
 
 // Validate reports every value that cannot be right, and what would be.
 func (t *Topology) Validate() error {
 	p := &problems{}
 	p.quality("the topology", Distance{JitterMs: t.JitterMs, LossPercent: t.LossPercent, BandwidthMbit: t.BandwidthMbit})
+	p.want(t.CongestionControl == "" || control.MatchString(t.CongestionControl), "congestion_control = %q: want a name of "+
+		"/proc/sys/net/ipv4/tcp_available_congestion_control, like %q", t.CongestionControl, DefaultCongestionControl)
 	p.want(len(t.Regions) > 0, "no [[regions]]: want at least one, with its name")
 	var regions []string
 	for _, r := range t.Regions {

@@ -9,6 +9,7 @@ import (
 	"ackline/tools/bench/proc"
 	"ackline/tools/bench/record"
 	"ackline/tools/netlab/calibrate"
+	"ackline/tools/netlab/lab"
 )
 
 // When the network is measured.
@@ -65,6 +66,9 @@ func (l *Trip) Calibrate(ctx context.Context, when string, load func(ctx context
 func (l *Trip) note(when string, found *calibrate.Result, stolen float64, loaded bool) {
 	if l.Rec.Network == nil {
 		l.Rec.Network = &record.Network{Region: found.Topology, Mode: found.Mode, Idle: !loaded}
+		if l.Net.Lab.Mode() == lab.Netns {
+			l.Rec.Network.CongestionControl = l.Net.Lab.Topology().Congestion()
+		}
 		for _, pair := range found.Pairs {
 			l.Rec.Network.Links = append(l.Rec.Network.Links, record.Link{From: pair.From, To: pair.To, WantUs: pair.WantUs})
 		}

@@ -8,6 +8,7 @@ import (
 
 	"ackline/broker/syncmethod"
 	"ackline/profiles"
+	"ackline/profiles/region"
 	"ackline/tools/bench/launch"
 	"ackline/tools/netlab/lab"
 	"ackline/tools/netlab/netns"
@@ -71,7 +72,7 @@ func Modes(t *testing.T, test func(t *testing.T, mode lab.Mode)) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			if mode == lab.Netns {
-				if err := netns.Permitted(); err != nil {
+				if err := netns.Permitted(region.DefaultCongestionControl); err != nil {
 					t.Skip("needs CAP_NET_ADMIN: hosts are network namespaces (" + err.Error() + ")")
 				}
 			}

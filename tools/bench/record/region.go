@@ -68,10 +68,12 @@ func Choose(regions []Region, theoryBeyondUs float64) *Chosen {
 
 // Network is the emulated network of a launch, measured before and after everything that counts.
 type Network struct {
-	Region string `json:"region"`         // the profile's name
-	Mode   string `json:"mode"`           // "netns": each host a network namespace; "relay"
-	Idle   bool   `json:"idle,omitempty"` // measured without a load; else under that of the scenario
-	Links  []Link `json:"links"`
+	Region string `json:"region"` // the profile's name
+	Mode   string `json:"mode"`   // "netns": each host a network namespace; "relay"
+	// The congestion control of the hosts' TCP, where it crosses the distances.
+	CongestionControl string `json:"congestion_control,omitempty"`
+	Idle              bool   `json:"idle,omitempty"` // measured without a load; else under that of the scenario
+	Links             []Link `json:"links"`
 }
 
 // Link is two hosts.

@@ -36,7 +36,7 @@ region = "west"
 func newLab(t *testing.T, mode lab.Mode) *lab.Lab {
 	t.Helper()
 	if mode == lab.Netns {
-		if err := netns.Permitted(); err != nil {
+		if err := netns.Permitted(region.DefaultCongestionControl); err != nil {
 			t.Skip("needs CAP_NET_ADMIN: hosts are network namespaces (" + err.Error() + ")")
 		}
 	}

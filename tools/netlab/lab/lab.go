@@ -72,14 +72,14 @@ func New(t *region.Topology, mode Mode, seed uint64) (*Lab, error) {
 	}
 	if mode == Auto {
 		l.mode = Netns
-		if l.without = netns.Permitted(); l.without != nil {
+		if l.without = netns.Permitted(t.Congestion()); l.without != nil {
 			l.mode = Relay
 		}
 	}
 	var err error
 	switch l.mode {
 	case Netns:
-		l.inside, err = netns.New(n, l.quality, seed)
+		l.inside, err = netns.New(n, t.Congestion(), l.quality, seed)
 		l.network = l.inside
 	case Relay:
 		l.network, err = relay.New(n, l.quality, seed)

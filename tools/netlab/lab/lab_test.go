@@ -50,7 +50,7 @@ func each(t *testing.T, test func(t *testing.T, l *Lab)) {
 	for _, mode := range []Mode{Relay, Netns} {
 		t.Run(string(mode), func(t *testing.T) {
 			if mode == Netns {
-				if err := netns.Permitted(); err != nil {
+				if err := netns.Permitted(region.DefaultCongestionControl); err != nil {
 					t.Skip("needs CAP_NET_ADMIN: hosts are network namespaces (" + err.Error() + ")")
 				}
 			}

@@ -12,17 +12,22 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ackline/tools/netlab/line"
 )
 
 const delay = 20 * time.Millisecond
 
+// control is a congestion control that every kernel has and none is set to.
+const control = "reno"
+
 func network(t *testing.T, hosts int, q line.Quality) *Network {
 	t.Helper()
-	if err := Permitted(); err != nil {
+	if err := Permitted(control); err != nil {
 		t.Skip("needs CAP_NET_ADMIN: hosts are network namespaces (" + err.Error() + ")")
 	}
-	nw, err := New(hosts, func(_, _ int) line.Quality { return q }, 1)
+	nw, err := New(hosts, control, func(_, _ int) line.Quality { return q }, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +125,25 @@ func TestRoundTripAndSetting(t *testing.T) {
 	}
 }
 
+// What the hosts have for congestion control is the network's to say, not the machine's; of a name that the kernel does not know it is told which are.
+func TestCongestionControl(t *testing.T) {
+	nw := network(t, 2, line.Quality{})
+	conn, err := dial(nw, 0, 1, listen(t, nw, 1), 10*time.Second)
+	must(t, err)
+	defer conn.Close()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) {
+		got, err := unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+		if err != nil || got != control {
+			t.Errorf("a connection has the congestion control %q, %v: want %q", got, err, control)
+		}
+	}))
+	if err := Permitted("nosuch"); err == nil || !strings.Contains(err.Error(), "congestion control nosuch") || !strings.Contains(err.Error(), control) {
+		t.Errorf("of a congestion control that there is none: %v", err)
+	}
+}
+
 // TCP finds its way through jitter and loss, and what arrives is what was sent.
 func TestBytesThroughLoss(t *testing.T) {
 	nw := network(t, 2, line.Quality{DelayNS: 1e6, JitterNS: 1e6, Loss: 0.005})
@@ -180,11 +204,11 @@ func direct(t *testing.T, nw *Network, from, to int) bool {
 
 // Between neighbours there is no router, unless something is wrong with the way, in that direction. Connections outlive the change.
 func TestNeighbours(t *testing.T) {
-	if err := Permitted(); err != nil {
+	if err := Permitted(control); err != nil {
 		t.Skip("needs CAP_NET_ADMIN: hosts are network namespaces (" + err.Error() + ")")
 	}
 	far := line.Quality{DelayNS: delay.Nanoseconds()}
-	nw, err := New(3, func(from, to int) line.Quality {
+	nw, err := New(3, control, func(from, to int) line.Quality {
 		if from == 2 || to == 2 {
 			return far
 		}

@@ -43,9 +43,9 @@ func isNear(q line.Quality) bool {
 
 var buffers = sync.Pool{New: func() any { return new([mtu]byte) }}
 
-// Permitted says why a network of namespaces cannot be made here, or nil. It tries.
-func Permitted() error {
-	s, err := newSpace(address(0))
+// Permitted says why a network of namespaces cannot be made here, with this congestion control, or nil. It tries.
+func Permitted(congestion string) error {
+	s, err := newSpace(address(0), congestion)
 	if err != nil {
 		return err
 	}
@@ -54,11 +54,12 @@ func Permitted() error {
 
 func address(host int) [4]byte { return [4]byte{10, 66, 0, byte(host + 1)} }
 
-// New makes a network of so many hosts, at most 254. quality says what lies between two of them, seed decides about jitter and loss.
-func New(hosts int, quality func(from, to int) line.Quality, seed uint64) (*Network, error) {
+// New makes a network of so many hosts, at most 254, whose TCP has the congestion control. quality says what lies between two of them, seed
+// decides about jitter and loss.
+func New(hosts int, congestion string, quality func(from, to int) line.Quality, seed uint64) (*Network, error) {
 	nw := &Network{}
 	for i := range hosts {
-		s, err := newSpace(address(i))
+		s, err := newSpace(address(i), congestion)
 		if err != nil {
 			return nil, errors.Join(err, nw.Close())
 		}

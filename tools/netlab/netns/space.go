@@ -23,6 +23,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -42,11 +43,14 @@ const device = "eth0"
 // mtu is Ethernet's, which is what crosses the distance between regions.
 const mtu = 1500
 
-// newSpace makes a namespace with an interface that has the address, in a network of 24 bits.
-func newSpace(addr [4]byte) (*space, error) {
+// newSpace makes a namespace whose TCP has the congestion control, with an interface that has the address, in a network of 24 bits.
+func newSpace(addr [4]byte, congestion string) (*space, error) {
 	s := &space{addr: addr}
 	err := elsewhere(func() error { return unix.Unshare(unix.CLONE_NEWNET) }, func() (err error) {
 		if s.ns, err = os.Open(threadNS); err != nil {
+			return err
+		}
+		if err := setCongestion(congestion); err != nil {
 			return err
 		}
 		if s.tun, err = openTUN(); err != nil {
@@ -97,6 +101,22 @@ func elsewhere(move, do func() error) error {
 // enter runs f on a thread in the namespace: sockets that it makes and processes that it starts belong there.
 func (s *space) enter(f func() error) error {
 	return elsewhere(func() error { return unix.Setns(int(s.ns.Fd()), unix.CLONE_NEWNET) }, f)
+}
+
+// setCongestion says what new connections of this thread's namespace have for congestion control.
+func setCongestion(name string) error {
+	const dir = "/proc/sys/net/ipv4/"
+	setting := dir + "tcp_congestion_control"
+	is, err := os.ReadFile(setting)
+	if err != nil || strings.TrimSpace(string(is)) == name {
+		return err
+	}
+	if err := os.WriteFile(setting, []byte(name), 0o644); err != nil {
+		known, _ := os.ReadFile(dir + "tcp_available_congestion_control")
+		return fmt.Errorf("congestion control %s, instead of %s: %w (this kernel has loaded: %s)", name, strings.TrimSpace(string(is)), err,
+			strings.TrimSpace(string(known)))
+	}
+	return nil
 }
 
 // openTUN makes the interface in this thread's namespace and returns its other end.

@@ -4,6 +4,7 @@ package regions
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -132,13 +133,16 @@ type link struct {
 // writeNetwork shows the emulated network as it was measured.
 func writeNetwork(p *page.Page, launches []record.Launch) {
 	var links []link
-	modes := map[string]int{}
+	modes, controls := map[string]int{}, map[string]bool{}
 	load := "with the load on"
 	for _, l := range launches {
 		if l.Network == nil {
 			continue
 		}
 		modes[l.Network.Mode]++
+		if c := l.Network.CongestionControl; c != "" {
+			controls[c] = true
+		}
 		if l.Network.Idle {
 			load = "without a load"
 		}
@@ -157,8 +161,12 @@ func writeNetwork(p *page.Page, launches []record.Launch) {
 	if len(links) == 0 {
 		return
 	}
+	tcp := "TCP itself"
+	if len(controls) > 0 {
+		tcp += " (" + strings.Join(slices.Sorted(maps.Keys(controls)), ", ") + ")"
+	}
 	var by []string
-	for _, m := range []struct{ mode, text string }{{"netns", "network namespaces, so that TCP itself crosses the distances"},
+	for _, m := range []struct{ mode, text string }{{"netns", "network namespaces, so that " + tcp + " crosses the distances"},
 		{"relay", "relays, so that TCP itself does not cross the distances"}} {
 		if modes[m.mode] == len(launches) {
 			by = append(by, m.text)
