@@ -132,6 +132,12 @@ func TestJudge(t *testing.T) {
 	if v, reasons := Judge(fast); v != Invalid || !strings.Contains(first(reasons), "not durable") {
 		t.Errorf("a system faster than the floor: %s %v", v, reasons)
 	}
+	for i := range fast.Launches[1:] {
+		fast.Launches[1+i].Verdict, fast.Launches[1+i].Reasons = Invalid, []string{"late"}
+	}
+	if v, reasons := Judge(fast); v != OK {
+		t.Errorf("the only valid one of six launches was faster than the floor: %s %v", v, reasons)
+	}
 	fast.Launches = fast.Launches[:1]
 	if v, reasons := Judge(fast); v != Invalid {
 		t.Errorf("one launch that was faster than the floor: %s %v", v, reasons)
