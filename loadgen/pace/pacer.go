@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -19,13 +20,16 @@ import (
 type Pacer struct {
 	// MaxSpinNS bounds the margin: at most so much of each wait is spent spinning. 0 never spins.
 	MaxSpinNS int64
+	// Quantile of the lateness is what the margin covers, 0 to 1: the rest of the waits end late by what they exceed it, and the others spin over what
+	// they do not use. 0 is marginQuantile.
+	Quantile float64
 
 	marginNS float64
 	waits    uint64
 }
 
 const (
-	// The margin tracks the 99.5th percentile of lateness with a stochastic approximation: up by up to stepNS×0.995 when
+	// The margin tracks a quantile of lateness with a stochastic approximation: of the 99.5th percentile, up by stepNS×0.995 when
 	// a wake-up was later than the margin, down by stepNS×0.005 when it was not. Half of the 1% that may exceed
 	// the permitted lag is left for other causes.
 	marginQuantile = 0.995
@@ -47,10 +51,11 @@ func (p *Pacer) WakeAt(deadline int64) int64 {
 
 // Woke tells the pacer that a sleep that was to end at wake ended at now.
 func (p *Pacer) Woke(wake, now int64) {
+	q := cmp.Or(p.Quantile, marginQuantile)
 	if float64(now-wake) > p.marginNS {
-		p.marginNS += stepNS * marginQuantile
+		p.marginNS += stepNS * q
 	} else {
-		p.marginNS -= stepNS * (1 - marginQuantile)
+		p.marginNS -= stepNS * (1 - q)
 	}
 	p.marginNS = min(max(p.marginNS, 0), float64(p.MaxSpinNS))
 }

@@ -83,6 +83,12 @@ func TestPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if top.Congestion() != DefaultCongestionControl {
+		t.Errorf("congestion control %q, want %s if nothing is said", top.Congestion(), DefaultCongestionControl)
+	}
+	if own, err := Parse(file, []byte("congestion_control = \"bbr\"\n"+mine)); err != nil || own.Congestion() != "bbr" {
+		t.Errorf("a topology with bbr: %v", err)
+	}
 	if top.Name != "own" || len(top.HostsOf("east")) != 3 || top.HostsOf("west")[0] != "n4" {
 		t.Errorf("%q has %v in the east and %v in the west", top.Name, top.HostsOf("east"), top.HostsOf("west"))
 	}
@@ -134,6 +140,7 @@ func TestErrorsSayWhatWouldBeRight(t *testing.T) {
 		{change("zone = \"a\"", "zone = \"z\""), `host "n1": zone "z" is not there`},
 		{change(`name = "west"`, `name = "east"`), `region "east" is listed twice`},
 		{change(`["a", "b"]`, `["a", "a"]`), `region "east": zone "a" is listed twice`},
+		{"congestion_control = \"Cubic!\"\n" + mine, `congestion_control = "Cubic!": want a name of /proc/sys/net/ipv4/tcp_available_congestion_control, like "cubic"`},
 		{"", `no [[regions]]`},
 		{"[[regions]]\nname = \"a\"\n[[hosts]]\nname = \"n\"\nregion = \"a\"\n", `1 [[hosts]]: want at least two`},
 		{many, `258 [[hosts]]: want at most 254, which is how many addresses there are for them`},

@@ -162,6 +162,7 @@ func (c *checkCmd) Run(s *streams) error {
 	if plain {
 		b.WriteString("no jitter, no loss, no limits\n")
 	}
+	fmt.Fprintf(&b, "congestion control %s; with relays this machine's\n", t.Congestion())
 	_, err = io.WriteString(s.out, b.String())
 	return err
 }

@@ -108,7 +108,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	if _, out, _ := netlab(t, "check", "world-5"); !strings.Contains(out, "no jitter, no loss, no limits") {
+	if _, out, _ := netlab(t, "check", "world-5"); !strings.Contains(out, "no jitter, no loss, no limits\ncongestion control cubic") {
 		t.Errorf("world-5:\n%s", out)
 	}
 	_, out, _ = netlab(t, "check", top, "--json")
