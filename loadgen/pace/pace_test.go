@@ -2,6 +2,7 @@ package pace
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/quick"
@@ -176,6 +177,18 @@ func TestMarginFollowsLateness(t *testing.T) {
 	}
 	if m := p.MarginNS(); m != 250_000 {
 		t.Errorf("margin %d ns, want the bound of 250000", m)
+	}
+	// Lateness from 0 to 100 µs, evenly drawn: half of the waits may end late.
+	random, half := rand.New(rand.NewPCG(1, 2)), &Pacer{MaxSpinNS: 250_000, Quantile: 0.5}
+	sum := int64(0)
+	for i := range 20_000 {
+		half.Woke(0, random.Int64N(100_000))
+		if i >= 10_000 {
+			sum += half.MarginNS()
+		}
+	}
+	if mean := sum / 10_000; mean < 40_000 || mean > 60_000 {
+		t.Errorf("a mean margin of %d ns, want the median's 50000", mean)
 	}
 	off := &Pacer{}
 	off.Woke(0, 1_000_000)

@@ -59,6 +59,9 @@ func TestAcrossRegions(t *testing.T) {
 			t.Fatalf("%d slices on %+v", len(l.Slices), l.Network)
 		}
 		stays(t, p, l)
+		if got, want := l.Network.CongestionControl, map[lab.Mode]string{lab.Netns: region.DefaultCongestionControl}[mode]; got != want {
+			t.Errorf("congestion control %q, want %q", got, want)
+		}
 		for i, want := range []float64{4000, 10_000, 8000} {
 			if x := l.Network.Links[i]; x.WantUs != want || x.Before.P50Us < want || x.After.P50Us < want {
 				t.Errorf("a link of %v µs: %+v", want, x)

@@ -25,7 +25,7 @@ func acrossThree(beyondUs float64) *record.Results {
 	}
 	for n := 1; n <= 7; n++ {
 		l := record.Launch{Number: n, Scenario: "multi-dc-3", Verdict: record.OK, Seconds: 90, Requests: 20_000, Check: &record.DataCheck{OK: true},
-			Network: &record.Network{Region: "continent-3", Mode: "netns", Links: []record.Link{{From: "n1", To: "n2", WantUs: 13_000,
+			Network: &record.Network{Region: "continent-3", Mode: "netns", CongestionControl: "cubic", Links: []record.Link{{From: "n1", To: "n2", WantUs: 13_000,
 				Before: record.RoundTrips{P50Us: 13_060, JitterUs: 90}, After: record.RoundTrips{P50Us: 13_080, JitterUs: 110}}}}}
 		for _, at := range []struct {
 			placement, leader string
