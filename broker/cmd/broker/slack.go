@@ -25,8 +25,8 @@ const slackVariable = "ACKLINE_TIMER_SLACK_SET"
 // setTimerSlack makes the kernel wake this process's threads from timed sleeps up to slack later than asked for, so that Go's
 // monitor thread, which would sleep 20 µs at a time whenever a goroutine has been in a system call, leaves the CPU to those who
 // have a request. The monitor is started before any code of ours and has the slack that the process began with. The privileged may
-// change that (CAP_SYS_NICE); for others the process begins again with the same arguments, environment and id, which costs them ten
-// milliseconds. Whoever asked for a larger slack (systemd's TimerSlackNSec=) keeps it.
+// change that (CAP_SYS_NICE); for others the process begins again with the same arguments, environment and id, which costs them about
+// five milliseconds. Whoever asked for a larger slack (systemd's TimerSlackNSec=) keeps it.
 func setTimerSlack(slack time.Duration, errOut io.Writer) {
 	again := os.Getenv(slackVariable) != ""
 	os.Unsetenv(slackVariable)
